@@ -14,7 +14,8 @@ import uvloop
 from bench.figures import Figure, at_least, rate
 from bench.load import call
 from bench.world import World, ratio
-from ikoma.kernel.audit.log import AuditEntry, AuditLog
+from ikoma.kernel.audit.entry import AuditEntry
+from ikoma.kernel.audit.log import AuditLog
 from ikoma.model import Role
 from tests.unit.kernel.house import DONE, House
 

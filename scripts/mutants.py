@@ -40,7 +40,13 @@ JUDGING = [
     *(APPS / "yaml" / f"{name}.py" for name in ("reading", "form")),
 ]
 TABLES = ("CHECKS", "TOP")
-PIPELINE = SOURCE / "ikoma" / "kernel" / "pipeline.py"
+KERNEL = SOURCE / "ikoma" / "kernel"
+PIPELINE = [
+    KERNEL / "pipeline.py",
+    *(KERNEL / "access" / f"{name}.py" for name in ("authentication", "consent")),
+    KERNEL / "answers" / "scrubbing.py",
+    KERNEL / "audit" / "call_record.py",
+]
 KERNEL_TESTS = tuple(f"tests/unit/kernel/{name}.py" for name in ("test_pipeline", "test_steps", "audit/test_refusals"))
 _HERE = "@folder@"  # in kept models, where the app's own folder was
 _MOST_MEMORY, _MOST_SECONDS = 2 << 30, 120  # a mutant may lack what keeps a bomb from going off
@@ -262,7 +268,7 @@ class _Instead(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
 
 
 def pipeline_mutants() -> list[Mutant]:
-    return [*without_statements(PIPELINE), *without_wrappers(PIPELINE)]
+    return [mutant for path in PIPELINE for mutant in (*without_statements(path), *without_wrappers(path))]
 
 
 def try_pipeline(folder: Path) -> list[tuple[Mutant, bool]]:

@@ -65,9 +65,9 @@ from ikoma.kernel.audit.anchors import Anchors, Place, append_to_file, post_to_w
 from ikoma.kernel.audit.log import AuditLog
 from ikoma.kernel.call import Attempt
 from ikoma.kernel.events import Event, EventKind, Events, Severity
-from ikoma.kernel.journal import Journal, Record
 from ikoma.kernel.locks import Holder, Locks
-from ikoma.kernel.operations import Operations
+from ikoma.kernel.operations.journal import Journal, Record
+from ikoma.kernel.operations.operations import Operations
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.redaction.redaction import Scrubber, ScrubbingFormatter
 from ikoma.kernel.store import Store

@@ -17,7 +17,8 @@ import psutil
 import pytest
 
 from ikoma import capabilities
-from ikoma.kernel.registry import AppRequest, make_example
+from ikoma.kernel.registry import AppRequest
+from ikoma.kernel.requests import make_example
 from ikoma.model import Effect
 from tests.hostile.doors import DOORS
 from tests.images import busybox_image

@@ -15,7 +15,8 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import ElicitResult
 
 from ikoma import capabilities
-from ikoma.kernel.registry import AppRequest, make_example
+from ikoma.kernel.registry import AppRequest
+from ikoma.kernel.requests import make_example
 from ikoma.model import Effect
 from ikoma.transports.mcp.tools import make_tool_name
 from tests.githost import GitHost

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from ikoma import capabilities
-from ikoma.kernel.registry import AppRequest, Capability, make_example
+from ikoma.kernel.registry import AppRequest, Capability
+from ikoma.kernel.requests import make_example
 from ikoma.model import Effect, Role
 from tests.hostile.doors import DOORS, Outcome
 from tests.support import Server

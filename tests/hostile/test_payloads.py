@@ -19,7 +19,8 @@ import pytest
 from ikoma import capabilities
 from ikoma.errors import IkomaError
 from ikoma.kernel.call import Attempt
-from ikoma.kernel.registry import AppRequest, Capability, make_example
+from ikoma.kernel.registry import AppRequest, Capability
+from ikoma.kernel.requests import make_example
 from ikoma.model import Effect
 from ikoma.platform import RunningPlatform, prepare, run_platform
 from ikoma.settings import load_settings

@@ -37,7 +37,7 @@ from ikoma.kernel.answers.leading import Lists, list_all
 from ikoma.kernel.audit.log import AuditLog
 from ikoma.kernel.call import CallContext, Emit
 from ikoma.kernel.events import Events
-from ikoma.kernel.operations import Operations
+from ikoma.kernel.operations.operations import Operations
 from ikoma.kernel.supervisor import Supervisor
 from ikoma.model import AppName, Role
 from ikoma.ports.databases import Databases

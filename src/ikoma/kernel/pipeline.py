@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import errno
 import logging
 import math
-import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -23,39 +21,35 @@ from typing import Any
 import orjson
 
 from ikoma.errors import (
-    AuditUnavailable,
-    Declined,
-    DiskFull,
     IkomaError,
-    MalformedRequest,
     Next,
-    OperationCancelled,
     RoleTooLow,
-    TooManyFailures,
-    Unauthenticated,
-    UnknownRole,
 )
 from ikoma.kernel.access import controls
 from ikoma.kernel.access.approvals import Approvals
+from ikoma.kernel.access.authentication import Authentication
 from ikoma.kernel.access.callers import Caller, Callers
-from ikoma.kernel.access.confirmations import Confirmations
-from ikoma.kernel.access.key_guard import KeyGuard
+from ikoma.kernel.access.consent import Consent, ConsentRequest
 from ikoma.kernel.access.rate_limit import RateLimit
 from ikoma.kernel.access.throttle import Throttle
 from ikoma.kernel.access.tokens import Tokens
 from ikoma.kernel.answers.leading import dump_next
+from ikoma.kernel.answers.scrubbing import scrub_result
 from ikoma.kernel.answers.server_paths import ServerPaths
 from ikoma.kernel.answers.telling import Reader, Telling
-from ikoma.kernel.audit.log import ERROR, STARTED, SUCCESS, AuditEntry, AuditLog
+from ikoma.kernel.audit.call_record import CallRecorder
+from ikoma.kernel.audit.entry import AuditEntry
+from ikoma.kernel.audit.log import AuditLog
 from ikoma.kernel.audit.masking import mask_arguments, mask_result
-from ikoma.kernel.audit.refusals import Refusals
 from ikoma.kernel.call import LOCAL, Attempt, CallAnswer, CallContext, Emit
 from ikoma.kernel.events import Event, EventKind, Events, Severity
-from ikoma.kernel.journal import Record
 from ikoma.kernel.locks import PATIENCE, Holder, Locks
-from ikoma.kernel.operations import Operation, Operations
+from ikoma.kernel.operations.journal import Record
+from ikoma.kernel.operations.operation import Operation
+from ikoma.kernel.operations.operations import Operations
 from ikoma.kernel.redaction.redaction import Scrubber, withhold_if_long
-from ikoma.kernel.registry import LONGEST_NAME, AppRequest, Capability, Loss, Registry, Request
+from ikoma.kernel.registry import AppRequest, Capability, Loss, Registry, Request
+from ikoma.kernel.requests import LONGEST_NAME, check_writable
 from ikoma.model import Effect, Role
 from ikoma.ports.progress import Progress, ignore_progress
 
@@ -113,18 +107,13 @@ class Pipeline:
         paths: ServerPaths | None = None,
     ) -> None:
         self.registry = registry
-        self.callers = callers
         self.operations = operations
         self.events = events
-        self._tokens = tokens
-        self._rate_limit = rate_limit
-        self._audit = audit
+        self.authentication = Authentication(registry, callers, tokens, throttle, rate_limit)
         self._locks = locks
-        self._confirmations = Confirmations()
-        self._approvals = approvals
-        self._throttle = throttle
-        self._refusals = Refusals(audit.append_if_possible)
         self._scrubber = scrubber or Scrubber()
+        self._recorder = CallRecorder(audit, self._scrubber)
+        self._consent = Consent(approvals, callers, self._scrubber)
         self._telling = Telling(registry, paths)
         self._make_call = make_call
         self._stopping = asyncio.Event()
@@ -143,7 +132,7 @@ class Pipeline:
             caller, role = await self._authenticate(attempt, entry)
             admitted = await self._admit(attempt, caller, role, entry)
             if admitted.capability.effect is Effect.READS:
-                async with self.guard_key(attempt.key):
+                async with self.authentication.guard(attempt.key):
                     body = await self._run(admitted, progress, emit)
             else:
                 operation = await self._begin(admitted, entry, began, progress)
@@ -154,50 +143,8 @@ class Pipeline:
             )
         if admitted.capability.effect is not Effect.READS:
             return await self._await_outcome(operation, admitted)
-        self._end(entry, began)
-        await self._audit.append_with_others(entry)
+        await self._recorder.write_read(entry, began)
         return CallAnswer(body)
-
-    async def identify_key(self, key: str | None, address: str = LOCAL) -> Caller:
-        """The caller whose key or token this is; Unauthenticated where it is nobody's, TooManyFailures after many."""
-        self._throttle.check(address, key)
-        try:
-            caller = await self.reidentify_key(key)
-        except Unauthenticated:
-            if key:  # no key is no guess
-                self._throttle.count_failure(address)
-            raise
-        self._throttle.remember_success(address, key or "")
-        return caller
-
-    async def reidentify_key(self, key: str | None) -> Caller:
-        """Like `caller`, for one who was known before: that the key has ended meanwhile is no guess."""
-        if key and self._is_token(key):
-            assert self._tokens is not None
-            return await asyncio.to_thread(self._tokens.identify_caller, key)
-        return self.callers.authenticate(key)
-
-    def guard_key(self, key: str | None) -> KeyGuard:
-        """Around what may take long: it ends with the key. A token ends by itself, and was looked at once."""
-        known = key is None or self._is_token(key)
-        return KeyGuard((lambda: None) if known else partial(self.callers.authenticate, key))
-
-    def _is_token(self, key: str) -> bool:
-        return self._tokens is not None and self._tokens.is_token(key)
-
-    async def list_visible(
-        self, key: str | None, role: str | None, address: str = LOCAL, *, counts: bool = True
-    ) -> Sequence[Capability]:
-        """The capabilities that this key, in this role, may call.
-
-        Args:
-            counts: whether this is a request of its own for the key's rate, and not a part of one.
-        """
-        caller = await self.identify_key(key, address)
-        if counts:
-            self._rate_limit.count(caller.id, caller.rate)
-        taken = caller.narrow_role(_read_role(role))
-        return [item for item in self.registry if item.role <= taken and caller.reaches_capability(item)]
 
     async def identify(
         self, key: str | None, role: str | None, *, what: str, address: str = LOCAL, counts: bool = True
@@ -209,10 +156,8 @@ class Pipeline:
             counts: whether it counts for the key's rate: not where what is called for next does.
         """
         try:
-            caller = await self.identify_key(key, address)
-            if counts:
-                self._rate_limit.count(caller.id, caller.rate)
-            caller.narrow_role(_read_role(role))
+            caller = await self.authentication.identify(key, address)
+            self.authentication.admit(caller, role, counts=counts)
         except IkomaError as error:
             self.record_refused(what, error, None, address)
             raise
@@ -220,19 +165,13 @@ class Pipeline:
 
     def refuse_unproven(self, what: str, error: IkomaError, address: str) -> IkomaError:
         """Count at its address, and put on record, what a door refused for want of a proof; what to answer."""
-        try:
-            self._throttle.check(address, None)
-            self._throttle.count_failure(address)
-        except TooManyFailures as too_many:
-            error = too_many
+        error = self.authentication.count_guess(address) or error
         self.record_refused(what, error, None, address)
         return error
 
     def record_refused(self, what: str, error: IkomaError, caller: str | None, address: str = LOCAL) -> None:
         """Put on record what a door refused by itself, before there was a call."""
-        entry = AuditEntry(f"{random.getrandbits(96):024x}", what, caller=caller, result=ERROR)
-        entry.error, entry.code = error.audit_message, error.code
-        self._record_refusal(entry, address)
+        self._recorder.write_refused(what, error, caller, address)
 
     def stop(self) -> None:
         """Tell the calls that are answered in a stream that the server stops."""
@@ -240,7 +179,7 @@ class Pipeline:
 
     def close(self) -> None:
         """Put on record what was only counted so far."""
-        self._refusals.flush()
+        self._recorder.close()
 
     def _name_for_log(self, capability: str) -> str:
         """The name of what was asked for, as the log has it: what only looks like one of ours is marked."""
@@ -254,7 +193,7 @@ class Pipeline:
         capability = self.registry.get(attempt.capability)
         self._authorise(caller, role, capability)
         sent = await attempt.read_arguments(capability.body_limit)
-        _check_writable(sent)
+        check_writable(sent)
         entry.arguments = self._scrubber.scrub_value(mask_arguments(capability, sent), None, caller.apps)
         given = controls.split(capability, sent, attempt.idempotency_key)
         request = capability.parse(given.arguments)
@@ -263,10 +202,9 @@ class Pipeline:
         return _Admitted(attempt, caller, role, capability, given, request)
 
     async def _authenticate(self, attempt: Attempt, entry: AuditEntry) -> tuple[Caller, Role]:
-        caller = attempt.caller or await self.identify_key(attempt.key, attempt.address)
+        caller = attempt.caller or await self.authentication.identify(attempt.key, attempt.address)
         entry.caller, entry.key = caller.name, caller.id
-        self._rate_limit.count(caller.id, caller.rate)
-        role = caller.narrow_role(_read_role(attempt.role))
+        role = self.authentication.admit(caller, attempt.role)
         entry.role = str(role)
         return caller, role
 
@@ -293,7 +231,7 @@ class Pipeline:
         record = self._record(admitted, entry)
         operation = self.operations.find_earlier(record)
         if operation is None:
-            await self._consent(admitted, entry, take=False)
+            await self._consent.check(self._ask_consent(admitted, entry), take=False)
             work = partial(self._work, admitted, entry)
             keeps = partial(mask_result, admitted.capability)
             unaudited = admitted.capability.unaudited
@@ -301,60 +239,20 @@ class Pipeline:
             if admitted.capability.queued:
                 self.operations.withdraw_others(operation.record)
         if operation.record.id != record.id:  # a retry: the first call has its own entries
-            self._settle(entry, began, code="replayed")
+            self._recorder.write_end(entry, began, code="replayed")
         return operation
 
-    async def _consent(self, admitted: _Admitted, entry: AuditEntry, *, take: bool) -> None:
-        """Go on only with the consent that this call needs: of another key, or of the person at the door.
-
-        Args:
-            take: whether that uses it up: at the last moment, so that a call that finds the app busy costs none.
-        """
-        caller, capability = admitted.caller, admitted.capability
-        if caller.needs_approval and (capability.needs_approval or capability.loses is not None):
-            await self._approve(admitted, entry, take)
-        elif capability.loses is not None:
-            await self._confirm(admitted, take)
-
-    async def _approve(self, admitted: _Admitted, entry: AuditEntry, take: bool) -> None:
-        """Go on with the consent of another key, or where this call needs none after all."""
-        caller, capability = admitted.caller, admitted.capability
-        if await self._approvals.change(
-            partial(
-                self._approvals.allows,
-                caller,
-                capability.name,
-                admitted.digest,
-                has_ended=self.callers.has_ended,
-                take=take,
-            )
-        ):
-            return
-        loss = await self._find_loss(admitted)
-        if loss is None and not capability.needs_approval:
-            return
-        summary = f"Call {capability.name}." if loss is None else _join_loss(loss)
-        raise await self._approvals.change(
-            partial(
-                self._approvals.ask,
-                caller,
-                capability.name,
-                admitted.digest,
-                app=admitted.app,
-                arguments=entry.arguments,
-                summary=self._scrubber.scrub_own(summary, admitted.app, caller.apps),
-            )
+    def _ask_consent(self, admitted: _Admitted, entry: AuditEntry) -> ConsentRequest:
+        return ConsentRequest(
+            admitted.caller,
+            admitted.capability,
+            admitted.digest,
+            admitted.app,
+            entry.arguments,
+            admitted.given.confirmation,
+            admitted.attempt.asks,
+            partial(self._find_loss, admitted),
         )
-
-    async def _confirm(self, admitted: _Admitted, take: bool) -> None:
-        """Where the door puts what is lost for good before a person: go on only with that person's word."""
-        capability, caller, token = admitted.capability, admitted.caller.id, admitted.given.confirmation
-        if token == controls.DECLINED:
-            raise Declined
-        if token is not None:
-            self._confirmations.check(token, caller, capability.name, admitted.digest, take=take)
-        elif admitted.attempt.asks and (loss := await self._find_loss(admitted)) is not None:
-            raise self._confirmations.ask(caller, capability.name, admitted.digest, loss)
 
     async def _find_loss(self, admitted: _Admitted) -> Loss | None:
         """The things that this call would lose for good."""
@@ -375,9 +273,8 @@ class Pipeline:
         try:
             async with self._lock(admitted, progress):
                 # Its intent is on the disk before the call acts, or the call is refused.
-                entry.result = STARTED
-                await self._intend(entry, admitted.capability)
-                await self._consent(admitted, entry, take=True)
+                await self._recorder.write_intent(entry, admitted.capability)
+                await self._consent.check(self._ask_consent(admitted, entry), take=True)
                 began()
                 severity = Severity.ERROR
                 answer = await self._run(admitted, progress)
@@ -385,7 +282,7 @@ class Pipeline:
             failure = self._record_failure(entry, since, error, admitted.caller, admitted)
             self._tell(admitted, EventKind.FAILED, severity, entry.error or "")
             raise failure from _find_cause(failure, error)
-        self._settle(entry, since)
+        self._recorder.write_end(entry, since)
         self._tell(admitted, EventKind.SUCCEEDED, Severity.INFO)
         return answer
 
@@ -393,15 +290,6 @@ class Pipeline:
         """Tell all who follow events how an operation has ended."""
         operation, capability = admitted.attempt.request_id, admitted.capability.name
         self.events.publish(Event(kind, severity, admitted.app, operation, capability, message))
-
-    async def _intend(self, entry: AuditEntry, capability: Capability) -> None:
-        """Put on the disk what is about to be done."""
-        try:
-            await self._audit.append_durably(entry)
-        except AuditUnavailable as error:
-            if not capability.unaudited:
-                raise
-            log.error("%s %s goes on without its audit entry: %s", entry.capability, entry.request_id, error.message)
 
     async def _run(self, admitted: _Admitted, progress: Progress, emit: Emit | None = None) -> bytes:
         capability, app, scrubber, reach = admitted.capability, admitted.app, self._scrubber, admitted.caller.apps
@@ -418,9 +306,7 @@ class Pipeline:
         call = self._call(admitted, tell, None if emit is None else say)
         try:
             answer = capability.encode(await capability.run(call, admitted.request))
-            scrubbed = _show_secrets(
-                capability, answer, scrubber.scrub_json(answer, app, reach, quoting=_find_quoting(capability))
-            )
+            scrubbed = scrub_result(scrubber, capability, answer, app, reach)
             return self._telling.tell_result(capability, scrubbed, reader)
         except IkomaError as error:
             if not capability.guesses:
@@ -469,21 +355,6 @@ class Pipeline:
         lead = self._telling.leading.choose(known, admitted.caller, admitted.role, lists=admitted.attempt.lists)
         return orjson.dumps(told | ({} if lead is None else {"next": dump_next(lead)}))
 
-    def _end(self, entry: AuditEntry, began: float, result: str = SUCCESS, code: str | None = None) -> None:
-        entry.result, entry.code = result, code
-        entry.duration = (time.perf_counter() - began) * 1000
-
-    def _settle(self, entry: AuditEntry, began: float, result: str = SUCCESS, code: str | None = None) -> None:
-        """Write a call's last entry."""
-        self._end(entry, began, result, code)
-        self._audit.append_if_possible(entry)
-
-    def _record_refusal(self, entry: AuditEntry, address: str) -> None:
-        if entry.caller is None:
-            self._refusals.add(entry, address)
-        else:
-            self._audit.append_if_possible(entry)
-
     def _record_failure(
         self,
         entry: AuditEntry,
@@ -493,15 +364,10 @@ class Pipeline:
         admitted: _Admitted | None,
         address: str = LOCAL,
     ) -> BaseException:
-        """Write the last entry of a call that failed; what is raised then, an IkomaError unless it was cancelled."""
-        answer = _translate_failure(error, entry)
-        if isinstance(answer, IkomaError):
-            self._scrubber.scrub_error(answer, None, () if caller is None else caller.apps)
-            entry.error = answer.audit_message
-            if admitted is not None:
-                answer.next = self._telling.leading.complete(answer.next, admitted.capability, admitted.given.arguments)
-        self._end(entry, began, ERROR, entry.code)
-        self._record_refusal(entry, address)
+        """Write the last entry of a call that failed; what is raised then leads on, unless it was cancelled."""
+        answer = self._recorder.write_failure(entry, began, error, caller, address)
+        if isinstance(answer, IkomaError) and admitted is not None:
+            answer.next = self._telling.leading.complete(answer.next, admitted.capability, admitted.given.arguments)
         return answer
 
     def _tell_failure(self, error: BaseException, reader: Reader | None) -> BaseException:
@@ -518,44 +384,6 @@ class Pipeline:
         return identity is None or self.operations.may_see(str(identity), reader.caller, reader.role)
 
 
-def _find_quoting(capability: Capability) -> list[tuple[str, ...]]:
-    """Where in an answer stands what others alone wrote."""
-    return [path for path, mark in capability.untrusted if not mark.ours]
-
-
-def _show_secrets(capability: Capability, answer: bytes, scrubbed: bytes) -> bytes:
-    """A scrubbed answer with what it is made to show: a secret that was made a moment ago is known as one already."""
-    if scrubbed is answer or not capability.secret_results:
-        return scrubbed
-    shown = orjson.loads(answer)
-    return orjson.dumps(
-        orjson.loads(scrubbed) | {name: shown[name] for name in capability.secret_results & shown.keys()}
-    )
-
-
-def _check_writable(sent: Mapping[str, Any]) -> None:
-    """Refuse text that cannot be written down, such as half of a surrogate pair, which some parsers take."""
-    try:
-        orjson.dumps(sent)
-    except TypeError as error:
-        raise MalformedRequest(_UNWRITABLE.get(str(error), "The arguments hold text that is not Unicode.")) from None
-
-
-_UNWRITABLE = {
-    "Recursion limit reached": "The arguments are nested too deeply.",
-    "Integer exceeds 64-bit range": "The arguments hold a whole number of more than 64 bits.",
-}
-
-
-def _read_role(text: str | None) -> Role | None:
-    if text is None or text == "":
-        return None
-    try:
-        return Role.parse(text)
-    except ValueError as error:
-        raise UnknownRole(f"X-Role: {error}.") from None
-
-
 def _make_reader(caller: Caller | None, role: Role, attempt: Attempt, admitted: _Admitted | None) -> Reader | None:
     if admitted is not None:
         return admitted.reader
@@ -569,26 +397,3 @@ def _sees_paths(role: Role, attempt: Attempt) -> bool:
 
 def _find_cause(raised: BaseException, error: BaseException) -> BaseException | None:
     return error.__cause__ if raised is error else error
-
-
-def _join_loss(loss: Loss) -> str:
-    """A loss as one sentence, for whoever decides on it later."""
-    return f"{loss.summary.removesuffix('.')}: {'; '.join(loss.lost)}" if loss.lost else loss.summary
-
-
-def _translate_failure(error: BaseException, entry: AuditEntry) -> BaseException:
-    """The failure as its caller sees it; the audit entry is filled to match."""
-    if isinstance(error, IkomaError):
-        entry.error, entry.code = error.audit_message, error.code
-        return error
-    if isinstance(error, asyncio.CancelledError):
-        entry.error, entry.code = "The call was cancelled before it ended.", OperationCancelled.code
-        return error
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        full = DiskFull()
-        entry.error, entry.code = full.message, full.code
-        return full
-    log.error("request %s: %s failed", entry.request_id, entry.capability, exc_info=error)
-    answer = IkomaError()
-    entry.error, entry.code = answer.message, answer.code
-    return answer

@@ -9,26 +9,32 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
-import re
 import typing
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
-from itertools import islice
-from typing import Any, ClassVar, TypeVar
+from functools import cached_property
+from typing import Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import TypeAdapter
 from pydantic_core import PydanticSerializationError
 
-from ikoma.errors import InvalidArguments, Next, UnknownCapability
+from ikoma.errors import UnknownCapability
 from ikoma.kernel.listing import Listing, listed, read_listing
-from ikoma.kernel.page import ResultPage
 from ikoma.kernel.redaction.places import Path
 from ikoma.kernel.redaction.redaction import redact_all, withhold_if_long
-from ikoma.kernel.words import RESULT_FIELDS
-from ikoma.model import NAMES_OF_CALLS, AppName, Effect, Role, quote_name
+from ikoma.kernel.requests import LONGEST_NAME, AppRequest, Request, list_arguments, parse_arguments
+from ikoma.kernel.results import (
+    Result,
+    Sensitive,
+    StoredFailure,
+    Untrusted,
+    find_leads,
+    find_marks,
+    find_sentences,
+    optional,
+)
+from ikoma.model import NAMES_OF_CALLS, Effect, Role
 
 __all__ = [
     "AppRequest",
@@ -47,79 +53,10 @@ __all__ = [
     "registry",
 ]
 
-R = TypeVar("R", bound="Request")
 
 BODY_LIMIT = 1 << 20
 SQL_BODY_LIMIT = 32 << 20
 FILE_BODY_LIMIT = 12 << 20
-MOST_LISTED = 1000
-"""The most items that a list can be asked for; each list has a lower number of its own that it gives unasked."""
-LONGEST_NAME = 80
-"""Of the names that others make up, so many characters are shown: longer ones not at all."""
-
-_MOST_PROBLEMS = 20
-_LONGEST_PROBLEM = 500
-
-
-class Request(BaseModel):
-    """Arguments of a capability: camelCase, strictly typed; unknown ones are refused, never dropped."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        frozen=True,
-        alias_generator=to_camel,
-        hide_input_in_errors=True,
-        use_attribute_docstrings=True,
-    )
-
-
-class AppRequest(Request):
-    """Arguments of a capability that works on one app."""
-
-    app_name: AppName
-
-    @property
-    def locked(self) -> AppName:
-        """The app that an exclusive call works on alone; another one for a call that only looks at this one."""
-        return self.app_name
-
-
-class Result(BaseModel):
-    """The answer of a capability: camelCase."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True)
-    page: ClassVar[ResultPage | None] = None
-    """The result as a person sees it."""
-
-
-def optional(empty: Any = None) -> Any:
-    """A field that a result has only where it says something: else it is left out of the answer."""
-    return Field(default=empty, exclude_if=lambda value: not value)
-
-
-@dataclass(frozen=True, slots=True)
-class Sensitive:
-    """Marks an argument whose value never reaches the audit log: `Annotated[str, Sensitive("SQL")]`."""
-
-    what: str
-
-
-@dataclass(frozen=True, slots=True)
-class Untrusted:
-    """Marks a part of a result that others wrote: `Annotated[list[str], Untrusted("container logs")]`.
-
-    A model must take such text for data, never for instructions: the MCP door hands it over wrapped.
-    """
-
-    what: str
-    ours: bool = False
-    """Whether words and names of IKOMA's own stand in it too."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFailure(Untrusted):
-    """Marks a failure that was written down: each door tells it as one that has just happened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,22 +153,22 @@ class Capability:
     @cached_property
     def untrusted(self) -> Sequence[tuple[Path, Untrusted]]:
         """Where in the result's JSON stands what others wrote."""
-        return tuple(_find_marks(self.result, ()))
+        return tuple(find_marks(self.result, ()))
 
     @cached_property
     def leads(self) -> Sequence[Path]:
         """Where in the result's JSON stands a call that leads on."""
-        return tuple(_find_leads(self.result, ()))
+        return tuple(find_leads(self.result, ()))
 
     @cached_property
     def sentences(self) -> Sequence[Path]:
         """Where in the result's JSON stand IKOMA's own sentences."""
-        return tuple(_find_sentences(self.result, ()))
+        return tuple(find_sentences(self.result, ()))
 
     @cached_property
     def arguments(self) -> Mapping[str, bool]:
         """Argument name → whether it must be given."""
-        return _list_arguments(self.request)
+        return list_arguments(self.request)
 
     def parse(self, arguments: Mapping[str, Any]) -> Request:
         """The typed request, or InvalidArguments that names each argument and what is wrong with it."""
@@ -248,144 +185,6 @@ class Capability:
             return self.result_adapter.dump_json(result, by_alias=True)
         except PydanticSerializationError:  # the name of a file, say, in bytes that are no UTF-8
             return orjson.dumps(redact_all(self.result_adapter.dump_python(result, by_alias=True, mode="json"), ()))
-
-
-def _find_marks(kind: Any, path: Path) -> Iterator[tuple[Path, Untrusted]]:
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        for name, field in kind.model_fields.items():
-            here = (*path, field.serialization_alias or field.alias or name)
-            marks = [mark for mark in field.metadata if isinstance(mark, Untrusted)]
-            if marks:
-                yield here, marks[0]
-            else:
-                yield from _find_marks(field.annotation, here)
-        return
-    arguments = typing.get_args(kind)
-    if typing.get_origin(kind) is typing.Annotated:
-        marks = [mark for mark in arguments[1:] if isinstance(mark, Untrusted)]
-        if marks:
-            yield path, marks[0]
-            return
-    inner = (*path, "*") if typing.get_origin(kind) in (list, tuple) else path
-    for argument in arguments:
-        yield from _find_marks(argument, inner)
-
-
-def _find_leads(kind: Any, path: Path) -> Iterator[Path]:
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        for name, field in kind.model_fields.items():
-            yield from _find_leads(field.annotation, (*path, field.serialization_alias or field.alias or name))
-    elif kind is Next:
-        yield path
-    inner = (*path, "*") if typing.get_origin(kind) in (list, tuple) else path
-    for argument in typing.get_args(kind):
-        yield from _find_leads(argument, inner)
-
-
-def _find_sentences(kind: Any, path: Path) -> Iterator[Path]:
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        for name, field in kind.model_fields.items():
-            here = (*path, field.serialization_alias or field.alias or name)
-            others = any(isinstance(mark, Untrusted) and not mark.ours for mark in field.metadata)
-            if name in RESULT_FIELDS and not others and _is_text(field.annotation):
-                yield here
-            elif not others:
-                yield from _find_sentences(field.annotation, here)
-    inner = (*path, "*") if typing.get_origin(kind) in (list, tuple, dict) else path
-    for argument in typing.get_args(kind):
-        yield from _find_sentences(argument, inner)
-
-
-def _is_text(kind: Any) -> bool:
-    """Whether a field holds a text, or a list of texts, and nothing else."""
-    return kind in (str, None, type(None)) or (
-        bool(typing.get_args(kind)) and all(map(_is_text, typing.get_args(kind)))
-    )
-
-
-def parse_arguments(model: type[R], arguments: Mapping[str, Any], *, of: str, guesses: bool = True) -> R:
-    """The typed arguments; InvalidArguments names those that do not fit, what each takes, and an example.
-
-    It names the first twenty and counts the rest: a caller may send very many, and everybody else would wait.
-
-    Args:
-        of: the capability, as the hint names it.
-        guesses: whether it may say which name was meant.
-    """
-    few = _limit_arguments(model, arguments)
-    try:
-        return model.model_validate(few)
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False, include_context=False)
-    problems = [_describe_problem(model, entry, guesses=guesses) for entry in found[:_MOST_PROBLEMS]]
-    more = len(found) - len(problems) + len(arguments) - len(few)
-    said = [f"{quote_name(problem['argument'])}: {problem['problem']}" for problem in problems]
-    takes = ", ".join(f"{name}{'' if needed else '?'}" for name, needed in _list_arguments(model).items()) or "nothing"
-    sentence = "; ".join([*said, f"and {more} more"] if more else said)
-    raise InvalidArguments(
-        sentence if sentence.endswith("?") else f"{sentence}.",
-        hint=f"{of} takes {takes}.",
-        arguments=problems,
-    )
-
-
-def _limit_arguments(model: type[Request], arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The arguments that it takes, and of unknown ones no more than are named."""
-    known = _list_arguments(model)
-    if len(arguments) <= len(known) + _MOST_PROBLEMS:
-        return arguments
-    unknown = islice((name for name in arguments if name not in known), _MOST_PROBLEMS)
-    return {name: arguments[name] for name in (*known, *unknown) if name in arguments}
-
-
-@cache
-def _read_properties(model: type[Request]) -> Mapping[str, Any]:
-    properties: Mapping[str, Any] = model.model_json_schema(by_alias=True).get("properties", {})
-    return properties
-
-
-@cache
-def _list_arguments(model: type[Request]) -> dict[str, bool]:
-    return {field.alias or name: field.is_required() for name, field in model.model_fields.items()}
-
-
-def _describe_problem(model: type[Request], entry: Any, *, guesses: bool) -> dict[str, Any]:
-    name = ".".join(withhold_if_long(str(part), LONGEST_NAME, "name") for part in entry["loc"]) or "body"
-    kind, message = entry["type"], str(entry["msg"])
-    if kind == "extra_forbidden":
-        known = _list_arguments(model)
-        near = difflib.get_close_matches(name, known, n=1) if guesses else []
-        return {"argument": name, "problem": "is unknown" + (f"; did you mean {near[0]}?" if near else "")}
-    if not guesses:
-        message = _GUESS.sub("", message)
-    if kind == "string_pattern_mismatch":
-        message = message.replace("'", "")  # in quotes stands what others wrote
-    text = (
-        "is missing" if kind == "missing" else withhold_if_long(message.removeprefix("Value error, "), _LONGEST_PROBLEM)
-    )
-    problem: dict[str, Any] = {"argument": name, "problem": text[:1].lower() + text[1:]}
-    if not entry["loc"]:  # two arguments that do not go together
-        return problem
-    described = _read_properties(model).get(str(entry["loc"][0]), {})
-    problem["example"] = make_example(described)
-    return problem | ({"allowed": described["enum"]} if "enum" in described else {})
-
-
-_GUESS = re.compile(r"; did you mean .*\?$")
-_EXAMPLES: Mapping[str, Any] = {"integer": 1, "number": 1, "boolean": True, "array": [], "object": {}}
-
-
-def make_example(schema: Mapping[str, Any]) -> Any:
-    """A value that fits a property of a JSON schema."""
-    described = next((part for part in schema.get("anyOf", []) if part.get("type") != "null"), schema)
-    for source in (schema, described):
-        if source.get("examples"):
-            return source["examples"][0]
-        if source.get("default") is not None:
-            return source["default"]
-    if "enum" in described:
-        return described["enum"][0]
-    return described.get("minimum", _EXAMPLES.get(described.get("type", "string"), "text"))
 
 
 class Registry:

@@ -198,7 +198,7 @@ def _capabilities(pipeline: Pipeline) -> Any:
     async def listing(request: Request) -> Response:
         given = dict(request.scope["headers"])
         allowed = set(
-            await pipeline.list_visible(
+            await pipeline.authentication.list_visible(
                 headers.read_key(given), headers.read_text(given.get(b"x-role")), headers.read_address(request.scope)
             )
         )

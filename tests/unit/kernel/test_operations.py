@@ -31,9 +31,9 @@ from ikoma.kernel.access.throttle import Throttle
 from ikoma.kernel.audit.log import AuditLog
 from ikoma.kernel.call import Attempt, CallAnswer, CallContext
 from ikoma.kernel.events import Events
-from ikoma.kernel.journal import Journal
 from ikoma.kernel.locks import Holder, Locks
-from ikoma.kernel.operations import Operations
+from ikoma.kernel.operations.journal import Journal
+from ikoma.kernel.operations.operations import Operations
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.registry import AppRequest, Loss, Registry, Request, Result, Sensitive, capability
 from ikoma.kernel.store import Store

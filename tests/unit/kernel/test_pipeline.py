@@ -24,7 +24,8 @@ from ikoma.errors import (
 )
 from ikoma.kernel.access.callers import Caller
 from ikoma.kernel.locks import PATIENCE, Holder
-from ikoma.kernel.registry import Request, parse_arguments
+from ikoma.kernel.registry import Request
+from ikoma.kernel.requests import parse_arguments
 from ikoma.model import AppName, Role
 from tests.unit.kernel.house import DONE, House, house, refused
 

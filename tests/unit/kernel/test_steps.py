@@ -25,11 +25,11 @@ from ikoma.errors import (
     Unauthenticated,
     UnknownRole,
 )
-from ikoma.kernel import operations
 from ikoma.kernel.access import key_guard
 from ikoma.kernel.audit.chain import verify
 from ikoma.kernel.events import Event, EventKind, Severity
 from ikoma.kernel.locks import Holder
+from ikoma.kernel.operations import operations
 from ikoma.model import AppName, Role
 from tests.unit.kernel.house import DONE, OWN, SECRET, House, house, refused
 
@@ -384,10 +384,10 @@ def test_what_a_door_answers_by_itself_counts_for_the_rate_of_a_key(tmp_path: Pa
         key = house.key(Role.OPERATOR)
         await house.pipeline.identify(key, None, what="door", counts=False)
         await house.pipeline.identify(key, None, what="door")
-        await house.pipeline.list_visible(key, None, counts=False)
-        await house.pipeline.list_visible(key, None)
+        await house.pipeline.authentication.list_visible(key, None, "local", counts=False)
+        await house.pipeline.authentication.list_visible(key, None, "local")
         with pytest.raises(RateLimited):
-            await house.pipeline.list_visible(key, None)
+            await house.pipeline.authentication.list_visible(key, None, "local")
         with pytest.raises(RateLimited):
             await house.pipeline.identify(key, None, what="door")
         assert house.entries()[-1]["code"] == RateLimited.code

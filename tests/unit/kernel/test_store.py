@@ -20,7 +20,7 @@ from ikoma.apps.source.webhook import Delivery, DeliveryMark, Webhooks
 from ikoma.errors import ApprovalNeeded, DiskFull, HookReplayed, StartRefused
 from ikoma.kernel.access.approvals import Approvals
 from ikoma.kernel.access.callers import Caller, Callers
-from ikoma.kernel.journal import Journal, Record
+from ikoma.kernel.operations.journal import Journal, Record
 from ikoma.kernel.state_migrations import MIGRATIONS
 from ikoma.kernel.store import Store
 from ikoma.model import AppName, Role

@@ -20,7 +20,8 @@ from ikoma.errors import ApprovalNeeded, AuditUnavailable, DiskFull
 from ikoma.kernel import store as store_module
 from ikoma.kernel.audit import head
 from ikoma.kernel.audit.chain import verify
-from ikoma.kernel.audit.log import AuditEntry, AuditLog
+from ikoma.kernel.audit.entry import AuditEntry
+from ikoma.kernel.audit.log import AuditLog
 from ikoma.kernel.store import Store
 from ikoma.model import AppName, Role
 from tests.unit.kernel.house import House

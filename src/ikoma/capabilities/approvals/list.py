@@ -8,7 +8,8 @@ from pydantic import Field
 
 from ikoma.capabilities.context import Call
 from ikoma.kernel.access.approvals import Approval
-from ikoma.kernel.registry import MOST_LISTED, Request, Result, Untrusted, capability, listed
+from ikoma.kernel.registry import Request, Result, Untrusted, capability, listed
+from ikoma.kernel.requests import MOST_LISTED
 from ikoma.model import Effect, Role
 
 

@@ -10,7 +10,8 @@ from ikoma.app_folder import App
 from ikoma.apps.observation.health import UNKNOWN
 from ikoma.capabilities.context import Call
 from ikoma.errors import EngineUnavailable
-from ikoma.kernel.registry import MOST_LISTED, Request, Result, capability, listed
+from ikoma.kernel.registry import Request, Result, capability, listed
+from ikoma.kernel.requests import MOST_LISTED
 from ikoma.model import Effect, Role
 
 

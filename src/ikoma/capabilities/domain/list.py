@@ -15,7 +15,8 @@ from ikoma.apps.routing.dns import DnsTarget
 from ikoma.apps.routing.domains import read_domains
 from ikoma.capabilities.context import Call
 from ikoma.errors import IkomaError
-from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, Untrusted, capability, listed
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed
+from ikoma.kernel.requests import MOST_LISTED
 from ikoma.model import Effect, Role
 
 _SECONDS = 3.0

@@ -10,7 +10,8 @@ from ikoma.capabilities.context import Call
 from ikoma.compose.model import EMPTY
 from ikoma.errors import IkomaError, Next
 from ikoma.kernel.page import ResultPage
-from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability, listed
+from ikoma.kernel.registry import AppRequest, Result, capability, listed
+from ikoma.kernel.requests import MOST_LISTED
 from ikoma.model import Effect, Role
 
 

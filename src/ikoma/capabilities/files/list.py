@@ -11,7 +11,8 @@ from ikoma.apps.deploying.release_files import ReleaseFiles
 from ikoma.apps.files import files
 from ikoma.apps.releases.release import Releases
 from ikoma.capabilities.context import Call
-from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability, listed
+from ikoma.kernel.registry import AppRequest, Result, capability, listed
+from ikoma.kernel.requests import MOST_LISTED
 from ikoma.model import Effect, FilePath, ReleaseId, Role
 
 

@@ -11,7 +11,7 @@ from ikoma.apps.source import webhook
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.operations.get import tell_failure
 from ikoma.errors import OperationNotFound
-from ikoma.kernel.journal import Record
+from ikoma.kernel.operations.journal import Record
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed
 from ikoma.model import Effect, Role
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from ikoma.capabilities.context import Call
-from ikoma.kernel.registry import MOST_LISTED, Request, Result, capability, listed
+from ikoma.kernel.registry import Request, Result, capability, listed
+from ikoma.kernel.requests import MOST_LISTED
 from ikoma.model import Effect, Role
 
 

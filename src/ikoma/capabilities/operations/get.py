@@ -14,7 +14,7 @@ from ikoma.errors import Next, ShuttingDown, stored_failure
 from ikoma.kernel.answers.failures import describe_failure
 from ikoma.kernel.answers.server_paths import ServerPaths
 from ikoma.kernel.answers.telling import Reader, Telling
-from ikoma.kernel.journal import CANCELLED, INTERRUPTED, RUNNING, Record
+from ikoma.kernel.operations.journal import CANCELLED, INTERRUPTED, RUNNING, Record
 from ikoma.kernel.registry import Capability, Request, Result, StoredFailure, Untrusted, capability, listed, registry
 from ikoma.model import Effect, Role
 

@@ -15,7 +15,8 @@ from ikoma.apps.source import checkout
 from ikoma.capabilities.context import Call
 from ikoma.errors import EngineUnavailable
 from ikoma.kernel.page import Column, ResultPage
-from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability, listed
+from ikoma.kernel.registry import AppRequest, Result, capability, listed
+from ikoma.kernel.requests import MOST_LISTED
 from ikoma.model import Effect, Role
 
 

@@ -10,7 +10,8 @@ from ikoma.apps.releases import release as records
 from ikoma.apps.releases.release import Releases
 from ikoma.capabilities.context import Call
 from ikoma.kernel.page import Column, ResultPage
-from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability, listed
+from ikoma.kernel.registry import AppRequest, Result, capability, listed
+from ikoma.kernel.requests import MOST_LISTED
 from ikoma.model import Effect, Role
 
 

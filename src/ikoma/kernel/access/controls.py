@@ -14,7 +14,8 @@ from typing import Any
 import orjson
 from pydantic import Field
 
-from ikoma.kernel.registry import Capability, Request, parse_arguments
+from ikoma.kernel.registry import Capability, Request
+from ikoma.kernel.requests import parse_arguments
 from ikoma.model import Effect
 
 DECLINED = "declined"

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from ikoma.kernel.audit.entry import GAP, LOST
 from ikoma.kernel.audit.files import hash_line, list_rotated, parse_entry, read_named_seq, read_seq
 from ikoma.kernel.audit.head import Head, HeadFile
-from ikoma.kernel.audit.log import GAP, LOST
 from ikoma.kernel.redaction.redaction import withhold_if_long
 
 _MOST_SHOWN = 20

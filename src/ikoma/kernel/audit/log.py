@@ -8,19 +8,16 @@ or cut off later shows. Writers in several processes take turns under one lock.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from ikoma.errors import AuditUnavailable
+from ikoma.kernel.audit.entry import ERROR, GAP, LOST, AuditEntry
 from ikoma.kernel.audit.files import (
     find_first_link,
     find_first_seq,
@@ -32,95 +29,12 @@ from ikoma.kernel.audit.files import (
     read_seq,
 )
 from ikoma.kernel.audit.head import NOTHING, Head, HeadFile
-from ikoma.kernel.audit.lost_entries import LostEntries, make_stamp
+from ikoma.kernel.audit.lost_entries import LostEntries
+from ikoma.kernel.audit.query import read_last
 from ikoma.kernel.coalesce import Coalesced
-from ikoma.kernel.redaction.redaction import redact_keys, withhold_if_long
 from ikoma.kernel.waiting import runs_loop
 
 log = logging.getLogger("ikoma.audit")
-
-STARTED, SUCCESS, ERROR = "started", "success", "error"
-GAP = "audit_gap"
-"""The code of an entry that IKOMA writes when the log does not end as it was left. No call ends with it: what a caller
-asks for becomes the name of an entry, never its code."""
-LOST = "audit_lost"
-"""The code of an entry that IKOMA writes, once it can, about those that it could not write."""
-
-_LONGEST_ERROR = 1000
-_LONGEST = 200
-"""Of all other texts."""
-_MOST_BYTES = 24 << 10
-"""Of a line, so that nobody fills a file of the log with a few calls. It holds all of an entry but its arguments."""
-_NEEDED = {"timestamp", "capability", "arguments", "caller", "result"}
-_KINDS: Mapping[str, tuple[type, ...]] = {
-    **dict.fromkeys(("timestamp", "capability", "result"), (str,)),
-    **dict.fromkeys(("caller", "role", "code"), (str, type(None))),
-    "arguments": (dict,),
-    "duration": (int, float, type(None)),
-}
-
-
-@dataclass(slots=True)
-class AuditEntry:
-    """The record that one call leaves behind. `arguments` are already masked; `duration` is milliseconds."""
-
-    request_id: str
-    capability: str
-    role: str | None = None
-    caller: str | None = None
-    key: str | None = None
-    """The id of the caller's key: names are free."""
-    arguments: dict[str, Any] = field(default_factory=dict)
-    result: str = STARTED
-    error: str | None = None
-    code: str | None = None
-    duration: float = 0.0
-
-    def encode_line(self, seq: int, prev: str) -> bytes:
-        """The entry as one line of JSON.
-
-        Args:
-            seq: its number in the log.
-            prev: the hash of the line before it.
-        """
-        fields = {
-            "timestamp": make_stamp(),
-            "requestId": withhold_if_long(self.request_id, _LONGEST),
-            "capability": withhold_if_long(self.capability, _LONGEST),
-            "role": self.role,
-            "caller": self.caller and withhold_if_long(self.caller, _LONGEST),
-            "key": self.key and withhold_if_long(self.key, _LONGEST),
-            "arguments": self.arguments,
-            "result": self.result,
-            "error": self.error and withhold_if_long(self.error, _LONGEST_ERROR),
-            "code": self.code,
-            "duration": round(self.duration, 3),
-            "seq": seq,
-            "prev": prev,
-        }
-        line = _encode(fields)
-        if len(line) > _MOST_BYTES:
-            line = _encode(fields | {"arguments": _keep_app_name(self.arguments, len(line))})
-        return redact_keys(line)
-
-    @property
-    def kind(self) -> str:
-        """The facts that are remembered of a lost entry; of a stranger's not the name, which could be any."""
-        came_to = self.code or self.result
-        return came_to if self.caller is None else f"{self.capability} {came_to}"
-
-
-def _encode(fields: Mapping[str, Any]) -> bytes:
-    line = orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
-    # Beyond ASCII, readers differ in what ends a line and what moves the cursor: all of it is escaped.
-    return line if line.isascii() else json.dumps(fields, separators=(",", ":")).encode() + b"\n"
-
-
-def _keep_app_name(arguments: Mapping[str, Any], size: int) -> dict[str, Any]:
-    """The app's name alone, of arguments that take too much room: by it the entry is found."""
-    app = arguments.get("appName")
-    named = {"appName": withhold_if_long(app, _LONGEST)} if isinstance(app, str) else {}
-    return {**named, "[arguments]": f"[too long: {size} bytes]"}
 
 
 class AuditLog:
@@ -200,21 +114,8 @@ class AuditLog:
     def read_last(
         self, limit: int, wanted: Callable[[dict[str, Any]], bool], since: str | None = None
     ) -> tuple[list[dict[str, Any]], int]:
-        """The last entries that are wanted, oldest first, and how many lines that were read are no entries.
-
-        Reads whole files, the newest first: run it in a thread.
-
-        Args:
-            since: a timestamp before which none is wanted; files that end before it are not read.
-        """
-        found: list[dict[str, Any]] = []
-        odd = 0
-        for path in (self._path, *reversed(list_rotated(self._path))):
-            earlier, skipped = _read_last_of(path, limit - len(found), wanted)
-            found, odd = [*earlier, *found], odd + skipped
-            if len(found) >= limit or (since is not None and _read_begin(path) < since):
-                break
-        return found, odd
+        """Like `query.read_last`, of this log."""
+        return read_last(self._path, limit, wanted, since)
 
     async def read_head(self) -> Head | None:
         """The last entry that is on the disk, for an anchor."""
@@ -379,34 +280,3 @@ class AuditLog:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
-
-
-def _read_begin(path: Path) -> str:
-    """When the first entry of a file was written; in time for everything where that cannot be said."""
-    try:
-        with path.open("rb") as stream:
-            begins = (parse_entry(stream.readline()) or {}).get("timestamp")
-            return begins if isinstance(begins, str) else "~"
-    except FileNotFoundError:
-        return "~"
-
-
-def _read_last_of(path: Path, limit: int, wanted: Callable[[dict[str, Any]], bool]) -> tuple[list[dict[str, Any]], int]:
-    odd = 0
-    found: deque[dict[str, Any]] = deque(maxlen=limit)
-    try:
-        with path.open("rb") as stream:
-            for line in stream:
-                entry = parse_entry(line)
-                if entry is None or not _is_entry(entry):
-                    odd += 1
-                elif wanted(entry):
-                    found.append(entry)
-    except FileNotFoundError:
-        return [], 0
-    return list(found), odd
-
-
-def _is_entry(entry: Mapping[str, Any]) -> bool:
-    """Whether it is what it should be where readers rely on it: whoever may write the log may put anything there."""
-    return entry.keys() >= _NEEDED and all(isinstance(entry.get(name), kinds) for name, kinds in _KINDS.items())

@@ -13,7 +13,8 @@ from typing import Any
 import orjson
 
 from ikoma.kernel.redaction.redaction import withhold_if_long
-from ikoma.kernel.registry import LONGEST_NAME, Capability
+from ikoma.kernel.registry import Capability
+from ikoma.kernel.requests import LONGEST_NAME
 
 _LONGEST = 200
 _IN_ADDRESS = re.compile(r"://[^/\s@]+@")

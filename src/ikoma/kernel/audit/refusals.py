@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ikoma.kernel.audit.log import ERROR, AuditEntry
+from ikoma.kernel.audit.entry import ERROR, AuditEntry
 from ikoma.kernel.audit.lost_entries import make_stamp
 
 SUMMED = "refusals_summed"

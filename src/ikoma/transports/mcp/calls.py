@@ -101,16 +101,16 @@ class Calls:
 
     async def list_visible(self, who: McpConnection, *, counts: bool = True) -> Sequence[Capability]:
         """The capabilities that this caller may call now; a request of its own, unless it is looked up on the way."""
-        return await self._pipeline.list_visible(who.key, who.role, counts=counts)
+        return await self._pipeline.authentication.list_visible(who.key, who.role, LOCAL, counts=counts)
 
     def guard_key(self, who: McpConnection) -> KeyGuard:
         """Around a stream: it ends with the key."""
-        return self._pipeline.guard_key(who.key)
+        return self._pipeline.authentication.guard(who.key)
 
     async def may_see(self, who: McpConnection, event: Event) -> bool:
         """Whether this caller may hear of an event."""
         try:
-            caller = await self._pipeline.reidentify_key(who.key)
+            caller = await self._pipeline.authentication.reidentify(who.key)
         except IkomaError:  # it was revoked meanwhile
             return False
         return event.app is None or caller.reaches(event.app)

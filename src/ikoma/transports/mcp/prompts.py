@@ -25,7 +25,8 @@ from mcp_types import (
 )
 
 from ikoma.errors import InvalidArguments, NotFound
-from ikoma.kernel.registry import MOST_LISTED, Capability, registry
+from ikoma.kernel.registry import Capability, registry
+from ikoma.kernel.requests import MOST_LISTED
 from ikoma.transports.mcp.calls import Calls, McpConnection, ToolCall
 from ikoma.transports.mcp.tools import choose, make_tool_name
 

@@ -24,7 +24,7 @@ from mcp_types import (
 
 from ikoma.errors import NotFound
 from ikoma.kernel.events import Event
-from ikoma.kernel.registry import MOST_LISTED
+from ikoma.kernel.requests import MOST_LISTED
 from ikoma.transports.mcp.calls import Calls, McpConnection, ToolCall
 from ikoma.transports.mcp.wording import answers
 

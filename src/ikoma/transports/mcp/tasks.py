@@ -20,7 +20,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import Field
 
 from ikoma.errors import IkomaError
-from ikoma.kernel.journal import CANCELLED, FAILED, RUNNING, SUCCEEDED
+from ikoma.kernel.operations.journal import CANCELLED, FAILED, RUNNING, SUCCEEDED
 from ikoma.kernel.registry import Capability
 from ikoma.transports.mcp.calls import Calls, McpConnection, ToolCall
 from ikoma.transports.mcp.wording import answers

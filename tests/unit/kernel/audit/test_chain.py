@@ -19,15 +19,17 @@ import pytest
 from ikoma.kernel.audit.anchors import Anchors, append_to_file
 from ikoma.kernel.audit.chain import ChainVerdict
 from ikoma.kernel.audit.chain import verify as verify_chain
+from ikoma.kernel.audit.entry import AuditEntry
 from ikoma.kernel.audit.files import hash_line, list_rotated
 from ikoma.kernel.audit.head import HeadFile
-from ikoma.kernel.audit.log import AuditEntry, AuditLog
+from ikoma.kernel.audit.log import AuditLog
 
 TAMPERINGS = 1000
 WRITER = """
 import sys
 from pathlib import Path
-from ikoma.kernel.audit.log import AuditLog, AuditEntry
+from ikoma.kernel.audit.entry import AuditEntry
+from ikoma.kernel.audit.log import AuditLog
 folder = Path(sys.argv[1])
 log = AuditLog(folder / "audit.jsonl", folder / "head", max_bytes=int(sys.argv[3]))
 for number in range(int(sys.argv[2])):

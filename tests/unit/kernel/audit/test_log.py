@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 
 from ikoma.errors import AuditUnavailable
 from ikoma.kernel.audit.chain import verify
-from ikoma.kernel.audit.log import AuditEntry, AuditLog
+from ikoma.kernel.audit.entry import AuditEntry
+from ikoma.kernel.audit.log import AuditLog
 
 WRITER = """
 import sys
 from pathlib import Path
-from ikoma.kernel.audit.log import AuditLog, AuditEntry
+from ikoma.kernel.audit.entry import AuditEntry
+from ikoma.kernel.audit.log import AuditLog
 log = AuditLog(Path(sys.argv[1]), Path(sys.argv[1] + ".head"))
 for number in range(300):
     log.append(AuditEntry(f"{sys.argv[2]}-{number}", "test.write", arguments={"text": "x" * 500}))

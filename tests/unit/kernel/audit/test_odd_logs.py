@@ -18,7 +18,8 @@ from ikoma.capabilities import load
 from ikoma.capabilities.audit.query import AuditQueryRequest, query
 from ikoma.kernel.access.callers import Caller
 from ikoma.kernel.audit.chain import verify
-from ikoma.kernel.audit.log import AuditEntry, AuditLog
+from ikoma.kernel.audit.entry import AuditEntry
+from ikoma.kernel.audit.log import AuditLog
 from ikoma.kernel.redaction.redaction import Scrubber
 from ikoma.model import Role
 

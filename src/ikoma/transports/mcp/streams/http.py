@@ -97,7 +97,7 @@ class McpEndpoint:
         self._streams.add(stream)
         try:
             with suppress(Unauthenticated):
-                async with self._pipeline.guard_key(key):
+                async with self._pipeline.authentication.guard(key):
                     await asyncio.wait([stream])
         finally:
             self._streams.discard(stream)

@@ -15,13 +15,10 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
-from typing import Any
-
-import orjson
 
 from ikoma.errors import (
     DiskFull,
@@ -33,11 +30,9 @@ from ikoma.errors import (
     OperationNotFound,
     OutOfScope,
     ShuttingDown,
-    stored_failure,
 )
-from ikoma.kernel.access.callers import CARETAKER, Caller, is_own
-from ikoma.kernel.answers.leading import dump_next
-from ikoma.kernel.journal import (
+from ikoma.kernel.access.callers import CARETAKER, Caller
+from ikoma.kernel.operations.journal import (
     CANCELLED,
     FAILED,
     INTERRUPTED,
@@ -48,7 +43,7 @@ from ikoma.kernel.journal import (
     Record,
     make_stamp,
 )
-from ikoma.kernel.redaction.redaction import withhold_if_long
+from ikoma.kernel.operations.operation import Operation, follow, may_see, shorten_failure, take_over
 from ikoma.model import Role
 from ikoma.ports.progress import BUILD_LINE, Progress
 
@@ -59,40 +54,8 @@ _NOTE_SECONDS = 0.5
 _REMEMBER = 500
 _POLL_SECONDS = 0.5
 _GLANCE_SECONDS = 0.5
-_MOST_FAILURE_BYTES = 128 << 10
-_LONGEST_AUDIT = 1000
-
 Work = Callable[[Callable[[], None], Progress], Awaitable[bytes]]
 """Does the work and returns the result as JSON. It says when it begins to change things, and how far it is."""
-
-
-@dataclass
-class Operation:
-    """One that this process works on, or has worked on lately."""
-
-    record: Record
-    keeps: Callable[[bytes], bytes]
-    """The result as records may keep it: without what is shown once."""
-    steps: list[OperationStep] = field(default_factory=list)
-    followers: list[Progress] = field(default_factory=list)
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-    answer: bytes | None = None
-    """The result as it is told next: the whole of it once, to whoever made the call, and then as records keep it."""
-    error: IkomaError | None = None
-    began: bool = False
-    """Whether it has changed anything: until it holds the app's lock, a retry may do it."""
-    task: asyncio.Task[None] | None = None
-    cancelled: bool = False
-    withdrawn: bool = False
-    """Whether a newer call has taken its place."""
-    own: bool = False
-    """Whether IKOMA does it by itself, without a call."""
-    journalled: bool = True
-    noted: float = 0.0
-
-    def read_record(self) -> Record:
-        """The record as it is now."""
-        return replace(self.record, steps=tuple(self.steps))
 
 
 class Operations:
@@ -203,20 +166,20 @@ class Operations:
     def get(self, identity: str, caller: Caller, role: Role) -> Record:
         """An operation's record; OperationNotFound where there is none that this caller may see."""
         record = self._find(identity)
-        if record is None or not _may_see(record, caller, role):
+        if record is None or not may_see(record, caller, role):
             raise OperationNotFound(f"There is no operation {identity[:40]!r}.")
         return record
 
     def may_see(self, identity: str, caller: Caller, role: Role) -> bool:
         """Whether there is such an operation, and this caller may look at it."""
         record = self._find(identity)
-        return record is not None and _may_see(record, caller, role)
+        return record is not None and may_see(record, caller, role)
 
     async def wait(self, identity: str, caller: Caller, role: Role, *, seconds: float, progress: Progress) -> Record:
         """The record when it has ended, or as it is after that many seconds."""
         record = self.get(identity, caller, role)
         operation = self._here.get(identity) or self._from_journal(record)
-        with _follow(operation, progress), contextlib.suppress(TimeoutError):
+        with follow(operation, progress), contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._forget_ended(operation)
         return self.get(identity, caller, role)
@@ -252,12 +215,12 @@ class Operations:
         for operation in self._here.values():
             if not operation.ended.is_set():
                 self._journalise(operation)
-        found = self._journal.list_newest(limit, app, lambda record: _may_see(record, caller, role))
+        found = self._journal.list_newest(limit, app, lambda record: may_see(record, caller, role))
         return [self._find(record.id) or record for record in found]
 
     def find_under_way(self, app: str, caller: Caller, role: Role) -> Record | None:
         """The operation that works on an app now, where this caller may see it; else one that waits for its turn."""
-        found = [record for record in self._journal.list_running(app) if _may_see(record, caller, role)]
+        found = [record for record in self._journal.list_running(app) if may_see(record, caller, role)]
         waits = {operation.record.id for operation in self._here.values() if not operation.began}
         found.sort(key=lambda record: record.id in waits)
         return (self._find(found[0].id) or found[0]) if found else None
@@ -324,7 +287,7 @@ class Operations:
             steps=tuple(operation.steps),
             state=state,
             result=None if operation.answer is None else operation.keeps(operation.answer),
-            failure=None if error is None else _shorten_failure(error),
+            failure=None if error is None else shorten_failure(error),
             finished_at=make_stamp(),
         )
         operation.ended.set()
@@ -368,7 +331,7 @@ class Operations:
             await asyncio.sleep(_POLL_SECONDS)
             found = self._journal.find(operation.record.id)
             if found is None or found.state != RUNNING:
-                _take_over(operation, found or operation.record)
+                take_over(operation, found or operation.record)
 
     def _find(self, identity: str) -> Record | None:
         operation = self._here.get(identity)
@@ -386,7 +349,7 @@ class Operations:
     def _from_journal(self, record: Record) -> Operation:
         operation = Operation(record, bytes, steps=list(record.steps))
         if record.state != RUNNING:
-            _take_over(operation, record)
+            take_over(operation, record)
         return operation
 
     def _forget_old(self, ended: str) -> None:
@@ -396,39 +359,3 @@ class Operations:
         self._done.append(ended)
         while len(self._done) > _REMEMBER:
             self._here.pop(self._done.popleft(), None)
-
-
-def _shorten_failure(error: IkomaError) -> dict[str, Any]:
-    """A failure as its record keeps it: without what it quotes, where that is as long as a caller likes."""
-    audit = withhold_if_long(error.audit_message, _LONGEST_AUDIT)
-    failure: dict[str, Any] = {"code": error.code, "error": error.message, "audit": audit, "hint": error.hint}
-    failure |= {"next": [dump_next(item) for item in error.next], "details": error.details}
-    if len(orjson.dumps(failure, default=str)) <= _MOST_FAILURE_BYTES:
-        return failure
-    return failure | {"error": audit, "details": {}}
-
-
-@contextmanager
-def _follow(operation: Operation, progress: Progress) -> Iterator[None]:
-    operation.followers.append(progress)
-    try:
-        yield
-    finally:
-        operation.followers.remove(progress)
-
-
-def _take_over(operation: Operation, record: Record) -> None:
-    operation.record, operation.answer = record, record.result
-    if record.failure is not None:
-        operation.error = stored_failure(**record.failure)
-    elif record.result is None:
-        operation.error = ShuttingDown("The server was stopped or killed before this was done.")
-    operation.ended.set()
-
-
-def _may_see(record: Record, caller: Caller, role: Role) -> bool:
-    if record.caller_id == caller.id:
-        return True
-    if not is_own(record.caller_id) and not caller.reaches_name(record.capability):
-        return False
-    return (role == Role.ADMIN and not caller.apps) or (record.app is not None and caller.reaches(record.app))

@@ -1,0 +1,1 @@
+"""Changing calls at work: each an operation, which the journal keeps."""
