@@ -22,7 +22,8 @@ from ikoma.kernel.call import Attempt
 from ikoma.kernel.registry import AppRequest, Capability
 from ikoma.kernel.requests import make_example
 from ikoma.model import Effect
-from ikoma.platform import RunningPlatform, prepare, run_platform
+from ikoma.platform.composition import RunningPlatform, run_platform
+from ikoma.platform.preparation import prepare
 from ikoma.settings import load_settings
 from tests.hostile.payloads import PAYLOADS
 from tests.support import DOCKER_HOST, free_port

@@ -48,7 +48,7 @@ from ikoma.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """The parts, put together in platform.py."""
+    """The parts, put together in platform/composition.py."""
 
     settings: Settings
     engine: Engine

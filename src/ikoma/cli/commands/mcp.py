@@ -88,7 +88,8 @@ def _first_line(server: socket.socket) -> bytes:
 
 
 async def _serve_alone(settings: Settings, toolsets: list[str]) -> None:
-    from ikoma.platform import prepare, run_platform
+    from ikoma.platform.composition import run_platform
+    from ikoma.platform.preparation import prepare
     from ikoma.transports.mcp.adapter import McpAdapter, find_connection
     from ikoma.transports.mcp.calls import Calls, McpConnection
     from ikoma.transports.mcp.streams.stdio import serve_standard_streams

@@ -64,7 +64,8 @@ async def stay_up(settings: Settings, limits: ConnectionLimits | None = None) ->
     Args:
         limits: what a connection may have; the product's own when omitted.
     """
-    from ikoma.platform import prepare, run_platform
+    from ikoma.platform.composition import run_platform
+    from ikoma.platform.preparation import prepare
     from ikoma.transports.door import Door
     from ikoma.transports.server import listen, serve
 

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-import os
-import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ikoma import __version__, capabilities
-from ikoma.app_folder import App
 from ikoma.apps.adapting.adapter import Adapter
-from ikoma.apps.app import Apps, log_failures
+from ikoma.apps.app import Apps
 from ikoma.apps.database.backups import Backups
 from ikoma.apps.database.migrating import DatabaseMigrator
 from ikoma.apps.deploying.deployer import Deployer
@@ -25,18 +21,15 @@ from ikoma.apps.deploying.plan import Planner
 from ikoma.apps.deploying.recovery import Recovery
 from ikoma.apps.deploying.release_history import ReleaseHistory, ReleaseRetention
 from ikoma.apps.deploying.rollback import Rollbacks
-from ikoma.apps.environment import file_permissions, variable_history
-from ikoma.apps.files import file_history, retention
 from ikoma.apps.observation.health import HEALTHY, UNHEALTHY, HealthObserver
 from ikoma.apps.observation.logs import AppLogs
 from ikoma.apps.observation.restarts import Restarts
 from ikoma.apps.observation.verification import Verifier
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.policy.waivers import Waivers
-from ikoma.apps.previews.previews import Previews, sweep_previews
+from ikoma.apps.previews.previews import Previews
 from ikoma.apps.reconciliation.health_transitions import HealthTransitions
 from ikoma.apps.reconciliation.reconciler import Reconciler
-from ikoma.apps.resolution.preview_files import Preview
 from ikoma.apps.resolution.resolver import Resolutions
 from ikoma.apps.resolution.routed_service import WebServices
 from ikoma.apps.rollouts.rollout import Rollouts
@@ -44,37 +37,40 @@ from ikoma.apps.routing.dns import DnsLookup
 from ikoma.apps.routing.probe import Probe
 from ikoma.apps.routing.routes import Routes
 from ikoma.apps.secrets.secret_index import SecretIndex
-from ikoma.apps.source import checkout
 from ikoma.apps.source.checkout import Checkouts
 from ikoma.apps.source.git import SourceReach
 from ikoma.apps.source.webhook import Webhooks
 from ikoma.apps.trash import Trash
 from ikoma.apps.validation.validator import Validator
 from ikoma.capabilities.context import Platform, make_call
-from ikoma.durable import make_folder, sweep, write_file
-from ikoma.engines.compose import staging
 from ikoma.engines.compose.engine import ComposeEngine
-from ikoma.errors import EngineUnavailable, IkomaError, StartRefused
+from ikoma.errors import EngineUnavailable
 from ikoma.kernel.access.approvals import Approvals
-from ikoma.kernel.access.callers import CARETAKER, Callers, make_key
+from ikoma.kernel.access.callers import Callers
 from ikoma.kernel.access.rate_limit import RateLimit
 from ikoma.kernel.access.throttle import Throttle
 from ikoma.kernel.access.tokens import Tokens
 from ikoma.kernel.answers.server_paths import ServerPaths
 from ikoma.kernel.audit.anchors import Anchors, Place, append_to_file, post_to_webhook, send_to_syslog
 from ikoma.kernel.audit.log import AuditLog
-from ikoma.kernel.call import Attempt
 from ikoma.kernel.events import Event, EventKind, Events, Severity
-from ikoma.kernel.locks import Holder, Locks
+from ikoma.kernel.locks import Locks
 from ikoma.kernel.operations.journal import Journal, Record
 from ikoma.kernel.operations.operations import Operations
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.redaction.redaction import Scrubber, ScrubbingFormatter
 from ikoma.kernel.store import Store
 from ikoma.kernel.supervisor import Supervisor
-from ikoma.model import AppName, Secret
-from ikoma.ports.databases import Databases
-from ikoma.ports.progress import Progress
+from ikoma.model import Secret
+from ikoma.platform.background import (
+    follow_gateway,
+    hold_alone,
+    prune_versions,
+    remove_preview,
+    roll_back,
+    sweep_databases,
+    tell_gateway,
+)
 from ikoma.ports.proxy import Proxy
 from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.server.embedded import EmbeddedPostgres
@@ -82,12 +78,8 @@ from ikoma.postgres.server.external import ExternalPostgres
 from ikoma.postgres.server.resource_guard import SessionLimits, guard
 from ikoma.postgres.server.unauthenticated_connections import turn_away
 from ikoma.proxy.caddy import CaddyProxy
-from ikoma.settings import Settings, read_api_key_hash
+from ikoma.settings import Settings
 
-log = logging.getLogger("ikoma")
-
-_GATEWAY_PAUSE = 5.0
-_LET_GO_SECONDS = 3600.0
 _GRACE_SECONDS = 60.0
 
 
@@ -119,7 +111,7 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
         engine = ComposeEngine(settings.docker_host)
         stack.push_async_callback(engine.close)
         server = ExternalPostgres(settings) if settings.postgres_host else EmbeddedPostgres(settings)
-        await _tell_gateway(engine, server)
+        await tell_gateway(engine, server)
         await server.start()
         stack.push_async_callback(server.stop)
         databases = PostgresDatabases(server)
@@ -237,18 +229,18 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
             routes,
             previews,
             restarts=restarts,
-            alone=partial(_hold_alone, locks, operations),
-            go_back=partial(_go_back, pipeline),
-            end_preview=partial(_end_preview, pipeline),
+            alone=partial(hold_alone, locks, operations),
+            go_back=partial(roll_back, pipeline),
+            end_preview=partial(remove_preview, pipeline),
             transitions=HealthTransitions(health, events.publish),
             publish=events.publish,
         )
         supervisor.start("caretaker", reconciler.run)
         supervisor.start("events of other processes", events.relay)
         supervisor.start("audit anchors", anchors.run)
-        supervisor.start("database sweep", partial(_sweep, databases))
-        supervisor.start("former files and variables", partial(_let_go, apps))
-        supervisor.start("docker gateway", partial(_follow_gateway, engine, server))
+        supervisor.start("database sweep", partial(sweep_databases, databases))
+        supervisor.start("former files and variables", partial(prune_versions, apps))
+        supervisor.start("docker gateway", partial(follow_gateway, engine, server))
         if isinstance(server, EmbeddedPostgres):  # another's server runs where its processes cannot be seen
             limits = SessionLimits(settings.db_session_memory, settings.db_statement_seconds)
             supervisor.start("database guard", partial(guard, server, limits))
@@ -256,89 +248,10 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
         yield RunningPlatform(platform, pipeline, proxy)
 
 
-def prepare(settings: Settings) -> bool:
-    """Make the folders and, where there is none, the admin key; whether a key was made.
-
-    What killed processes left half-written is swept away. From here on, what this process writes is its own user's
-    alone, unless it says otherwise.
-    """
-    os.umask(0o077)
-    file_permissions.refuse_exposed(settings)
-    for folder, mode in (
-        (settings.apps_root, 0o755),
-        (settings.ikoma_home, 0o755),
-        (settings.ikoma_state, 0o711),
-        (settings.backups_root, 0o700),
-    ):
-        _make_folder(folder, mode)
-        sweep(folder)
-    _make_folder(settings.audit_log.parent, 0o755)
-    staging.sweep()
-    apps = Apps(settings.apps_root)
-    apps.sweep()
-    sweep_previews(settings.apps_root)
-    for name in apps.list_names():
-        with log_failures(name):
-            file_permissions.close(apps.at(name))
-            checkout.recover(apps.at(name))
-            retention.tidy(apps.at(name))
-    if settings.api_key_hash or read_api_key_hash(settings.env_file):
-        return False
-    key = make_key()
-    write_file(settings.api_key_file, key + "\n", mode=0o600)
-    known = settings.env_file.read_text() if settings.env_file.is_file() else ""
-    gap = "" if not known or known.endswith("\n") else "\n"
-    digest = hashlib.sha256(key.encode()).hexdigest()
-    write_file(settings.env_file, f"{known}{gap}API_KEY_HASH={digest}\n", mode=0o600)
-    return True
-
-
 def _cut_off(record: Record) -> Event:
     """The event of an operation whose server was stopped or killed in the middle."""
     message = "The server was stopped or killed before this was done."
     return Event(EventKind.FAILED, Severity.ERROR, record.app, record.id, record.capability, message)
-
-
-async def _sweep(databases: Databases) -> None:
-    with suppress(IkomaError):  # where PostgreSQL is away, the next start does it
-        await databases.sweep()
-
-
-async def _let_go(apps: Apps) -> None:
-    """Let go of the files and variables of before that were kept long enough, also of apps that nobody touches."""
-    while True:
-        for name in apps.list_names():
-            with log_failures(name):
-                await asyncio.to_thread(file_history.prune, apps.at(name), unfinished=False)
-                await asyncio.to_thread(variable_history.prune, apps.at(name))
-        await asyncio.sleep(_LET_GO_SECONDS)
-
-
-@asynccontextmanager
-async def _hold_alone(locks: Locks, operations: Operations, app: AppName) -> AsyncIterator[Progress]:
-    """Hold an app for what IKOMA does by itself: an operation, so that who waits for it can see it."""
-    holder = Holder("ikoma.settle", secrets.token_hex(12), own=True)
-    async with (
-        locks.hold(app, holder, patience=0),
-        operations.begin_own(holder.operation, holder.capability, app) as progress,
-    ):
-        yield progress
-
-
-async def _go_back(pipeline: Pipeline, app: App, to: str, reason: str) -> None:
-    """Leave a release that turned unhealthy, by the call that a person would make: it is audited like any other."""
-    await _call(pipeline, "deploy.rollback", {"appName": app.name, "to": to, "reason": reason, "failed": True})
-
-
-async def _end_preview(pipeline: Pipeline, preview: Preview) -> None:
-    await _call(pipeline, "preview.remove", {"appName": preview.of, "ref": preview.ref})
-
-
-async def _call(pipeline: Pipeline, capability: str, arguments: Mapping[str, Any]) -> None:
-    async def read(limit: int) -> Mapping[str, Any]:
-        return arguments
-
-    await pipeline.execute(Attempt(capability, None, None, secrets.token_hex(12), read, caller=CARETAKER))
 
 
 def _scrub_logs(scrubber: Scrubber) -> None:
@@ -374,19 +287,6 @@ def _reach(settings: Settings) -> SourceReach:
     )
 
 
-def _make_folder(folder: Path, mode: int) -> None:
-    try:
-        if not folder.is_dir():
-            for parent in reversed(folder.parents):
-                make_folder(parent, 0o755)
-            make_folder(folder, mode)
-    except OSError as error:
-        raise StartRefused(
-            f"{folder} cannot be made: {error.strerror}.",
-            hint="Run as root, or point the setting at a folder of yours.",
-        ) from error
-
-
 def _list_folders(settings: Settings) -> Sequence[Path]:
     """Folders that are the platform's own on this machine, and no app's to mount."""
     kind, _, socket = settings.docker_host.partition("://")
@@ -405,19 +305,3 @@ def _map_platform_ports(settings: Settings, databases: PostgresDatabases) -> Map
     if settings.postgres_host is None:
         ports[databases.find_endpoint().port] = "IKOMA's PostgreSQL"
     return ports
-
-
-async def _follow_gateway(engine: ComposeEngine, server: EmbeddedPostgres | ExternalPostgres) -> None:
-    """Lets PostgreSQL listen where containers reach it, also when Docker starts after us."""
-    while True:
-        await asyncio.sleep(_GATEWAY_PAUSE)
-        await _tell_gateway(engine, server)
-
-
-async def _tell_gateway(engine: ComposeEngine, server: EmbeddedPostgres | ExternalPostgres) -> None:
-    try:
-        await server.set_gateway((await engine.read_version()).gateway)
-    except StartRefused as error:
-        log.error("PostgreSQL could not be restarted: %s", error.message)
-    except IkomaError as error:  # away, or starting: then it refuses
-        log.info("Docker does not answer yet: %s", error.message)
