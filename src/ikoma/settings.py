@@ -17,13 +17,13 @@ from typing import TypeVar
 from dotenv import dotenv_values
 
 from ikoma.errors import InvalidSetting
-from ikoma.model import Role, Secret
+from ikoma.model import DomainName, Role, Secret
 
 T = TypeVar("T")
 
 _SOURCE_HOSTS = "github.com,gitlab.com,bitbucket.org,codeberg.org"
 
-__all__ = ["Settings", "load_settings", "read_api_key_hash"]
+__all__ = ["Settings", "is_in_environment", "load_settings", "read_api_key_hash"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +94,8 @@ class Settings:
     """Who signs certificates of domains: acme, staging, internal; or off."""
     proxy_process: str
     """own: this server starts Caddy; given: someone else does, with the configuration that this server writes."""
+    platform_domain: str | None
+    """The name under which the proxy serves the control plane itself; None: it does not."""
     public_addresses: tuple[str, ...]
     """By which the internet reaches this server, where its own interfaces do not say."""
     acme_email: str | None
@@ -202,6 +204,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         proxy_https_port=read("PROXY_HTTPS_PORT", "443", _integer(0, 65535)),
         proxy_tls=read("PROXY_TLS", "acme", _one_of("acme", "staging", "internal", "off")),
         proxy_process=read("PROXY_PROCESS", "own", _one_of("own", "given")),
+        platform_domain=read("PLATFORM_DOMAIN", "", _domain),
         public_addresses=read("PUBLIC_ADDRESS", "", _addresses),
         acme_email=read("ACME_EMAIL", "", _email),
         ikoma_role=_role(values["IKOMA_ROLE"], "IKOMA_ROLE") if values.get("IKOMA_ROLE") else None,
@@ -213,6 +216,11 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         audit_log=read("AUDIT_LOG", "/var/log/ikoma/audit.jsonl", _folder),
         backups_root=read("BACKUPS_ROOT", "/var/backups/ikoma", _folder),
     )
+
+
+def is_in_environment(name: str) -> bool:
+    """Whether the server's own environment says this setting, which wins over IKOMA_HOME/.env."""
+    return bool(os.environ.get(name))
 
 
 def read_api_key_hash(env_file: Path) -> str | None:
@@ -249,6 +257,13 @@ def _names(value: str, name: str) -> tuple[str, ...]:
         if not re.fullmatch(r"[a-z0-9.:-]{1,253}|\*", part):
             raise InvalidSetting(f"{name} holds {part!r}; it takes host names, separated by commas.")
     return found
+
+
+def _domain(value: str, name: str) -> str | None:
+    try:
+        return DomainName(value) if value else None
+    except ValueError as error:
+        raise InvalidSetting(f"{name}: {error}.") from None
 
 
 def _globs(value: str, name: str) -> tuple[str, ...]:

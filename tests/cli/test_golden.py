@@ -127,6 +127,7 @@ def steps(server: Server, host: GitHost) -> Iterator[Step]:
     yield "run", ["run", "deli", "--", "echo", "a line of the command"]
     yield "top", ["top", "--once"]
     yield "domain-add", ["domain-add", "deli", "shop.example.com"]
+    yield "domain-platform", ["domain-platform"]
     yield "domains", ["domains", "deli"]
     yield "domain-remove", ["domain-remove", "deli", "shop.example.com"]
     yield "backup", ["backup", "deli", "before-the-sale.sql"]

@@ -25,6 +25,7 @@ from ikoma.apps.policy.waivers import Waivers
 from ikoma.apps.previews.previews import Previews
 from ikoma.apps.resolution.resolver import Resolutions
 from ikoma.apps.routing.dns import DnsLookup
+from ikoma.apps.routing.platform_domain import PlatformDomain
 from ikoma.apps.routing.routes import Routes
 from ikoma.apps.source.checkout import Checkouts
 from ikoma.apps.source.webhook import Webhooks
@@ -66,6 +67,7 @@ class Platform:
     planner: Planner
     migrator: DatabaseMigrator
     routes: Routes
+    platform_domain: PlatformDomain
     waivers: Waivers
     approvals: Approvals
     callers: Callers

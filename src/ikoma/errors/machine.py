@@ -94,6 +94,13 @@ class InvalidSetting(IkomaError):
     default_hint = "Settings are environment variables, also read from .env in IKOMA_HOME."
 
 
+class SettingFixed(IkomaError):
+    """The setting stands in the server's environment, which no call changes."""
+
+    code, status = "setting_fixed", 409
+    default_hint = "A person at the server changes it where the server is started, and starts it again."
+
+
 class StartRefused(IkomaError):
     """The server cannot start here."""
 

@@ -34,6 +34,7 @@ from ikoma.apps.resolution.resolver import Resolutions
 from ikoma.apps.resolution.routed_service import WebServices
 from ikoma.apps.rollouts.rollout import Rollouts
 from ikoma.apps.routing.dns import DnsLookup
+from ikoma.apps.routing.platform_domain import PlatformDomain
 from ikoma.apps.routing.probe import Probe
 from ikoma.apps.routing.routes import Routes
 from ikoma.apps.secrets.secret_index import SecretIndex
@@ -187,6 +188,7 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
             planner=Planner(engine, databases, policy, validator, migrator, rollbacks, memory=memory),
             migrator=migrator,
             routes=routes,
+            platform_domain=PlatformDomain(settings, proxy, routes),
             resolutions=resolutions,
             verifier=Verifier(resolutions, policy, databases, health, backups, web_services),
             waivers=waivers,
@@ -211,7 +213,7 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
             locks=locks,
             operations=operations,
             events=events,
-            tokens=_tokens(settings),
+            tokens=_tokens(settings, proxy),
             approvals=approvals,
             throttle=Throttle(settings.auth_max_failures),
             scrubber=scrubber,
@@ -270,11 +272,17 @@ def _list_anchor_places(settings: Settings) -> list[Place]:
     return places
 
 
-def _tokens(settings: Settings) -> Tokens | None:
+def _tokens(settings: Settings, proxy: Proxy) -> Tokens | None:
     if settings.jwt_issuer is None:
         return None
-    audience = settings.jwt_audience or f"http://{settings.http_host}:{settings.http_port}/mcp"
-    return Tokens(settings.jwt_issuer, audience, settings.jwt_jwks_url)
+
+    def list_audiences() -> Sequence[str]:
+        if settings.jwt_audience:
+            return [settings.jwt_audience]
+        own = f"http://{settings.http_host}:{settings.http_port}/mcp"
+        return [own, f"https://{proxy.platform_domain}/mcp"] if proxy.platform_domain else [own]
+
+    return Tokens(settings.jwt_issuer, list_audiences, settings.jwt_jwks_url)
 
 
 def _reach(settings: Settings) -> SourceReach:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Protocol
 
 from ikoma.model import AppName
@@ -87,6 +88,26 @@ class Proxy(Protocol):
 
     async def count_in_flight(self, app: AppName, side: Side) -> int:
         """Requests of this side that are not finished, websockets among them."""
+
+    @property
+    def platform_domain(self) -> str | None:
+        """The name under which the control plane itself is served; None where the proxy does not serve it."""
+
+    @property
+    def platform_socket(self) -> Path:
+        """The socket at which the control plane is to listen for what the proxy passes on."""
+
+    def serve_platform(self, domain: str | None) -> None:
+        """Serve the control plane under this name, or under none, from the next `apply` on."""
+
+    def find_platform_entrance(self) -> Entrance:
+        """Where people's requests for the control plane come in.
+
+        Raises ProxyUnavailable where it is not served.
+        """
+
+    def admit(self, socket: Path) -> None:
+        """Let the proxy, and nobody else, connect to this socket."""
 
     @property
     def listeners(self) -> Mapping[str, bool]:

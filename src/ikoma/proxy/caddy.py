@@ -22,8 +22,9 @@ from ikoma.proxy.admin import Admin
 from ikoma.proxy.config import HTTP, HTTPS, ProxySetup, build, format_site
 from ikoma.proxy.listeners import Openings, find_listening, find_obstacle, find_own_address
 from ikoma.proxy.own_log import find_certificate_trouble
+from ikoma.proxy.platform_site import PlatformSite
 from ikoma.proxy.process import USER, CaddyProcess, GivenCaddy, give
-from ikoma.proxy.routes import RouteBook, check, list_local_names, list_public_names
+from ikoma.proxy.routes import RouteBook, check, find_owner, list_local_names, list_public_names
 from ikoma.proxy.sides import SERVING, Sides
 from ikoma.settings import Settings
 from ikoma.users import find_closed_folder, use_when_root
@@ -32,6 +33,8 @@ log = logging.getLogger("ikoma.proxy")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
 _STEADY_SECONDS = 60.0
+_PLATFORM_DOMAIN = "PLATFORM_DOMAIN"
+_HTTPS_ONLY = "The server is never served unencrypted: free the port, or set PROXY_HTTPS_PORT and PROXY_TLS."
 
 
 class CaddyProxy:
@@ -48,6 +51,7 @@ class CaddyProxy:
             email=settings.acme_email,
             access_logs=None,
         )
+        self.serve_platform(settings.platform_domain)
         self._logs = settings.audit_log.parent / "access"
         self._admin = Admin(self._place.socket)
         process = GivenCaddy if settings.proxy_process == "given" else CaddyProcess
@@ -69,6 +73,21 @@ class CaddyProxy:
     def obstacles(self) -> Mapping[str, str]:
         """Why a listener is not up: a sentence for each setting or port."""
         return dict(self._obstacles)
+
+    @property
+    def platform_domain(self) -> str | None:
+        return self._place.platform.domain if self._place.platform else None
+
+    @property
+    def platform_socket(self) -> Path:
+        return self._root / "run" / "ikoma.sock"
+
+    def serve_platform(self, domain: str | None) -> None:
+        site = PlatformSite(domain, self.platform_socket) if domain else None
+        self._place = replace(self._place, platform=site)
+
+    def admit(self, socket: Path) -> None:
+        give(socket)
 
     async def start(self) -> None:
         self._stopped = False
@@ -108,20 +127,33 @@ class CaddyProxy:
             found.append(format_site(self._place, HTTP, route.app.host))
         return (*found, f"http://127.0.0.1:{route.port}")
 
+    def find_platform_entrance(self) -> Entrance:
+        if self._process.pid is None or self._place.platform is None:
+            raise ProxyUnavailable
+        if not self._openings.https:
+            why = self._obstacles.get("PROXY_HTTPS_PORT") or "PROXY_HTTPS_PORT is 0, or PROXY_TLS is off."
+            raise ProxyUnavailable(f"The proxy does not listen for HTTPS: {why}", hint=_HTTPS_ONLY)
+        if taken := self._obstacles.get(_PLATFORM_DOMAIN):
+            raise ProxyUnavailable(taken, hint="Choose another name for the server, or remove it from the app.")
+        return self._enter(HTTPS, self._place.platform.domain)
+
     def find_entrance(self, route: Route, name: str) -> Entrance:
-        up, place = self._openings, self._place
+        up = self._openings
         if self._process.pid is None:
             raise ProxyUnavailable
         if up.https and not (up.http and name in list_local_names(route)):
-            scheme, port = HTTPS, place.https_port
-        elif up.http:
-            scheme, port = HTTP, place.http_port
-        elif route.port not in up.closed:
+            return self._enter(HTTPS, name)
+        if up.http:
+            return self._enter(HTTP, name)
+        if route.port not in up.closed:
             return Entrance(f"http://127.0.0.1:{route.port}", name, "127.0.0.1", route.port, encrypted=False)
-        else:
-            raise ProxyUnavailable(f"The proxy listens nowhere for {route.app}: {' '.join(self._obstacles.values())}")
+        raise ProxyUnavailable(f"The proxy listens nowhere for {route.app}: {' '.join(self._obstacles.values())}")
+
+    def _enter(self, scheme: str, name: str) -> Entrance:
+        place, encrypted = self._place, scheme == HTTPS
         url = format_site(place, scheme, name)
-        return Entrance(url, url.partition("://")[2], find_own_address(place.host), port, encrypted=scheme == HTTPS)
+        port = place.https_port if encrypted else place.http_port
+        return Entrance(url, url.partition("://")[2], find_own_address(place.host), port, encrypted=encrypted)
 
     def explain_certificate(self, name: str) -> str | None:
         return find_certificate_trouble(self._root / "log" / "caddy.log", name)
@@ -185,7 +217,12 @@ class CaddyProxy:
         running = await self._admin.read_config()
         servers = running.get("apps", {}).get("http", {}).get("servers", {})
         openings, obstacles = self._find_openings(routes, ours=find_listening(servers.values()))
-        wanted = build(routes, self._place, openings)
+        place = self._place
+        if place.platform is not None and (owner := find_owner(routes, place.platform.domain)):
+            # A setting that is wrong must not keep apps from being served.
+            place = replace(place, platform=None)
+            obstacles[_PLATFORM_DOMAIN] = f"{_PLATFORM_DOMAIN}: {self.platform_domain} is a name of the app {owner}."
+        wanted = build(routes, place, openings)
         if wanted != running:
             await self._admin.load(wanted)
         for what, why in obstacles.items():

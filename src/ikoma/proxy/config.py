@@ -17,7 +17,8 @@ from ikoma.proxy import pages
 from ikoma.proxy.handlers import build_app_routes, build_error_routes, build_subroute
 from ikoma.proxy.listeners import Openings, format_address
 from ikoma.proxy.pages import Routes
-from ikoma.proxy.routes import list_local_names, list_public_names
+from ikoma.proxy.platform_site import PlatformSite
+from ikoma.proxy.routes import is_private, list_local_names, list_public_names
 
 HTTP, HTTPS = "http", "https"
 _STANDARD_PORTS = {HTTP: 80, HTTPS: 443}
@@ -38,6 +39,8 @@ class ProxySetup:
     email: str | None
     access_logs: Path | None
     """None where Caddy's user cannot write any."""
+    platform: PlatformSite | None = None
+    """The control plane's own site; None where it is not served by the proxy."""
 
     @property
     def socket(self) -> Path:
@@ -66,7 +69,7 @@ def build(routes: Sequence[Route], place: ProxySetup, openings: Openings) -> dic
         "pki": {"certificate_authorities": {"local": {"install_trust": False}}},
     }
     config["apps"]["http"]["servers"] = dict(_build_servers(routes, place, openings))
-    if openings.https and routes:
+    if openings.https and (routes or place.platform):
         config["apps"]["tls"] = _build_tls(routes, place, openings)
     return config
 
@@ -110,24 +113,36 @@ def _build_public_server(routes: Sequence[Route], place: ProxySetup, openings: O
             _build_redirect([name], format_site(place, HTTPS if encrypted else HTTP, target))
             for name, target in sorted(route.redirects.items())
         ]
+    if place.platform is not None and encrypted:
+        served.append(_build_platform_route(place.platform, place, scheme))
     served.append({"handle": [build_subroute(pages.NOBODY.build_routes())]})
     port = place.http_port if scheme == HTTP else place.https_port
     protocols = ["h1"] if scheme == HTTP else ["h1", "h2", *(["h3"] if openings.http3 else [])]
+    errors = place.platform.build_error_routes() if place.platform is not None else []
     return {
-        **_build_server(format_address(place.host, port), protocols, served),
+        **_build_server(format_address(place.host, port), protocols, served, errors),
         **({"tls_connection_policies": [{}]} if scheme == HTTPS else {}),
         "logs": {"logger_names": dict(_list_logger_names(routes)), "skip_unmapped_hosts": True},
     }
 
 
-def _build_server(listener: str, protocols: Sequence[str], routes: Routes) -> dict[str, Any]:
+def _build_platform_route(site: PlatformSite, place: ProxySetup, scheme: str) -> dict[str, Any]:
+    """The control plane is never served unencrypted."""
+    if scheme == HTTP:
+        return _build_redirect([site.domain], format_site(place, HTTPS, site.domain))
+    return {"match": [{"host": [site.domain]}], "handle": [build_subroute(site.build_routes())], "terminal": True}
+
+
+def _build_server(
+    listener: str, protocols: Sequence[str], routes: Routes, own_errors: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
     return {
         "listen": [listener],
         "protocols": list(protocols),
         "automatic_https": {"disable": True},  # which names are redirected and get certificates is said here
         "read_header_timeout": _HEADER_SECONDS,
         "routes": routes,
-        "errors": {"routes": build_error_routes()},
+        "errors": {"routes": [*own_errors, *build_error_routes()]},
     }
 
 
@@ -148,10 +163,13 @@ def _list_logger_names(routes: Sequence[Route]) -> Iterator[tuple[str, list[AppN
 
 
 def _build_tls(routes: Sequence[Route], place: ProxySetup, openings: Openings) -> dict[str, Any]:
-    inside = sorted(name for route in routes for name in list_local_names(route))
-    outside = sorted(name for route in routes for name in (*list_public_names(route), *route.redirects))
+    names = {name for route in routes for name in (*list_local_names(route), *list_public_names(route))}
+    names |= {name for route in routes for name in route.redirects}
+    names |= {place.platform.domain} if place.platform is not None else set()
+    inside = sorted(filter(is_private, names))
+    outside = sorted(names.difference(inside))
     policies = [
-        {"subjects": inside, "issuers": [{"module": "internal"}]},
+        *([{"subjects": inside, "issuers": [{"module": "internal"}]}] if inside else []),
         *([{"subjects": outside, "issuers": [_build_issuer(place, openings)]}] if outside else []),
     ]
     return {"certificates": {"automate": [*inside, *outside]}, "automation": {"policies": policies}}

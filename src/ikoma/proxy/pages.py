@@ -72,7 +72,11 @@ SILENT = Page(
 TOO_LARGE = Page("body_too_large", 413, "Too large", "What was sent is larger than this app accepts.")
 FAILED = Page("request_failed", "{http.error.status_code}", "That did not work", "The request could not be answered.")
 NOBODY = Page("no_app_here", 404, "Nothing here", "No app is served under this name.")
-_ALL = (DOWN, MAINTENANCE, SILENT, TOO_LARGE, FAILED, NOBODY)
+SERVER_AWAY = Page(
+    "server_away", 503, "The server does not answer", "It may be starting again. Apps go on. Please ask again.", 5
+)
+REQUEST_TOO_LARGE = Page("request_too_large", 413, "Too large", "What was sent is larger than this server accepts.")
+_ALL = (DOWN, MAINTENANCE, SILENT, TOO_LARGE, FAILED, NOBODY, SERVER_AWAY, REQUEST_TOO_LARGE)
 
 
 def write(root: Path) -> None:

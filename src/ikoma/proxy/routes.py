@@ -20,6 +20,7 @@ from ikoma.ports.proxy import Route
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})+")
 _LOCAL = ".localhost"
+_PRIVATE = (_LOCAL, ".internal", ".local", ".lan", ".home", ".corp", ".home.arpa", ".test", ".example", ".invalid")
 _MOST_SLOTS = 1000
 
 
@@ -30,6 +31,16 @@ def list_local_names(route: Route) -> list[str]:
 
 def list_public_names(route: Route) -> list[str]:
     return [name for name in route.domains if not name.endswith(_LOCAL)]
+
+
+def is_private(name: str) -> bool:
+    """Whether a name exists on private networks alone (RFC 6761, RFC 8375), so that no authority signs for it."""
+    return name.endswith(_PRIVATE)
+
+
+def find_owner(routes: Sequence[Route], name: str) -> AppName | None:
+    """Find the app that is served under a name."""
+    return next((item.app for item in routes if name in (item.app.host, *item.domains, *item.redirects)), None)
 
 
 def check(routes: Sequence[Route]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from starlette.types import Receive, Scope, Send
@@ -15,17 +15,26 @@ from ikoma.transports.hardening import harden_app
 from ikoma.transports.http import Summary, make_http_app
 from ikoma.transports.mcp.streams.http import METADATA, PATH, McpEndpoint, make_metadata
 from ikoma.transports.mcp.streams.stdio import listen_at
+from ikoma.transports.proxied import serve_proxied
 
 
 class Door:
-    """The whole ASGI application is `app`."""
+    """The whole ASGI application is `app`; `proxied_app` is the same for what the proxy passes on."""
 
-    def __init__(self, pipeline: Pipeline, summary: Summary, settings: Settings, hooks: Webhooks) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        summary: Summary,
+        settings: Settings,
+        hooks: Webhooks,
+        domain: Callable[[], str | None],
+    ) -> None:
         self._pipeline = pipeline
         self._settings = settings
         self._mcp = McpEndpoint(pipeline) if settings.server_mode != "http" else None
         self._http = make_http_app(pipeline, summary, hooks if settings.server_mode != "mcp" else None)
         self.app = harden_app(headers.guard_app(self._route, settings.allowed_hosts))
+        self.proxied_app = harden_app(serve_proxied(self._route, domain))
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:

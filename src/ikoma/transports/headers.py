@@ -69,7 +69,7 @@ def guard_app(app: ASGIApp, allowed_hosts: Sequence[str]) -> ASGIApp:
             headers = dict(scope["headers"])
             pair = headers.get(b"host"), headers.get(b"origin")
             if pair not in known:
-                if (error := _find_problem(read_text(pair[0]) or "", read_text(pair[1]), allowed)) is not None:
+                if (error := find_problem(scope, allowed)) is not None:
                     await refuse(send, error)
                     return
                 if len(known) < _MOST_KNOWN:
@@ -79,7 +79,10 @@ def guard_app(app: ASGIApp, allowed_hosts: Sequence[str]) -> ASGIApp:
     return guard
 
 
-def _find_problem(host: str, origin: str | None, allowed: frozenset[str]) -> IkomaError | None:
+def find_problem(scope: Scope, allowed: frozenset[str]) -> IkomaError | None:
+    """Find what is wrong with the Host or the Origin of a request; None where they are this server's."""
+    given = dict(scope["headers"])
+    host, origin = read_text(given.get(b"host")) or "", read_text(given.get(b"origin"))
     if not _is_known(_name(f"//{host}"), allowed):
         return HostNotAllowed(f"This server is not known as {host[:80]!r}.")
     if origin and not _is_own(origin, host, allowed):

@@ -36,6 +36,7 @@ async def serve(
     app: ASGIApp,
     sockets: list[socket.socket],
     *,
+    proxied: tuple[ASGIApp, socket.socket] | None = None,
     on_ready: Callable[[], None],
     on_stop: Callable[[signal.Signals], None] = lambda number: None,
     limits: ConnectionLimits | None = None,
@@ -43,43 +44,53 @@ async def serve(
     """Answer on the sockets until SIGTERM or SIGINT; calls under way get a minute to end.
 
     Args:
+        proxied: the application for what the proxy passes on, and the socket to which only the proxy can connect.
         on_stop: called with the signal that asks it to stop; ends what would stay open as long as its client likes.
         limits: what a connection may have; the product's own when omitted.
     """
     limits = limits or ConnectionLimits()
-    config = uvicorn.Config(
-        app,
-        http=bound(limits),
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=math.ceil(limits.idle_seconds),
-        timeout_graceful_shutdown=_GRACE_SECONDS,
-    )
-    server = _UvicornServer(config)
+    servers = {_make_server(app, limits): sockets}
+    if proxied is not None:
+        servers[_make_server(proxied[0], limits, trusts_proxy=True)] = [proxied[1]]
 
     def stop(number: signal.Signals) -> None:
-        if server.should_exit:
-            server.force_exit = True
-        server.should_exit = True
+        for server in servers:
+            server.force_exit = server.should_exit
+            server.should_exit = True
         on_stop(number)
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number)
-    serving = asyncio.ensure_future(server.serve(sockets))
-    looking = asyncio.ensure_future(look_after(server.server_state.connections, limits))
-    while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has a flag, not an event
+    serving = asyncio.gather(*(server.serve(listening) for server, listening in servers.items()))
+    looking = [asyncio.ensure_future(look_after(server.server_state.connections, limits)) for server in servers]
+    while not (all(server.started for server in servers) or serving.done()):  # noqa: ASYNC110 - a flag, not an event
         await asyncio.sleep(0.01)
-    if server.started:
+    if all(server.started for server in servers):
         on_ready()
     try:
         await serving
     finally:
-        looking.cancel()
+        for task in looking:
+            task.cancel()
+
+
+def _make_server(app: ASGIApp, limits: ConnectionLimits, *, trusts_proxy: bool = False) -> _UvicornServer:
+    return _UvicornServer(
+        uvicorn.Config(
+            app,
+            http=bound(limits),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=trusts_proxy,
+            forwarded_allow_ips="*" if trusts_proxy else None,
+            timeout_keep_alive=math.ceil(limits.idle_seconds),
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+    )
 
 
 def listen(settings: Settings) -> list[socket.socket]:

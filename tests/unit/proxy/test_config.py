@@ -12,6 +12,7 @@ from ikoma.ports.proxy import Route
 from ikoma.proxy.config import ProxySetup, build, format_site
 from ikoma.proxy.handlers import build_app_routes
 from ikoma.proxy.listeners import Openings
+from ikoma.proxy.platform_site import PlatformSite
 
 PLACE = ProxySetup(Path("/state/proxy"), "", 80, 443, "acme", "me@example.com", Path("/log/access"))
 ALL = Openings(http=True, https=True, http3=True)
@@ -43,6 +44,32 @@ def test_each_app_has_a_listener_of_its_own_on_loopback() -> None:
 
 def test_listeners_that_cannot_be_had_are_left_out() -> None:
     assert servers([SHOP, BLOG], Openings(closed=frozenset({20001}))).keys() == {"app-blog"}
+
+
+def test_the_control_plane_is_served_encrypted_alone_and_within_limits() -> None:
+    place = replace(PLACE, platform=PlatformSite("ikoma.example.com", Path("/state/proxy/run/ikoma.sock")))
+    found = servers([SHOP], place=place)
+    assert hosts(found["https"])[-1] == hosts(found["http"])[-1] == ["ikoma.example.com"]
+    [passed_on] = [
+        route for route in found["https"]["routes"] if route.get("match") == [{"host": ["ikoma.example.com"]}]
+    ]
+    headers, body, onwards = passed_on["handle"][0]["routes"][0]["handle"]
+    assert headers["response"]["set"] == {"Strict-Transport-Security": ["max-age=31536000"]}
+    assert body["max_size"] == 33 << 20
+    assert onwards["upstreams"] == [{"dial": "unix//state/proxy/run/ikoma.sock"}]
+    assert found["http"]["routes"][-2]["handle"][0]["status_code"] == 308
+    assert hosts(servers([SHOP], Openings(http=True), place)["http"])[-1] != ["ikoma.example.com"]
+    errors = found["https"]["errors"]["routes"]
+    assert [route["match"][0].get("host") for route in errors[:2]] == [["ikoma.example.com"]] * 2
+
+
+def test_private_names_are_signed_by_our_own_authority() -> None:
+    place = replace(PLACE, platform=PlatformSite("ikoma.corp.internal", Path("/s")))
+    policies = build([SHOP], place, ALL)["apps"]["tls"]["automation"]["policies"]
+    assert [(item["subjects"], item["issuers"][0]["module"]) for item in policies] == [
+        (["ikoma.corp.internal", "shop.localhost"], "internal"),
+        (["shop.example.com", "www.example.com"], "acme"),
+    ]
 
 
 def test_an_ipv6_address_is_written_in_brackets() -> None:

@@ -27,7 +27,7 @@ from ikoma.apps.strategy.scaling import fitting_scale
 from ikoma.compose.compose_file import Web
 from ikoma.compose.x_ikoma import Extension
 from ikoma.errors import DomainNotFound, DomainTaken, IkomaError, NoWebService, ProxyUnavailable
-from ikoma.model import quote_name
+from ikoma.model import AppName, quote_name
 from ikoma.ports.engine import Container, Engine
 from ikoma.ports.proxy import Entrance, Proxy, Route, Side
 
@@ -263,16 +263,25 @@ class Routes:
     def check_domains(self, app: App, domains: Sequence[str]) -> None:
         """Raises DomainTaken where another app has one of these domains."""
         for domain in self.list_taken(app, domains):
-            raise DomainTaken(f"{quote_name(domain)} belongs to another app.")
+            raise DomainTaken(f"{quote_name(domain)} belongs to another app, or is this server's own.")
 
     def list_taken(self, app: App, domains: Sequence[str]) -> list[str]:
-        """List which of these domains another app has."""
-        others: set[str] = set()
-        for other in (self._apps.at(name) for name in self._apps.list_names() if name != app.name):
-            route = self._find_route_leniently(other)
-            others |= {other.name.host, *read_others_domains(other)}
-            others |= {*route.domains, *route.redirects} if route else set()
+        """List which of these domains another app has, or the control plane itself."""
+        others = {self._proxy.platform_domain, *self._list_names(other_than=app.name)}
         return [domain for domain in domains if domain in others]
+
+    def has_app_at(self, domain: str) -> bool:
+        """Whether an app is served under this domain."""
+        return domain in self._list_names()
+
+    def _list_names(self, other_than: AppName | None = None) -> set[str]:
+        """List the names of all apps but one."""
+        names: set[str] = set()
+        for other in (self._apps.at(name) for name in self._apps.list_names() if name != other_than):
+            route = self._find_route_leniently(other)
+            names |= {other.name.host, *read_others_domains(other)}
+            names |= {*route.domains, *route.redirects} if route else set()
+        return names
 
     async def _find_serving(self, app: App) -> tuple[Web | None, list[Container]]:
         """Find how the release that serves answers HTTP, and which containers do so now."""

@@ -67,7 +67,7 @@ async def stay_up(settings: Settings, limits: ConnectionLimits | None = None) ->
     from ikoma.platform.composition import run_platform
     from ikoma.platform.preparation import prepare
     from ikoma.transports.door import Door
-    from ikoma.transports.server import listen, serve
+    from ikoma.transports.server import listen, listen_unix, serve
 
     # Asked to stop while it starts, the server finishes starting: only what has started can be stopped cleanly.
     asked_to_stop = asyncio.Event()
@@ -96,7 +96,17 @@ async def stay_up(settings: Settings, limits: ConnectionLimits | None = None) ->
             click.echo(f"Apps: {settings.apps_root}  Backups: {settings.backups_root}  Audit: {settings.audit_log}")
             sys.stdout.flush()
 
-        door = Door(started.pipeline, started.summarise, settings, started.platform.hooks)
+        proxy = started.proxy
+        door = Door(
+            started.pipeline,
+            started.summarise,
+            settings,
+            started.platform.hooks,
+            domain=lambda: proxy.platform_domain,
+        )
+        passed_on = listen_unix(proxy.platform_socket)
+        if passed_on is not None:
+            proxy.admit(proxy.platform_socket)
 
         def stop_serving(number: signal.Signals) -> None:
             stop(number)
@@ -104,9 +114,10 @@ async def stay_up(settings: Settings, limits: ConnectionLimits | None = None) ->
 
         async with door.open():
             if not asked_to_stop.is_set():
-                await serve(door.app, sockets, on_ready=say_ready, on_stop=stop_serving, limits=limits)
+                proxied = (door.proxied_app, passed_on) if passed_on else None
+                await serve(door.app, sockets, proxied=proxied, on_ready=say_ready, on_stop=stop_serving, limits=limits)
         if by_a_person:
-            await started.proxy.stop()
+            await proxy.stop()
     goes_on = "" if by_a_person else " Apps go on being served; `ikoma proxy-stop` ends that too."
     click.echo(f"IKOMA has stopped.{goes_on}")
 

@@ -11,6 +11,7 @@ import http.client
 import json
 import logging
 import urllib.request
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jwt
@@ -37,13 +38,13 @@ class Tokens:
     """Checks tokens of one issuer.
 
     Args:
-        audience: what `aud` must hold.
+        audiences: tells what `aud` may hold.
         jwks_url: where the issuer's keys are; its metadata says when left out.
     """
 
-    def __init__(self, issuer: str, audience: str, jwks_url: str | None) -> None:
+    def __init__(self, issuer: str, audiences: Callable[[], Sequence[str]], jwks_url: str | None) -> None:
         self._issuer = issuer
-        self._audience = audience
+        self._audiences = audiences
         self._jwks_url = jwks_url
         self._keys: jwt.PyJWKClient | None = None
 
@@ -66,7 +67,7 @@ class Tokens:
                 key.key,
                 algorithms=_ALGORITHMS.get(key.key_type or "", []),
                 issuer=self._issuer,
-                audience=self._audience,
+                audience=self._audiences(),
                 leeway=_LEEWAY,
                 options={"require": ["exp", "iss", "aud", "sub"]},
             )
