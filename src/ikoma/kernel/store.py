@@ -7,12 +7,11 @@ write; the event loop of a server goes on meanwhile.
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -20,13 +19,10 @@ import orjson
 
 from ikoma.errors import DiskFull, StartRefused
 from ikoma.kernel.state_migrations import MIGRATIONS
-from ikoma.kernel.waiting import runs_loop
+from ikoma.kernel.waiting import PATIENCE, runs_loop, wait_for, wait_in_turn
 
 T = TypeVar("T")
 
-PATIENCE = 5.0
-"""Seconds that a change waits for another process to end its own."""
-_PAUSE = 0.05
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _UNWRITABLE = _BUSY | {
     *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY),
@@ -75,11 +71,8 @@ class Store:
         Args:
             durable: whether it is on the disk afterwards; else a power cut may take its last moments.
         """
-        deadline = time.monotonic() + PATIENCE
-        while not self._begin(durable):
-            if time.monotonic() >= deadline:
-                raise _report_locked()
-            await asyncio.sleep(_PAUSE)
+        if not await wait_in_turn(partial(self._begin, durable)):
+            raise _report_locked()
         return self._finish(work, durable)
 
     def change_now(self, work: Callable[[], object], *, durable: bool = True) -> bool:
@@ -98,11 +91,8 @@ class Store:
         if self._connection.in_transaction:
             yield
             return
-        deadline = time.monotonic() + (0 if runs_loop() else PATIENCE)
-        while not self._begin(durable=True):
-            if time.monotonic() >= deadline:
-                raise _report_locked()
-            time.sleep(_PAUSE)
+        if not wait_for(partial(self._begin, durable=True), seconds=0 if runs_loop() else None):
+            raise _report_locked()
         with self._end_block():
             yield
 

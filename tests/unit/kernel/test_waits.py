@@ -17,8 +17,7 @@ from ikoma.apps.app import Apps
 from ikoma.apps.policy.waivers import Waivers
 from ikoma.apps.source.webhook import Delivery, Webhooks
 from ikoma.errors import ApprovalNeeded, AuditUnavailable, DiskFull
-from ikoma.kernel import store as store_module
-from ikoma.kernel.audit import head
+from ikoma.kernel import waiting
 from ikoma.kernel.audit.chain import verify
 from ikoma.kernel.audit.entry import AuditEntry
 from ikoma.kernel.audit.log import AuditLog
@@ -116,7 +115,7 @@ def test_what_still_waits_at_the_end_is_written_then(tmp_path: Path) -> None:
 def test_a_log_that_another_keeps_for_long_refuses_changes_and_tells_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(head, "PATIENCE", 0.2)
+    monkeypatch.setattr(waiting, "PATIENCE", 0.2)
     log = audit(tmp_path)
 
     async def scenario() -> None:
@@ -212,7 +211,7 @@ def test_nothing_that_is_written_on_the_loop_waits_there(tmp_path: Path) -> None
 
 
 def test_a_state_that_another_keeps_for_long_is_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "PATIENCE", 0.2)
+    monkeypatch.setattr(waiting, "PATIENCE", 0.2)
     house = House(tmp_path)
     key = house.key(Role.ADMIN)
 

@@ -6,11 +6,9 @@ a crash in between leaves a state that can be told from tampering. Its lock is t
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import fcntl
 import os
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -18,12 +16,11 @@ from pathlib import Path
 
 import orjson
 
+from ikoma.kernel.waiting import wait_for, wait_in_turn
+
 NOTHING = "0" * 64
 """What stands for the hash of the entry before the very first one."""
 
-PATIENCE = 5.0
-"""Seconds that a writer waits for one in another process."""
-_PAUSE = 0.05
 _SIZE = 512
 
 
@@ -63,10 +60,7 @@ class HeadFile:
 
         TimeoutError, an OSError, where another process keeps the lock.
         """
-        deadline = time.monotonic() + PATIENCE
-        while not self.take():
-            _check(deadline)
-            time.sleep(_PAUSE)
+        _check(wait_for(self.take))
         try:
             yield
         finally:
@@ -74,11 +68,8 @@ class HeadFile:
 
     @asynccontextmanager
     async def lock_in_turn(self) -> AsyncIterator[None]:
-        """Like `locked`, but the event loop goes on meanwhile. The block itself must not wait for anything."""
-        deadline = time.monotonic() + PATIENCE
-        while not self.take():
-            _check(deadline)
-            await asyncio.sleep(_PAUSE)
+        """Like `lock`, but the event loop goes on meanwhile. The block itself must not wait for anything."""
+        _check(await wait_in_turn(self.take))
         try:
             yield
         finally:
@@ -124,6 +115,6 @@ class HeadFile:
         return self._descriptor
 
 
-def _check(deadline: float) -> None:
-    if time.monotonic() >= deadline:
+def _check(taken: bool) -> None:
+    if not taken:
         raise TimeoutError(errno.ETIMEDOUT, "another process keeps it locked")
