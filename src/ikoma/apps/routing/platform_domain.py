@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 from ikoma.apps.routing.certificates import Certificate, read_certificate
@@ -13,6 +14,7 @@ from ikoma.ports.proxy import Entrance, Proxy
 from ikoma.settings import Settings, is_in_environment
 
 _SETTING = "PLATFORM_DOMAIN"
+_PAUSE = 0.2
 
 
 class PlatformDomain:
@@ -63,8 +65,13 @@ class PlatformDomain:
         return self._proxy.find_platform_entrance()
 
     async def read_certificate(self, seconds: float) -> Certificate | None:
-        """Read the certificate that clients are shown; None where there is none yet."""
-        return await read_certificate(self.find_entrance(), self.name or "", seconds)
+        """Read the certificate that clients are shown; None where so many seconds have brought none."""
+        ends = time.monotonic() + seconds
+        while True:
+            found = await read_certificate(self.find_entrance(), self.name or "", max(0.1, ends - time.monotonic()))
+            if found is not None or time.monotonic() > ends:
+                return found
+            await asyncio.sleep(_PAUSE)
 
     def find_authority(self) -> Path | None:
         """Find the certificate of this server's own authority, for clients that are to trust it."""
