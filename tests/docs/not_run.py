@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 NOT_RUN = {
+    r"git clone ADDRESS ": "the address is the reader's",
     r"make (setup|test|check|demo|bench|lint)": "the tests themselves run from what it has made",
     r"sudo ./install.sh": "installs onto the machine itself",
     r"git pull && make setup": "changes the code that is being tested",

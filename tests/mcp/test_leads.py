@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.mcp.evaluation.goals import with_database
 from tests.support import Server
 
 NAME = "mcp-leads"
+_BACK = "ALTER TABLE orders RENAME COLUMN item TO what;\n"
 FAILURES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("apps_status", {"appName": "mcp-nowhere"}),
     ("apps_logs", {"service": "nothing"}),
@@ -21,8 +23,7 @@ FAILURES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("files_edit", {"path": "src/app.py", "old": "not in it", "new": "x"}),
     ("files_write", {"path": "src/app.py", "content": "x", "sha256": "0" * 64}),
     ("db_query", {"sql": "SELECT nothing FROM nowhere"}),
-    ("db_query", {"sql": "DELETE FROM orders"}),
-    ("db_migrate", {"sql": "CREATE TABEL x ()"}),
+    ("db_migrate", {"sql": "ALTER TABLE nowhere ADD COLUMN x int"}),
     ("db_migrate", {"file": "999_nothing.sql"}),
     ("db_backup", {"backupName": "twice.sql"}),
     ("deploy_rollback", {"to": "20200101-000000-0000"}),
@@ -39,6 +40,14 @@ FAILURES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("keys_rotate", {"id": "key_0123456789ab"}),
     ("approvals_deny", {"id": "approval_0123456789ab"}),
 )
+NOWHERE: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("db_query", {"sql": "DELETE FROM orders"}),
+    ("db_query", {"sql": "SELECT nothing FROM orders"}),
+    ("db_query", {"sql": "SELEC 1"}),
+    ("db_migrate", {"sql": "CREATE TABEL x ()"}),
+    ("db_seed", {"sql": "INSERT INTO orders (nothing) VALUES (1)"}),
+)
+"""Mistakes that the message explains, and no other call."""
 OBSERVER = tuple(failure for failure in FAILURES if failure[0] in ("apps_status", "apps_logs", "release_show"))
 
 
@@ -79,6 +88,63 @@ def test_a_failure_names_a_call_that_works(deployed: Server, tool: str, argument
 def test_a_failure_names_what_this_very_key_may_call(deployed: Server, tool: str, arguments: dict[str, Any]) -> None:
     _, answer = led(deployed, tool, arguments, role="observer")
     assert not answer.is_error, said(answer)
+
+
+def test_a_mistake_that_no_call_explains_leads_nowhere(deployed: Server) -> None:
+    async def conversation(client: Client) -> dict[str, Any]:
+        return {
+            str(arguments): said(await client.call_tool(tool, {"appName": NAME, **arguments})).get("next")
+            for tool, arguments in NOWHERE
+        }
+
+    assert set(talk(over_http(deployed, query="?toolsets=all"), conversation).values()) == {None}
+
+
+def test_sql_of_a_file_leads_to_that_file(deployed: Server) -> None:
+    for tool, folder in (("db_migrate", "migrations"), ("db_seed", "seeds"), ("deploy_up", "migrations")):
+        path = f"{folder}/009_wrong.sql"
+        deployed.do("files.write", {"appName": NAME, "path": path, "content": "INSERT INTO orders (no) VALUES (1);\n"})
+        try:
+            failure, _ = led(deployed, tool, {} if tool != "db_seed" else {"file": "009_wrong.sql"})
+            assert failure["code"] == "sql_failed", failure
+            assert failure["next"] == {"tool": "files_read", "arguments": {"appName": NAME, "path": path}}, tool
+        finally:
+            deployed.do("files.delete", {"appName": NAME, "path": path})
+
+
+def test_a_migration_that_was_changed_leads_to_what_it_was(deployed: Server) -> None:
+    file = {"appName": NAME, "path": "migrations/001_orders.sql"}
+    former = deployed.do("files.read", file)["content"]
+    deployed.do("files.write", {**file, "content": f"{former}-- another\n"})
+    try:
+        failure, answer = led(deployed, "db_migrate", {})
+        assert (failure["code"], failure["next"]["tool"]) == ("migration_changed", "files_history")
+        assert len(answer.structured_content["versions"]) == 1
+    finally:
+        deployed.do("files.write", {**file, "content": former})
+
+
+def test_a_rollback_that_cannot_be_planned_leads_on_and_names_its_app(deployed: Server) -> None:
+    column = {"appName": NAME, "path": "migrations/002_column.sql"}
+    deployed.do("files.write", {**column, "content": "ALTER TABLE orders RENAME COLUMN what TO item;\n"})
+    deployed.do("files.write", {"appName": NAME, "path": "migrations/002_column.down.sql", "content": _BACK})
+    deployed.do("deploy.up", {"appName": NAME})
+    known = deployed.do("release.list", {"appName": NAME})["releases"]
+    former = next(item["id"] for item in known if item["state"] == "succeeded" and not item["current"])
+    both = {"appName": NAME, "to": former, "database": True}
+    refused = asked(deployed, "deploy_plan", appName=NAME, rollback=True)
+    assert refused["valid"] is False
+    assert f"deploy_rollback {json.dumps(both, separators=(',', ':'))}" in str(refused["findings"])
+    assert refused["next"] == {"tool": "deploy_plan", "arguments": {"rollback": True, **both}}
+    planned = asked(deployed, "deploy_plan", **refused["next"]["arguments"])
+    assert planned["valid"] is True
+    assert planned["next"]["tool"] == "deploy_rollback"
+    failure, _ = led(deployed, "deploy_rollback", {})
+    assert failure["next"] == refused["next"]
+    assert f'"appName":"{NAME}"' in failure["hint"]
+    over_http_too = deployed.call("deploy.rollback", {"appName": NAME})
+    assert f"deploy.rollback {json.dumps(both)}" in over_http_too.body["hint"]
+    deployed.do("deploy.rollback", both)
 
 
 @pytest.mark.parametrize("query", ["", "?toolsets=deploy", "?toolsets=files,db"])

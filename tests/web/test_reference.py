@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from ikoma import capabilities
+from ikoma.kernel.access import controls
 from tests.support import Server
 from tests.web.browser import ENTER, ESCAPE, TAB, Browser
 
@@ -65,6 +67,42 @@ def test_words_find_arguments_and_error_codes_and_what_is_not_there_is_said(serv
     assert browser.run("return [...document.querySelectorAll('section.task')].every(s => s.hidden)")
     browser.type(ESCAPE)
     assert len(browser.run(SEEN)) > 100
+
+
+SOUGHT = {
+    "restore a file": "files.restore",
+    "delete an app": "apps.remove",
+    "stop": "deploy.down",
+    "go back to a release": "deploy.rollback",
+    "list files": "files.list",
+    "see the logs": "apps.logs",
+    "set a variable": "env.set",
+    "back up the database": "db.backup",
+    "make a key": "keys.create",
+    "list domains": "domain.list",
+    "app_busy": "app_busy",
+}
+
+
+def test_what_is_looked_for_comes_first(server: Server, browser: Browser) -> None:
+    browser.open(f"{server.url}/docs")
+    before = browser.run(SEEN)
+    browser.run("document.getElementById('search').focus()")
+    first = {}
+    for words in SOUGHT:
+        browser.type(ESCAPE + words)
+        first[words] = next(iter(browser.run(SEEN)), None)
+    assert first == SOUGHT
+    browser.type(ESCAPE)
+    assert browser.run(SEEN) == before, "without a search all stands where it stood"
+
+
+def test_each_argument_that_a_call_takes_is_described(server: Server) -> None:
+    entries = dict(re.findall(r'<details class="one" id="([a-z._]+)"(.*?)</details>', page(server, "/docs"), re.DOTALL))
+    for item in capabilities.load():
+        told = re.findall(r"<tr><td><code>(\w+)</code>", entries[item.name].partition("<h4>Answer</h4>")[0])
+        assert set(told) == set(controls.make_arguments_schema(item)["properties"]), item.name
+        assert f"<code>{item.name}</code> undoes it" not in entries[item.name], "a thing does not undo itself"
 
 
 def test_an_address_with_a_name_opens_that_capability(server: Server, browser: Browser) -> None:

@@ -7,7 +7,6 @@ and the friendly verbs are made from the registry's own request models then.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import importlib
 import io
 import os
@@ -21,6 +20,7 @@ import click
 
 from ikoma.cli.capability_index import read_commands, read_verbs
 from ikoma.cli.catalogue import LOCAL, list_sections
+from ikoma.kernel.nearest import find_nearest_word
 
 _INTERRUPTED, _READER_GONE = 130, 141
 _ENDING = frozenset({"proxy-stop"})
@@ -79,11 +79,11 @@ def _noticing_that_the_reader_is_gone() -> Iterator[None]:
 
 def _nearest(name: str, known: list[str]) -> str | None:
     """The command that was probably meant; None where it takes something away."""
-    near = difflib.get_close_matches(name, known, 1)
-    if not near or near[0] in _ENDING:
+    near = find_nearest_word(name, known)
+    if near is None or near in _ENDING:
         return None
-    capability = read_verbs().get(near[0])
-    return None if capability and read_commands()[capability].takes_away else near[0]
+    capability = read_verbs().get(near)
+    return None if capability and read_commands()[capability].takes_away else near
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -6,6 +6,7 @@ A view answers with blocks and knows no terminal; `Paper` lays them out and know
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,9 @@ from ikoma.kernel.page import Column
 _GAP = 2
 _LEAST = 12  # columns that a cut cell keeps
 _COMFORT = 26  # columns that a cut cell keeps before others are left out
+_COMMAND = re.compile(r"`[^`]+`")
+_HELD = "\x1f"
+"""Stands for the spaces of a command while lines are broken; texts are clean of it."""
 _MARKS = {"good": ("✓", "green"), "warning": ("!", "yellow"), "bad": ("✗", "red"), "": ("", None)}
 
 
@@ -291,14 +295,15 @@ class Paper:
         return self._paint(line, colours.get(line[:1])) if not line.startswith(("+++", "---")) else self._dim(line)
 
     def _wrap(self, text: str, margin: int) -> list[str]:
-        """The lines of a text, beside a margin; a word that is longer than a line stays whole, to be copied."""
+        """The lines of a text, beside a margin; words and commands longer than a line stay whole, to be copied."""
         if not self.people:
             return clean_lines(text).splitlines() or [""]
         room = max(self.width - margin, 20)
         lines: list[str] = []
         for part in clean_lines(text).splitlines() or [""]:
-            lines += textwrap.wrap(part, room, break_long_words=False, break_on_hyphens=False) or [""]
-        return lines
+            held = _COMMAND.sub(lambda command: command[0].replace(" ", _HELD), part)
+            lines += textwrap.wrap(held, room, break_long_words=False, break_on_hyphens=False) or [""]
+        return [line.replace(_HELD, " ") for line in lines]
 
     def _title(self, text: str) -> str:
         return style(text, bold=True) if self.colour else text

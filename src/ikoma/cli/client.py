@@ -14,12 +14,12 @@ from urllib.parse import urlsplit
 from ikoma.cli import naming
 from ikoma.cli.output import fail
 from ikoma.errors import InvalidSetting
+from ikoma.kernel.words import reword_step
 from ikoma.settings import Settings, load_settings
 
 Progress = Callable[[str, float | None], None]
 
 _TIMEOUT = 3700.0
-_SAID_BY_OTHERS = " | "
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -111,7 +111,7 @@ def _in_words(progress: Progress, words: naming.AnswerWording) -> Progress:
     """Progress that names commands; what containers and builds say behind a bar stays as it is."""
 
     def tell(message: str, fraction: float | None) -> None:
-        progress(message if _SAID_BY_OTHERS in message else words.sentence(message), fraction)
+        progress(reword_step(message, words.sentence), fraction)
 
     return tell
 

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from ikoma.cli.capability_index import read_commands
-from ikoma.kernel.words import CapabilityNames, collect_texts, reword_failure, reword_result
+from ikoma.kernel.words import CapabilityNames, collect_texts, reword_failure, reword_result, reword_steps
 
 _ARGUMENTS = {"app": "appName", "identity": "id"}
 """Parameter of a command → the argument that it gives, where that has another name."""
@@ -82,7 +82,10 @@ class AnswerWording:
         if known is None or not isinstance(result, dict):
             return result
         result = _led(reword_result(result, [*known.sentences, ("message",)], self.sentence))
+        if capability == "operations.list":
+            return {**result, "operations": list(map(_of_its_app, result["operations"]))}
         if capability.startswith("operations.") and "capability" in result:
+            result = _of_its_app(result)
             made = AnswerWording(result["capability"], {"appName": result.get("appName")})
             result["result"] = made.result(result.get("result"))
             if result.get("failure"):
@@ -102,6 +105,12 @@ class AnswerWording:
             return command_line(capability, {**({"appName": self._app} if takes_app else {}), **given})
         words = command_words(capability)
         return shlex.join([*words, *(["--app"] if words[1] == "call" else []), "APP"])
+
+
+def _of_its_app(operation: Mapping[str, Any]) -> dict[str, Any]:
+    """An operation whose steps name commands for its own app."""
+    words = AnswerWording(operation["capability"], {"appName": operation.get("appName")})
+    return reword_steps(operation, words.sentence)
 
 
 def _led(told: Mapping[str, Any]) -> dict[str, Any]:

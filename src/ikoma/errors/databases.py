@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ikoma.errors.base import IkomaError, Next
+
+_NO_TABLE = "42P01"
+"""SQLSTATE of what names a table that is not there."""
 
 
 class DatabaseMissing(IkomaError):
@@ -25,7 +31,6 @@ class MigrationChanged(IkomaError):
 
     code, status = "migration_changed", 409
     default_hint = "Restore the file as it was and put the change into a new migration."
-    default_next = (Next("db.status"),)
 
 
 class LedgerSpoiled(IkomaError):
@@ -51,7 +56,9 @@ class SqlFailed(IkomaError):
 
     code, status = "sql_failed", 422
     default_hint = "Correct the statement that details names and call again: the transaction was rolled back."
-    default_next = (Next("db.status"),)
+
+    def __init__(self, message: str | None = None, **more: Any) -> None:
+        super().__init__(message, **_lead_to_tables(more), **more)
 
 
 class NotAQuery(IkomaError):
@@ -59,7 +66,6 @@ class NotAQuery(IkomaError):
 
     code, status = "not_a_query", 422
     default_hint = "Send one SELECT, VALUES, TABLE, WITH, EXPLAIN or SHOW; db.migrate and db.seed write."
-    default_next = (Next("db.status"),)
 
 
 class QueryFailed(IkomaError):
@@ -67,7 +73,9 @@ class QueryFailed(IkomaError):
 
     code, status = "query_failed", 422
     default_hint = "PostgreSQL's own words say why; correct the query and ask again. Nothing was changed."
-    default_next = (Next("db.status"),)
+
+    def __init__(self, message: str | None = None, **more: Any) -> None:
+        super().__init__(message, **_lead_to_tables(more), **more)
 
 
 class QueryTimeout(IkomaError):
@@ -142,3 +150,8 @@ class SqlFileForeign(IkomaError):
 
     code, status = "sql_file_foreign", 422
     default_hint = "Give SQL text, or a backup of this app."
+
+
+def _lead_to_tables(known: Mapping[str, Any]) -> dict[str, Any]:
+    """Where a table is named that is not there, lead to those that are; another mistake they do not explain."""
+    return {"next": Next("db.status")} if known.get("sqlstate") == _NO_TABLE and "next" not in known else {}

@@ -367,7 +367,9 @@ class Pipeline:
         """Write the last entry of a call that failed; what is raised then leads on, unless it was cancelled."""
         answer = self._recorder.write_failure(entry, began, error, caller, address)
         if isinstance(answer, IkomaError) and admitted is not None:
-            answer.next = self._telling.leading.complete(answer.next, admitted.capability, admitted.given.arguments)
+            given = admitted.given.arguments
+            answer.next = self._telling.leading.complete(answer.next, admitted.capability, given)
+            answer.hint = self._telling.complete_text(answer.hint, given)
         return answer
 
     def _tell_failure(self, error: BaseException, reader: Reader | None) -> BaseException:

@@ -7,7 +7,6 @@ capability is one function with a request model and a result type; `@capability`
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import inspect
 import typing
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from pydantic_core import PydanticSerializationError
 
 from ikoma.errors import UnknownCapability
 from ikoma.kernel.listing import Listing, listed, read_listing
+from ikoma.kernel.nearest import find_nearest
 from ikoma.kernel.redaction.places import Path
 from ikoma.kernel.redaction.redaction import redact_all, withhold_if_long
 from ikoma.kernel.requests import LONGEST_NAME, AppRequest, Request, list_arguments, parse_arguments
@@ -207,10 +207,10 @@ class Registry:
         found = self._capabilities.get(name)
         if found is None:
             shown = withhold_if_long(name, LONGEST_NAME, "name")
-            near = difflib.get_close_matches(shown.lower(), self._capabilities, n=1, cutoff=0.5)
-            is_safe = near and not self._capabilities[near[0]].takes_away
+            near = find_nearest(shown, self._capabilities)
+            is_safe = near is not None and not self._capabilities[near].takes_away
             raise UnknownCapability(
-                f"There is no capability {shown!r}.", hint=f"Did you mean {near[0]}?" if is_safe else None
+                f"There is no capability {shown!r}.", hint=f"Did you mean {near}?" if is_safe else None
             )
         return found
 

@@ -22,6 +22,9 @@ RESULT_FIELDS = frozenset(
 """Fields of results that hold IKOMA's own sentences, where they hold text."""
 _DETAILS = RESULT_FIELDS | {"lost", "kept"}
 
+_SAID_BY_OTHERS = " | "
+"""Stands in a step before what a build or a container said."""
+
 Change = Callable[[str], str]
 Say = Callable[[str, Mapping[str, Any]], str]
 """Words a call: the capability, and the arguments that the sentence gives it."""
@@ -66,12 +69,44 @@ class CapabilityNames:
 
         return self._named.sub(word, text)
 
+    def complete(self, text: str, add: Callable[[str], Mapping[str, Any]], data: Collection[str] = ()) -> str:
+        """The sentence with each call whole that it gives arguments to.
+
+        Args:
+            add: the arguments that a capability needs besides.
+        """
+
+        def whole(match: re.Match[str]) -> str:
+            given, _ = _read_arguments(match["given"] or "")
+            if not given or _is_data(match, data):
+                return match[0]
+            arguments = json.dumps({**add(match["name"]), **given}, ensure_ascii=False)
+            return f"{match['open']}{match['name']} {arguments}{match['close']}"
+
+        return self._named.sub(whole, text)
+
 
 def reword_result(result: Any, paths: Sequence[Path], change: Change) -> Any:
     """A result with its own sentences changed."""
     for path in paths:
         result = change_at(result, path, lambda part: _reword(part, change))
     return result
+
+
+def reword_steps(result: Mapping[str, Any], change: Change) -> dict[str, Any]:
+    """Operations with the names of their steps changed; what a build or a container said, behind a bar, stays."""
+    changed = dict(result)
+    if isinstance(result.get("step"), str):
+        changed["step"] = reword_step(result["step"], change)
+    if isinstance(result.get("steps"), list):
+        changed["steps"] = [{**step, "name": reword_step(step["name"], change)} for step in result["steps"]]
+    if isinstance(result.get("operations"), list):
+        changed["operations"] = [reword_steps(item, change) for item in result["operations"]]
+    return changed
+
+
+def reword_step(name: str, change: Change) -> str:
+    return name if _SAID_BY_OTHERS in name else change(name)
 
 
 def reword_failure(told: Mapping[str, Any], change: Change) -> dict[str, Any]:

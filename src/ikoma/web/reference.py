@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ikoma import __version__
 from ikoma.errors import IkomaError, error_classes
+from ikoma.kernel.access import controls
 from ikoma.kernel.registry import Capability, Registry
 from ikoma.web import schemas
 from ikoma.web.commands import example_command
@@ -26,6 +27,27 @@ In the commands below, <code>$KEY</code> is your API key.</p>"""
 _SEARCH = """<div class="search scripted" hidden><input id="search" type="search" autocomplete="off" spellcheck="false"
 placeholder="Search: a task, a name, an argument, an error code" aria-label="Search the reference"
 aria-describedby="found"><p id="found" class="dim" role="status"></p></div>"""
+
+_ALSO = {
+    "abandon": "give up",
+    "backup": "dump save",
+    "create": "add make new",
+    "delete": "erase remove",
+    "down": "halt stop",
+    "init": "add create make new",
+    "query": "read select sql",
+    "remove": "delete destroy erase",
+    "restart": "reboot start again",
+    "restore": "recover undelete undo",
+    "revoke": "delete end remove",
+    "rollback": "go back revert undo",
+    "scale": "replicas instances",
+    "set": "change",
+    "unset": "delete remove",
+    "up": "publish release start",
+    "write": "change create save upload",
+}
+"""Last word of a name → others that people look for it by."""
 
 
 def reference_page(registry: Registry, guides: Sequence[str] = ()) -> str:
@@ -51,6 +73,8 @@ def consent(item: Capability) -> str:
     """Whether a person is asked, and how what it does is undone."""
     asks = "" if item.loses is None else " A person is asked where something is lost for good."
     undone = f" `{item.undo}` undoes it." if item.undo else ""
+    if item.undo == item.name:
+        undone = " Another call of it undoes it."
     return asks + undone + (f" Nobody is asked: {item.harmless}." if item.harmless else "")
 
 
@@ -85,13 +109,16 @@ def _title(guide: str) -> str:
 
 def _capability(item: Capability, task: Task) -> str:
     request = item.request.model_json_schema(by_alias=True)
-    takes = schemas.arguments(request)
+    takes = schemas.arguments(controls.make_arguments_schema(item))
+    own = [field for field in takes if field.name in item.arguments]
     words = [item.name, item.name.replace(".", " "), item.name.replace(".", "_"), task.title, item.description]
-    words += [example_command(item), str(item.role), *(f"{field.name} {field.about}" for field in takes)]
+    words += [example_command(item), str(item.role), *(f"{field.name} {field.about}" for field in own)]
+    also = _ALSO.get(item.name.rsplit(".", 1)[-1], "")
     about = "".join(f"<p>{_inline(part)}</p>" for part in f"{item.description}\n\n{consent(item)}".split("\n\n")[1:])
     arguments = _table(("argument", "takes", "meaning"), map(_argument, takes)) if takes else "<p>It takes none.</p>"
     return (
-        f'<details class="one" id="{item.name}" data-name="{item.name}" data-words="{_words(words)}"><summary>'
+        f'<details class="one" id="{item.name}" data-name="{item.name}" data-also="{also}" '
+        f'data-words="{_words([*words, also])}"><summary>'
         f'<code>{item.name}</code> <span class="mark">{item.role}</span><span class="mark">{item.effect.value}</span>'
         f"<br>{_inline(item.summary)}</summary><div>{about}<h4>Arguments</h4>{arguments}<h4>Answer</h4>{_answer(item)}"
         f"<h4>Command line</h4>{_line(example_command(item))}<h4>HTTP</h4>{_line(_curl(item, request))}"

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import click
 import pytest
 
 from ikoma import capabilities
+from ikoma.cli import main
 from ikoma.errors import IkomaError, InvalidArguments, UnknownCapability
+from ikoma.kernel.nearest import find_nearest, find_nearest_word
 from ikoma.kernel.registry import Capability
 from ikoma.model import Effect
 from ikoma.transports.mcp import tools
@@ -58,8 +61,35 @@ def test_no_guess_at_a_misspelt_name_is_one_that_takes_away(name: str) -> None:
         assert guessed is None or not EVERY.get(guessed[1]).takes_away, (wrong, guessed)
 
 
+MEANT = {
+    "deploy.upp": "deploy.up",
+    "apps.lst": "apps.list",
+    "env.ste": "env.set",
+    "app_status": "apps.status",
+    "appsStatus": "apps.status",
+    "file_reed": "files.read",
+    "db_migration": "db.migrate",
+    "deploy_logs": "apps.logs",
+    "apps_restart": "deploy.restart",
+    "logs": "apps.logs",
+    "backup": "db.backup",
+}
+OTHERS = (
+    *("apps_delete", "apps_stop", "apps_create", "db_dump", "db_import", "deploy_app", "deploy", "env_delete"),
+    *("files_remove", "keys_new", "domain_delete", "status", "operations_status", "source_pull"),
+)
+"""Names that nothing here has, and that are no slips of the hand."""
+
+
+def test_a_name_that_merely_looks_alike_is_no_guess() -> None:
+    assert [name for name in OTHERS if find_nearest(name, EVERY.list_names()) is not None] == []
+    assert find_nearest("db_restore", ["apps.restore", "env.restore", "files.restore"]) is None
+    for wrong in ("delete", "destroy", "stop", "start", "update", "ls"):
+        assert find_nearest_word(wrong, main.list_commands(click.Context(main))) is None, wrong
+
+
 def test_a_misspelt_name_of_what_takes_nothing_away_is_guessed() -> None:
-    for wrong, meant in {"deploy.upp": "deploy.up", "apps.lst": "apps.list", "env.ste": "env.set"}.items():
+    for wrong, meant in MEANT.items():
         with pytest.raises(UnknownCapability, match=wrong) as refused:
             EVERY.get(wrong)
         assert refused.value.hint == f"Did you mean {meant}?"

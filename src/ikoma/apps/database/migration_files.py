@@ -7,11 +7,11 @@ one itself, whatever asks.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ikoma.app_folder import App
-from ikoma.errors import FileMissing, IkomaError, NotAFile, SqlFailed
+from ikoma.errors import FileMissing, IkomaError, Next, NotAFile, SqlFailed
 from ikoma.kernel.registry import SQL_BODY_LIMIT
 from ikoma.model import SqlFileName, make_printable, quote_name
 from ikoma.ports.databases import LedgerEntry, Migration
@@ -76,6 +76,18 @@ def make_migration(app: App, sql: str) -> Migration:
         if known.checksum == sent.checksum:
             return known
     return Migration.of(f"sql-{sent.checksum[:12]}", sql)
+
+
+def lead_to_file(error: IkomaError, folder: str, files: Collection[str]) -> None:
+    """Let an error of the SQL of a file lead to that file first.
+
+    Args:
+        folder: where they are, in the app's folder.
+        files: the names of those that there are; other SQL was given as text.
+    """
+    name = error.details.get("file")
+    if isinstance(error, SqlFailed) and name in files:
+        error.next = (Next("files.read", {"path": f"{folder}/{name}"}), *error.next)
 
 
 def select_pending(known: Sequence[Migration], ledger: Sequence[LedgerEntry]) -> list[Migration]:

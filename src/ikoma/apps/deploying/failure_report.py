@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from ikoma.app_folder import App
+from ikoma.apps.database import migration_files
 from ikoma.apps.database.migrating import DatabaseMigrator, is_command
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.releases.rollout_state import RolloutState
@@ -49,6 +50,9 @@ class FailureReport:
         shown = Next("release.show", {"appName": str(app.name), "release": release.id})
         if isinstance(error, DeployFailed) or not error.next:
             error.next = (shown, *error.next)
+        with suppress(IkomaError):
+            names = [item.name for item in migration_files.list_migrations(app)]
+            migration_files.lead_to_file(error, "migrations", names)
         await self.describe_serving(app, error)
 
     async def describe_rollout(self, app: App, release: Release, error: IkomaError) -> None:

@@ -82,6 +82,8 @@ class DeployPlan:
     """The target of requests, and why; None where nothing is routed."""
     kinds: Sequence[Kind] = ()
     """The parts of the folder that are source, and those that are data."""
+    leads: Sequence[Next] = ()
+    """The calls that lead on where a rollback would be refused, the best first."""
 
 
 class Planner:
@@ -165,8 +167,9 @@ class Planner:
         """
         release, left = self._rollbacks.find_target(app, request.to), Releases(app).current()
         before, after = (Releases(app).model(item) if item else EMPTY for item in (left, release))
-        change, errors = await self._plan_change(app, release, request)
-        errors += await self._list_refusals(app, release, after)
+        change, refusals = await self._plan_change(app, release, request)
+        refusals += await self._find_refusals(app, release, after)
+        errors = [_describe_error(item) for item in refusals] + await self._list_occupied(app, after)
         lost = await self._migrator.count_losses(app, change) if change else []
         way = change.plan if change else STAYS
         stops = "the database is taken back" if change and change.stops_first else None
@@ -190,6 +193,7 @@ class Planner:
             kinds=await asyncio.to_thread(list_kinds, app, after),
             rollback=RollbackEffect(release.id, way, tuple(lost), *await self._split_migrations(app, release, way)),
             route=_describe_route(release.routed),
+            leads=[item for error in refusals for item in error.next],
         )
 
     async def require(self, app: App, report: Report, expected: str) -> None:
@@ -237,12 +241,12 @@ class Planner:
 
     async def _plan_change(
         self, app: App, release: Release, request: RollbackRequest
-    ) -> tuple[DatabaseRollback | None, list[str]]:
+    ) -> tuple[DatabaseRollback | None, list[IkomaError]]:
         """Plan what a rollback does to the database, or say why it would be refused."""
         try:
             return await self._rollbacks.plan_change(app, release, database=request.database), []
         except (CannotGoBack, DatabaseAhead) as error:
-            return None, [_describe_error(error)]
+            return None, [error]
 
     async def _split_migrations(
         self, app: App, release: Release, way: DatabaseRollbackPlan
@@ -254,16 +258,21 @@ class Planner:
             undone = tuple(name for name in reversed(has) if name not in release.migrations)
         return undone, tuple(name for name in has if name not in undone)
 
-    async def _list_refusals(self, app: App, release: Release, model: ComposeModel) -> list[str]:
-        """List why a release could not run now as it did then."""
-        underway = RolloutState(app).underway()
-        found = [underway.trouble] if underway is not None and underway.trouble else []
+    async def _find_refusals(self, app: App, release: Release, model: ComposeModel) -> list[IkomaError]:
+        """Find why a release may not run now as it did then, or cannot."""
+        found: list[IkomaError] = []
         allowed = partial(self._policy.require, app, model)
         for check in (allowed, partial(images.require, self._engine, release.id, release.images)):
             try:
                 await check()
             except (PolicyViolation, ImageGone) as error:
-                found.append(_describe_error(error))
+                found.append(error)
+        return found
+
+    async def _list_occupied(self, app: App, model: ComposeModel) -> list[str]:
+        """List what stands in the way of a release: trouble of an earlier rollout, others' domains and ports."""
+        underway = RolloutState(app).underway()
+        found = [underway.trouble] if underway is not None and underway.trouble else []
         found += [f"The domain {item} belongs to another app." for item in self._validator.taken_domains(app, model)]
         return found + [item.problem for item in await self._validator.occupied(app, model)]
 

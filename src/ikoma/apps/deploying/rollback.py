@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from ikoma.app_folder import App
 from ikoma.apps.database.migrating import DatabaseMigrator, DatabaseRollback
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.releases.rollout_state import RolloutState
-from ikoma.errors import AlreadyServing, CannotGoBack, DatabaseAhead, NothingToGoBackTo
+from ikoma.errors import AlreadyServing, CannotGoBack, DatabaseAhead, Next, NothingToGoBackTo
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +58,19 @@ class Rollbacks:
         if database:
             return await self._migrator.prepare_rollback(app, release, Releases(app).current())
         if breaking := self._find_breaking_since(app, release):
-            raise DatabaseAhead(f"The migrations of {breaking.id} changed what {release.id} relies on.")
+            both = {"to": release.id, "database": True}
+            asked = {"rollback": True, **both}
+            raise DatabaseAhead(
+                f"The migrations of {breaking.id} changed what {release.id} relies on.",
+                hint=f"Call deploy.rollback {json.dumps(both)} to take the database back too;"
+                f" deploy.plan {json.dumps(asked)} says what is lost.",
+                next=[Next("deploy.plan", asked)],
+            )
         if lacking := await self._list_lacking(app, release):
             raise CannotGoBack(
                 f"{release.id} relies on {', '.join(lacking)}, which the database does not have any more.",
                 hint="deploy.up applies the migrations of the folder and deploys it.",
+                next=[Next("deploy.plan")],
             )
         return None
 

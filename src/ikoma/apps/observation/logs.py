@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from ikoma.app_folder import App
-from ikoma.apps.releases.release import Releases
+from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.releases.rollout_state import RolloutState
 from ikoma.apps.rollouts.kept_logs import read_logs
 from ikoma.apps.secrets import app_secrets
@@ -32,7 +32,7 @@ _CUT = " …[cut]"
 class LogQuery:
     """A choice of lines. `grep` is plain text, looked for without regard to case; `since` a moment.
 
-    `release` is a release's id; where it is left out, what serves is meant, or the newest release where nothing does.
+    `release` is a release's id; where it is left out, what serves is meant, or what served last, or the newest release.
     """
 
     service: str | None = None
@@ -51,6 +51,8 @@ class LogExcerpt:
     cut: bool
     starting: str | None = None
     """A release that comes up beside what these lines are of."""
+    note: str = ""
+    """Whose lines these are, where no container is left that said them."""
 
 
 def parse_since(text: str) -> datetime:
@@ -86,17 +88,18 @@ class AppLogs:
     def _read_kept(self, app: App, query: LogQuery) -> LogExcerpt:
         """Read the kept lines of a release whose containers are gone."""
         releases = Releases(app)
-        release = releases.find(query.release) if query.release else releases.latest()
+        release = releases.find(query.release) if query.release else releases.current() or releases.latest()
+        note = _describe_kept(app, release, releases.latest()) if release and not query.release else ""
         lines = read_logs(app, release.id) if release else []
         services = sorted({service for service, _ in lines}.union(release.services if release else ()))
         if query.service is not None and query.service not in services:
             raise _make_not_found(app, query.service, services)
         if not lines:
-            return LogExcerpt(release.logs if release else (), cut=False)
+            return LogExcerpt(release.logs if release else (), cut=False, note=note)
         lines = [line for line in lines if query.service in (None, line[0])]
         if query.since is not None:
             lines = [line for line in lines if parse_moment(f"{line[1].at[:19]}Z") >= query.since]
-        return _select_lines(app, query, lines)
+        return replace(_select_lines(app, query, lines), note=note)
 
     async def follow(self, app: App, query: LogQuery, emit: Callable[[str], Awaitable[None]]) -> None:
         """Hand over each new line; also of containers that a deploy makes meanwhile. Ends only when cancelled."""
@@ -150,6 +153,18 @@ class AppLogs:
         if service not in services and not known:
             raise _make_not_found(app, service, services)
         return [item for item in containers if item.service == service], starting
+
+
+def _describe_kept(app: App, release: Release, latest: Release | None) -> str:
+    """Say whose lines are shown of an app of which nothing runs."""
+    serving = RolloutState(app).serving()
+    if serving is None:
+        return f"Nothing of {app.name} serves; these are the last lines of release {release.id}, which {release.state}."
+    said = f"{app.name} is {'down' if serving.down else 'without containers'}; "
+    said += f"these are the last lines of release {release.id}, which served last."
+    if latest is None or latest.id == release.id:
+        return said
+    return f"{said} Release {latest.id} came after it and {latest.state}: ask with it as `release` for its lines."
 
 
 def _make_not_found(app: App, service: str, services: Sequence[str]) -> ServiceNotFound:

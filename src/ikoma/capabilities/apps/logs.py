@@ -12,7 +12,7 @@ from pydantic import Field
 from ikoma.apps.observation.logs import LogQuery, parse_since
 from ikoma.capabilities.context import Call
 from ikoma.errors import NotFollowing
-from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed, optional
 from ikoma.model import Effect, ReleaseId, Role
 
 
@@ -39,6 +39,8 @@ class AppsLogsResult(Result):
     truncated: bool
     more: str | None
     """How to see what is not shown."""
+    note: str = optional("")
+    """Whose lines these are, where nothing of the app runs."""
 
 
 @capability("apps.logs", role=Role.OBSERVER, effect=Effect.READS)
@@ -81,7 +83,7 @@ async def logs(call: Call, request: AppsLogsRequest) -> AppsLogsResult:
         more = "No line is there, or none that fits; apps.status shows which containers there are."
     if said.starting is not None:
         more = f"{said.starting} is starting: ask with it as `release` for its lines. {more or ''}".strip()
-    return AppsLogsResult(lines=list(said.lines), truncated=said.cut, more=more)
+    return AppsLogsResult(lines=list(said.lines), truncated=said.cut, more=more, note=said.note)
 
 
 async def until(stopping: asyncio.Event, following: Coroutine[Any, Any, None]) -> None:

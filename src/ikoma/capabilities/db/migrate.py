@@ -73,6 +73,8 @@ async def migrate(call: Call, request: DbMigrateRequest) -> DbMigrateResult:
             ):
                 applied.append(migration.name)
         except IkomaError as error:
+            if request.sql is None:
+                migration_files.lead_to_file(error, "migrations", [migration.name])
             if applied:
                 error.details["migrationsApplied"] = applied
                 error.hint = f"Applied before it, and staying so: {', '.join(map(quote_name, applied))}. {error.hint}"

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from ikoma.app_folder import App
 from ikoma.apps.database import migration_files, own_database
 from ikoma.capabilities.context import Call
-from ikoma.errors import FileMissing
+from ikoma.errors import FileMissing, SqlFailed
 from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, capability, listed
 from ikoma.model import Effect, Role, SqlFileName, quote_name
 from ikoma.ports.databases import Migration
@@ -59,7 +59,12 @@ async def seed(call: Call, request: DbSeedRequest) -> DbSeedResult:
     wanted = _wanted(app, request)
     for number, item in enumerate(wanted):
         call.progress(f"seed {item.name}", number / len(wanted))
-        await call.platform.databases.run_sql(owned, item.name, item.sql, timeout=request.timeout)
+        try:
+            await call.platform.databases.run_sql(owned, item.name, item.sql, timeout=request.timeout)
+        except SqlFailed as error:
+            if request.sql is None:
+                migration_files.lead_to_file(error, "seeds", [item.name])
+            raise
     return DbSeedResult(success=True, message=f"Ran {', '.join(quote_name(item.name) for item in wanted)}.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Self
 
 from pydantic import model_validator
@@ -149,7 +150,7 @@ async def plan(call: Call, request: DeployPlanRequest) -> DeployPlanResult:
         route=made.route,
         folders=[DeployPlanFolder.model_validate(item, from_attributes=True) for item in made.kinds],
         rollback=_back(made.rollback) if made.rollback else None,
-        next=_mending(request) if made.errors else _applying(request, made.hash),
+        next=_mending(request, made.leads) if made.errors else _applying(request, made.hash),
     )
 
 
@@ -163,9 +164,9 @@ def _back(found: RollbackEffect) -> DeployPlanRollback:
     )
 
 
-def _mending(request: DeployPlanRequest) -> Next | None:
-    """Findings of the folder have a place and a fix there; why a rollback cannot be is said in the plan itself."""
-    return None if request.rollback else Next("apps.validate")
+def _mending(request: DeployPlanRequest, leads: Sequence[Next]) -> Next | None:
+    """Findings of the folder have a place and a fix there; a rollback is led to where its refusal leads."""
+    return next(iter(leads), None) if request.rollback else Next("apps.validate")
 
 
 def _applying(request: DeployPlanRequest, plan: str) -> Next:

@@ -9,9 +9,12 @@ from pydantic import Field, field_validator
 
 from ikoma.capabilities.context import Call
 from ikoma.kernel.access.callers import Caller
+from ikoma.kernel.access.reach import describe_reach
 from ikoma.kernel.page import Fact, ResultPage
 from ikoma.kernel.registry import Request, Result, Sensitive, capability, listed
 from ikoma.model import Effect, FutureTime, Role
+
+Glob = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class KeysCreateRequest(Request):
@@ -19,10 +22,10 @@ class KeysCreateRequest(Request):
     """Whose key it is."""
     role: str
     """Its highest role: observer, operator, builder or admin."""
-    apps: list[str] = Field(default_factory=list, max_length=100)
-    """Globs; all when left out."""
-    capabilities: list[str] = Field(default_factory=list, max_length=100)
-    """Globs."""
+    apps: list[Glob] = Field(default_factory=list, max_length=100)
+    """Globs; left out: all apps."""
+    capabilities: list[Glob] = Field(default_factory=list, max_length=100)
+    """Globs; left out: all of its role."""
     read_only: bool = False
     needs_approval: bool = False
     """Another admin key must approve what destroys."""
@@ -30,6 +33,14 @@ class KeysCreateRequest(Request):
     """Calls in a window of the rate limit."""
     expires: FutureTime | None = None
     """ISO 8601 time of its end."""
+
+    @field_validator("apps", "capabilities", mode="after")
+    @classmethod
+    def is_no_empty_list(cls, globs: list[str]) -> list[str]:
+        """Nobody is to get everything where nothing was written: that is said by leaving the list out."""
+        if not globs:
+            raise ValueError('is an empty list; name some, "*" for all, or leave it out for all')
+        return globs
 
     @field_validator("role")
     @classmethod
@@ -43,7 +54,7 @@ SHOWN_ONCE = "The key is shown this once, and kept nowhere: copy it now."
 class KeysCreateResult(Result):
     page: ClassVar = ResultPage(
         says="A key for {name} is made.",
-        facts=(Fact("ID", "id"), Fact("name"), Fact("role"), Fact("key")),
+        facts=(Fact("ID", "id"), Fact("name"), Fact("role"), Fact("reaches"), Fact("key")),
         warning=SHOWN_ONCE,
     )
     id: str
@@ -51,6 +62,11 @@ class KeysCreateResult(Result):
     """Shown this once."""
     name: str
     role: str
+    apps: list[str]
+    """Globs; none: all apps."""
+    capabilities: list[str]
+    reaches: str
+    """Which apps and what of them, in words."""
 
 
 @capability("keys.create", role=Role.ADMIN, effect=Effect.CHANGES, needs_approval=True, rare=True, undo="keys.revoke")
@@ -61,18 +77,18 @@ async def create(call: Call, request: KeysCreateRequest) -> KeysCreateResult:
     Use it to let someone in with no more than they need.
     """
     role = Role.parse(request.role)
-    call.caller.check_covers(
-        Caller(
-            id="",
-            name=request.name,
-            role=role,
-            apps=tuple(request.apps),
-            capabilities=tuple(request.capabilities),
-            expires_at=request.expires,
-            needs_approval=request.needs_approval,
-            rate=request.rate,
-        )
+    holder = Caller(
+        id="",
+        name=request.name,
+        role=role,
+        apps=tuple(request.apps),
+        capabilities=tuple(request.capabilities),
+        read_only=request.read_only,
+        expires_at=request.expires,
+        needs_approval=request.needs_approval,
+        rate=request.rate,
     )
+    call.caller.check_covers(holder)
     make = partial(
         call.platform.callers.create,
         request.name,
@@ -85,4 +101,12 @@ async def create(call: Call, request: KeysCreateRequest) -> KeysCreateResult:
         rate=request.rate,
     )
     identity, key = await call.platform.callers.change(make)
-    return KeysCreateResult(id=identity, key=key, name=request.name, role=request.role)
+    return KeysCreateResult(
+        id=identity,
+        key=key,
+        name=request.name,
+        role=request.role,
+        apps=request.apps,
+        capabilities=request.capabilities,
+        reaches=describe_reach(holder),
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from ikoma.capabilities.context import Call
+from ikoma.kernel.access.reach import describe_reach
 from ikoma.kernel.registry import Request, Result, capability, listed
 from ikoma.kernel.requests import MOST_LISTED
 from ikoma.model import Effect, Role
@@ -20,6 +21,8 @@ class KeysListItem(Result):
     role: str
     apps: list[str]
     capabilities: list[str]
+    reaches: str
+    """Which apps and what of them, in words."""
     read_only: bool
     needs_approval: bool
     rate: int | None
@@ -54,6 +57,7 @@ async def listing(call: Call, request: KeysListRequest) -> KeysListResult:
                 role=str(stored.caller.role),
                 apps=list(stored.caller.apps),
                 capabilities=list(stored.caller.capabilities),
+                reaches=describe_reach(stored.caller),
                 read_only=stored.caller.read_only,
                 needs_approval=stored.caller.needs_approval,
                 rate=stored.caller.rate,

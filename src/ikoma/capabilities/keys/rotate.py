@@ -9,6 +9,7 @@ from pydantic import Field
 
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.keys.create import SHOWN_ONCE
+from ikoma.kernel.access.reach import describe_reach
 from ikoma.kernel.page import Fact, ResultPage
 from ikoma.kernel.registry import Loss, Request, Result, Sensitive, capability, listed
 from ikoma.model import Effect, Role
@@ -23,13 +24,15 @@ class KeysRotateRequest(Request):
 class KeysRotateResult(Result):
     page: ClassVar = ResultPage(
         says="{name} has a new key.",
-        facts=(Fact("ID", "id"), Fact("key"), Fact("the former ends", "previousUntil", "time")),
+        facts=(Fact("ID", "id"), Fact("reaches"), Fact("key"), Fact("the former ends", "previousUntil", "time")),
         warning=SHOWN_ONCE,
     )
     id: str
     key: Annotated[str, Sensitive("API key")]
     """Shown this once."""
     name: str
+    reaches: str
+    """Which apps and what of them, in words."""
     previous_until: str
 
 
@@ -59,4 +62,5 @@ async def rotate(call: Call, request: KeysRotateRequest) -> KeysRotateResult:
     holder = callers.find(request.id)
     call.caller.check_covers(holder)
     key, until = await callers.change(partial(callers.rotate, request.id, overlap=request.overlap))
-    return KeysRotateResult(id=request.id, key=key, name=holder.name, previous_until=until)
+    reach = describe_reach(holder)
+    return KeysRotateResult(id=request.id, key=key, name=holder.name, reaches=reach, previous_until=until)

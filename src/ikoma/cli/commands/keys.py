@@ -20,7 +20,9 @@ def keys() -> None:
 @keys.command()
 @click.argument("name")
 @click.option("--role", type=click.Choice(["observer", "operator", "builder", "admin"]), required=True)
-@click.option("--apps", multiple=True, metavar="GLOB", help="Only these apps; may be given more than once.")
+@click.option(
+    "--apps", multiple=True, metavar="GLOB", help="Only these apps; may be given more than once. Left out: all apps."
+)
 @click.option(
     "--capabilities",
     multiple=True,

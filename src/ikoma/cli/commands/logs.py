@@ -46,8 +46,9 @@ def logs(as_json: bool, app: str, only: str | None, goes_on: bool, **options: An
         output.fail_with(failed.answer, as_json)
     for line in result["lines"]:
         show(line)
-    if result["more"] and not as_json:
-        output.say(Message(result["more"]))
+    for said in (result.get("note"), result["more"]):
+        if said and not as_json:
+            output.say(Message(said))
 
 
 def follow(arguments: Mapping[str, Any], as_json: bool) -> None:

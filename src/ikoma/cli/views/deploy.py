@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ikoma.cli.blocks import Block, FactList, ItemList, Message, Table
+from ikoma.cli.blocks import Block, FactList, ItemList, LabelledSentence, Message, Table
 from ikoma.cli.words import Size, Span, Time, plural
 from ikoma.kernel.page import Column
 
@@ -68,7 +68,12 @@ def planned(result: Mapping[str, Any]) -> Sequence[Block]:
     if folders:
         blocks.append(Table((Column("folder", cut=True), Column("kind"), Column("why", cut=True)), folders))
     blocks.append(FactList([("ports", result.get("ports")), ("route", result.get("route"))]))
-    return [*blocks, Message(""), Message(f"To do exactly this: --plan {result['plan']}")]
+    if command := (result.get("next") or {}).get("command"):
+        return [*blocks, Message(""), Message(_LEADS[result["valid"]]), LabelledSentence("next", command)]
+    return [*blocks, Message(""), FactList([("plan", result["plan"])])] if result["valid"] else blocks
+
+
+_LEADS = {True: "To do exactly this, or to be refused where anything has changed:", False: "What leads on:"}
 
 
 def _downtime(details: Mapping[str, Any]) -> Any:

@@ -28,7 +28,7 @@ def listing(result: Mapping[str, Any]) -> Sequence[Block]:
             item["role"],
             State("revoked" if item.get("revokedAt") else "valid"),
             Time(item.get("lastUsedAt")),
-            _reach(item),
+            item["reaches"],
             Time(item.get("expiresAt")),
             Time(item["createdAt"]),
         )
@@ -41,12 +41,6 @@ def listing(result: Mapping[str, Any]) -> Sequence[Block]:
             empty="There is no key but the admin key of the settings: `ikoma keys create NAME --role ROLE`.",
         )
     ]
-
-
-def _reach(item: Mapping[str, Any]) -> str:
-    parts = [", ".join(item.get("apps") or ()) or "all apps", ", ".join(item.get("capabilities") or ())]
-    parts += ["reads only" if item.get("readOnly") else "", "needs approval" if item.get("needsApproval") else ""]
-    return "; ".join(part for part in parts if part)
 
 
 VIEWS = {"keys.list": listing}

@@ -19,7 +19,7 @@ from ikoma.model import Role
 Lists = Callable[[Capability], bool]
 """Whether a client offers a capability to whoever uses it: it is led to nothing else."""
 
-_APP = "appName"
+APP = "appName"
 
 
 def list_all(capability: Capability) -> bool:
@@ -78,7 +78,7 @@ class Leading:
         more = {
             name: given[name]
             for name, needed in capability.arguments.items()
-            if (needed or name == _APP) and name not in item.arguments and given.get(name) is not None
+            if (needed or name == APP) and name not in item.arguments and given.get(name) is not None
         }
         arguments = {**more, **item.arguments}
         try:
@@ -88,7 +88,7 @@ class Leading:
         return Next(item.capability, arguments)
 
     def _may_make(self, item: Next, caller: Caller, role: Role, lists: Lists) -> bool:
-        capability, app = self._registry.get(item.capability), item.arguments.get(_APP)
+        capability, app = self._registry.get(item.capability), item.arguments.get(APP)
         return lists(capability) and may_call(capability, caller, role) and (app is None or caller.reaches(app))
 
 

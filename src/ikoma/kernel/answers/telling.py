@@ -15,7 +15,7 @@ import orjson
 
 from ikoma.errors import IkomaError
 from ikoma.kernel.access.callers import Caller
-from ikoma.kernel.answers.leading import Leading, Lists, list_all, may_call
+from ikoma.kernel.answers.leading import APP, Leading, Lists, list_all, may_call
 from ikoma.kernel.answers.server_paths import ServerPaths
 from ikoma.kernel.registry import Capability, Registry
 from ikoma.kernel.words import CapabilityNames, collect_texts, reword_details, reword_result
@@ -64,7 +64,11 @@ class Telling:
         caller, role, lists = reader.caller, reader.role, reader.lists
         result = self.leading.complete_result(capability, orjson.loads(body), reader.given, caller, role, lists)
         if names_any:
-            result = reword_result(result, capability.sentences, lambda text: self.fit_text(text, reader))
+            result = reword_result(
+                result,
+                capability.sentences,
+                lambda text: self.fit_text(self.complete_text(text, reader.given), reader),
+            )
         if shows_paths:
             foreign = {path for path, mark in capability.untrusted if not mark.ours}
             result = self._paths.cut_result(result, foreign)
@@ -100,6 +104,15 @@ class Telling:
                     continue
             fitted += [gap, clause]
         return "".join(fitted).strip(" ")
+
+    def complete_text(self, text: str, given: Mapping[str, Any]) -> str:
+        """The text of the answer to a call with these arguments: each call that it gives arguments to names its app."""
+
+        def add_app(name: str) -> Mapping[str, Any]:
+            return {APP: app} if APP in self._registry.get(name).arguments else {}
+
+        app = given.get(APP)
+        return text if app is None or "{" not in text else self._names.complete(text, add_app, collect_texts(given))
 
     def _find_unreachable(self, text: str, reader: Reader) -> list[Capability]:
         """Capabilities that a text names and its reader cannot call."""

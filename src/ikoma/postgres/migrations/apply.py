@@ -16,7 +16,7 @@ from psycopg import pq
 from psycopg.abc import PQGen
 from psycopg.generators import fetch, send
 
-from ikoma.errors import CannotRevert, MigrationChanged, SqlFailed
+from ikoma.errors import CannotRevert, MigrationChanged, Next, SqlFailed
 from ikoma.model import quote_name
 from ikoma.ports.databases import Credentials, Migration
 from ikoma.postgres.clients.relay import Relay
@@ -116,7 +116,10 @@ async def _transaction(
 async def _applied(connection: Connection, migration: Migration) -> bool:
     known = {entry.name: entry.checksum for entry in await ledger.read_entries(connection)}
     if known.get(migration.name, migration.checksum) != migration.checksum:
-        raise MigrationChanged(f"{quote_name(migration.name)} was applied before, and has been changed since.")
+        raise MigrationChanged(
+            f"{quote_name(migration.name)} was applied before, and has been changed since.",
+            next=Next("files.history", {"path": f"migrations/{migration.name}"}),
+        )
     return migration.name in known
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from ikoma.model import quote_name
@@ -21,12 +21,14 @@ def losses(sql: Migration, rows: Mapping[str, int | None], *, only_rows: bool = 
         only_rows: leave out what holds no rows now, and tables that are not there yet.
     """
     schema = KnownSchema()
+    added: set[tuple[str, str]] = set()
     found: list[str] = []
     for statement in statements.split(sql.sql.removeprefix("\ufeff")):
         for node, command in parts_of(statement):
-            found += [
-                line for table, line in _lost(node, command, schema, rows) if not only_rows or _holds_rows(table, rows)
-            ]
+            lost = [*_lost(node, command, schema, rows), *_overwritten(node, schema, added)]
+            found += [line for table, line in lost if not only_rows or _holds_rows(table, rows)]
+            if command is not None and command.subtype.name == "AT_AddColumn" and not command.missing_ok:
+                added.add((schema.relation(node.relation), command.def_.colname))
     return list(dict.fromkeys(found))
 
 
@@ -59,9 +61,40 @@ def _lost(
 
 def _rows(node: Any, schema: KnownSchema) -> Iterator[tuple[str, str]]:
     for item in walk(node):
-        if type(item).__name__ == "DeleteStmt":
-            table = schema.relation(item.relation)
-            yield table, f"{'all rows' if item.whereClause is None else 'rows'} of {quote_name(table)}"
+        match type(item).__name__:
+            case "DeleteStmt":
+                table = schema.relation(item.relation)
+                yield table, f"{'all rows' if item.whereClause is None else 'rows'} of {quote_name(table)}"
+            case "MergeStmt" if any(one.commandType.name == "CMD_DELETE" for one in item.mergeWhenClauses):
+                table = schema.relation(item.relation)
+                yield table, f"rows of {quote_name(table)}"
+
+
+def _overwritten(node: Any, schema: KnownSchema, added: Collection[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Values that others take the place of, but for those of columns that the same SQL has added."""
+    for item in walk(node):
+        match type(item).__name__:
+            case "UpdateStmt":
+                names = [one.name for one in item.targetList if one.name not in _find_filled(item.whereClause)]
+                where = "all rows" if item.whereClause is None else "some rows"
+            case "MergeStmt":
+                changes = [one for one in item.mergeWhenClauses if one.commandType.name == "CMD_UPDATE"]
+                names, where = [one.name for clause in changes for one in clause.targetList], "some rows"
+            case _:
+                continue
+        table = schema.relation(item.relation)
+        for name in dict.fromkeys(names):
+            if (table, name) not in added:
+                yield table, f"the values of {quote_name(f'{table}.{name}')}, in {where}"
+
+
+def _find_filled(where: Any) -> set[str]:
+    """The columns that hold no value in the rows that a WHERE chooses: they are given one, and lose none."""
+    parts = [where]
+    if type(where).__name__ == "BoolExpr" and where.boolop.name == "AND_EXPR":
+        parts = list(where.args)
+    tests = [one for one in parts if type(one).__name__ == "NullTest" and one.nulltesttype.name == "IS_NULL"]
+    return {one.arg.fields[-1].sval for one in tests if type(one.arg).__name__ == "ColumnRef"}
 
 
 def counted(number: int | None) -> str:

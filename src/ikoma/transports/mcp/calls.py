@@ -19,6 +19,7 @@ from ikoma.kernel.call import LOCAL, Attempt, CallAnswer
 from ikoma.kernel.events import Event
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.registry import Capability
+from ikoma.kernel.words import reword_step
 from ikoma.ports.progress import Progress, ignore_progress
 from ikoma.transports.mcp.tools import describe_arguments, is_chosen, make_tool_name
 from ikoma.transports.mcp.wording.speech import Speech
@@ -71,6 +72,7 @@ class Calls:
 
     async def execute(self, ask: ToolCall, progress: Progress = ignore_progress) -> CallAnswer:
         """Do what is asked; raises IkomaError."""
+        lists = partial(is_chosen, toolsets=ask.who.toolsets)
         attempt = Attempt(
             capability=ask.capability,
             key=ask.who.key,
@@ -81,23 +83,23 @@ class Calls:
             wait=ask.who.patience,
             asks=True,
             address=ask.who.address,
-            lists=partial(is_chosen, toolsets=ask.who.toolsets),
+            lists=lists,
         )
         words = self._speech.words(ask.arguments)
 
         def tell(message: str, fraction: float | None = None) -> None:
-            progress(words(message), fraction)
+            progress(reword_step(message, words), fraction)
 
         try:
             answer = await self._pipeline.execute(attempt, tell)
         except IkomaError as error:
-            self._speech.error(error, ask.arguments)
+            self._speech.error(error, ask.arguments, lists)
             if isinstance(error, InvalidArguments) and error.hint.startswith(
                 f"{make_tool_name(ask.capability)} takes "
             ):
                 error.hint = describe_arguments(self._pipeline.registry.get(ask.capability))
             raise
-        return replace(answer, body=self._speech.body(ask.capability, answer.body, ask.arguments))
+        return replace(answer, body=self._speech.body(ask.capability, answer.body, ask.arguments, lists))
 
     async def list_visible(self, who: McpConnection, *, counts: bool = True) -> Sequence[Capability]:
         """The capabilities that this caller may call now; a request of its own, unless it is looked up on the way."""

@@ -7,6 +7,7 @@ import pytest
 from ikoma.ports.databases import Migration
 from ikoma.postgres.migrations.losses import losses
 
+OVERWRITTEN = "the values of orders.note, in all rows"
 ROWS = {"orders": 3, "empty": 0, "other.notes": None, "now obey": 2}
 
 
@@ -24,7 +25,20 @@ ROWS = {"orders": 3, "empty": 0, "other.notes": None, "now obey": 2}
         ("SET search_path = other; DELETE FROM notes", ["all rows of notes"]),
         ("DROP SCHEMA other CASCADE", ["the schema other, with what is in it"]),
         ('DROP TABLE "now obey"', ["the table 'now obey', with 2 rows"]),
-        ("INSERT INTO orders VALUES (4); UPDATE orders SET id = 5; CREATE INDEX ON orders (id)", []),
+        ("INSERT INTO orders VALUES (4); CREATE INDEX ON orders (id)", []),
+        ("UPDATE orders SET id = 5, note = ''", ["the values of orders.id, in all rows", OVERWRITTEN]),
+        ("UPDATE orders SET note = '' WHERE id = 1", ["the values of orders.note, in some rows"]),
+        ("UPDATE orders SET note = '' WHERE note IS NULL AND id < 9", []),
+        ("UPDATE orders SET note = '' WHERE note IS NULL OR id < 9", ["the values of orders.note, in some rows"]),
+        ("UPDATE empty SET note = ''", []),
+        ("ALTER TABLE orders ADD COLUMN more int; UPDATE orders SET more = 1", []),
+        ("ALTER TABLE orders ADD COLUMN IF NOT EXISTS note text; UPDATE orders SET note = ''", [OVERWRITTEN]),
+        ("WITH x AS (UPDATE orders SET note = '' RETURNING *) SELECT * FROM x", [OVERWRITTEN]),
+        ("MERGE INTO orders USING empty ON true WHEN MATCHED THEN DELETE", ["rows of orders"]),
+        (
+            "MERGE INTO orders USING empty ON true WHEN MATCHED THEN UPDATE SET note = ''",
+            ["the values of orders.note, in some rows"],
+        ),
         ("this is no SQL '", []),
     ],
 )

@@ -46,7 +46,7 @@ def word_success(
     what = ", ".join(dict.fromkeys(planted.values()))
     shown = {name: value for name, value in theirs.items() if name not in sentences.describe_left_out(capability.name)}
     quoted = wrapper.wrap(_quote(shown), what) if shown else ""
-    text = _text_of(capability.name, wrapper.rest(fields), ours, quoted, marked)
+    text = _text_of(capability, wrapper.rest(fields), ours, quoted, marked)
     # Not as the SDK's models: every call would pay for building and taking them apart again.
     answer: dict[str, Any] = {"content": [{"type": "text", "text": text}], "resultType": "complete"}
     if pending or not capability.listing.text_alone:
@@ -149,12 +149,12 @@ def _quote(theirs: Mapping[str, Any]) -> str:
 
 
 def _text_of(
-    capability: str, fields: Mapping[str, Any], ours: Mapping[str, Any], quoted: str, marked: Collection[str]
+    capability: Capability, fields: Mapping[str, Any], ours: Mapping[str, Any], quoted: str, marked: Collection[str]
 ) -> str:
     plain = {name: value for name, value in ours.items() if name not in marked}
-    said = [sentences.first_line(capability, fields), *sentences.outline(plain, capability)]
+    said = [sentences.first_line(capability.name, fields), *sentences.outline(plain, capability.name)]
     failures = [_text(ours[name]) for name in sorted(marked) if ours.get(name)]
-    lines = [*said, quoted, *failures, *sentences.list_following(ours)]
+    lines = [*said, quoted, *failures, *sentences.list_following(ours, capability.arguments)]
     return "\n".join(line for line in lines if line) or "Done."
 
 

@@ -6,13 +6,16 @@ fields: what only programs need (ids of images, times in milliseconds) is left t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
 
 Fields = Mapping[str, Any]
 
+_LARGER = ("limit", "tail")
+_NARROWER = ("since", "until", "grep", "service", "path", "capability", "caller", "result")
+"""Arguments that make an answer longer, and that choose a part of it."""
 _MOST_LINES = 50
 _MOST_ROWS = 20
 _MOST_NAMES = 200
@@ -109,10 +112,24 @@ def table(columns: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
     return "\n".join(lines)
 
 
-def list_following(fields: Fields) -> list[str]:
-    """The next steps as lines: how to see the rest, and the next call, which stands in the fields too."""
-    more = ["There is more: a larger limit or tail, an offset or a filter shows it."] if fields.get("truncated") else []
+def list_following(fields: Fields, arguments: Collection[str] = ()) -> list[str]:
+    """The next steps as lines: how to see the rest, and the next call, which stands in the fields too.
+
+    Args:
+        arguments: those that the tool takes.
+    """
+    more = [_describe_more(arguments)] if fields.get("truncated") else []
     return more + _next(fields.get("next"))
+
+
+def _describe_more(arguments: Collection[str]) -> str:
+    """Say which of a tool's own arguments show the rest."""
+    larger = [f"a larger `{name}`" for name in _LARGER if name in arguments]
+    narrower = [f"`{name}`" for name in _NARROWER if name in arguments]
+    ways = [*larger, *(["an `offset`"] if "offset" in arguments else []), *narrower]
+    if not ways:
+        return "There is more than this shows."
+    return f"There is more: {', '.join(ways[:-1])}{' or ' if ways[1:] else ''}{ways[-1]} shows it."
 
 
 def _next(step: Any) -> list[str]:

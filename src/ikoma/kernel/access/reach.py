@@ -1,0 +1,16 @@
+"""The reach of a key in words: nobody should have to know that no list of apps means all of them."""
+
+from __future__ import annotations
+
+from ikoma.kernel.access.callers import Caller
+
+
+def describe_reach(caller: Caller) -> str:
+    """Say which apps a key reaches, and what narrows that."""
+    parts = [
+        ", ".join(caller.apps) or "all apps",
+        f"only {', '.join(caller.capabilities)}" if caller.capabilities else "",
+        "reads only" if caller.read_only else "",
+        "needs approval" if caller.needs_approval else "",
+    ]
+    return "; ".join(part for part in parts if part)
