@@ -51,7 +51,15 @@ class DomainPlatformResult(Result):
     trouble: Annotated[str | None, Untrusted("what the authority answered", ours=True)] = None
 
 
-@capability("domain.platform", role=Role.ADMIN, effect=Effect.CHANGES, idempotent=True, open_world=True, rare=True)
+@capability(
+    "domain.platform",
+    role=Role.ADMIN,
+    effect=Effect.CHANGES,
+    idempotent=True,
+    open_world=True,
+    rare=True,
+    undo="domain.platform",
+)
 @listed("domains", "domain-platform", "Serve IKOMA itself under a domain, with a certificate.", optional=("domain",))
 async def serve_platform(call: Call, request: DomainPlatformRequest) -> DomainPlatformResult:
     """Serve this server itself, HTTP and MCP, under a domain over HTTPS; or show how it is served.
