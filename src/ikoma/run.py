@@ -30,7 +30,7 @@ _LOW_PORTS = ("--inh-caps=-all,+net_bind_service", "--ambient-caps=-all,+net_bin
 
 @dataclass(frozen=True, slots=True)
 class ProcessResult:
-    """How a child ended. `code` is negative for a signal, as in the standard library."""
+    """The end of a child. `code` is negative for a signal, as in the standard library."""
 
     code: int
     stdout: bytes

@@ -28,7 +28,7 @@ __all__ = ["Settings", "is_in_environment", "load_settings", "read_api_key_hash"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Where things are and how the server behaves. Paths are absolute."""
+    """The places of things and the behaviour of the server. Paths are absolute."""
 
     server_mode: str
     http_host: str
@@ -108,7 +108,7 @@ class Settings:
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """Where the server keeps what is its own and the apps'."""
+        """Folders in which the server keeps what is its own and the apps'."""
         return self.apps_root, self.backups_root, self.ikoma_home, self.ikoma_state, self.audit_log.parent
 
     @property
@@ -131,12 +131,12 @@ class Settings:
 
     @property
     def audit_head_file(self) -> Path:
-        """Which entry of the audit log is the last."""
+        """The file that says which entry of the audit log is the last."""
         return self.ikoma_state / "audit-head"
 
     @property
     def audit_anchor_files(self) -> tuple[Path, ...]:
-        """Where anchors of the audit log are kept on this machine."""
+        """The files on this machine that keep anchors of the audit log."""
         own = self.ikoma_state / "audit-anchors.jsonl"
         return (own, self.audit_anchor_file) if self.audit_anchor_file else (own,)
 
@@ -147,7 +147,7 @@ class Settings:
 
     @property
     def mcp_socket_file(self) -> Path:
-        """Where `ikoma mcp` passes its host's messages on to the server."""
+        """The socket by which `ikoma mcp` passes its host's messages on to the server."""
         return self.ikoma_state / "mcp.sock"
 
 

@@ -207,7 +207,7 @@ class Paper:
             yield from (self._dim(line) for line in self._wrap(f"Not shown: {', '.join(left)}; {table.narrow}.", 0))
 
     def _fit(self, table: Table, cells: list[list[str]]) -> tuple[list[int] | None, list[int]]:
-        """Which columns are shown and how wide each is; None where even the few that must be whole do not fit."""
+        """Choose the columns that are shown and their widths; None where even the few that must be whole do not fit."""
         natural = [
             max(measure_width(column.name), *(measure_width(row[index]) for row in cells))
             for index, column in enumerate(table.columns)
@@ -328,7 +328,7 @@ def _stands_apart(block: Block) -> bool:
 
 
 def measure_width(text: str) -> int:
-    """How many columns of a terminal a text takes."""
+    """Count the columns of a terminal that a text takes."""
     if text.isascii():
         return len(text)
     return sum(0 if combining(letter) else 2 if east_asian_width(letter) in "WF" else 1 for letter in text)

@@ -19,7 +19,7 @@ Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]
 
 
 class ValueSource(NamedTuple):
-    """Where the values of an argument come from: a list in a capability's result, and in it a field."""
+    """The source of an argument's values: a list in a capability's result, and in it a field."""
 
     capability: str
     listed: str

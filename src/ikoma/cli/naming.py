@@ -1,4 +1,4 @@
-"""How the command line says answers: what can be called is a command, ready to be pasted."""
+"""Words answers for the command line: what can be called is a command, ready to be pasted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the command line speaks: pages for people, plain lines for pipes, JSON for programs, failures on stderr.
+"""The output of the command line: pages for people, plain lines for pipes, JSON for programs, failures on stderr.
 
 Colours are on a terminal only, and not where NO_COLOR is set or TERM is dumb.
 """

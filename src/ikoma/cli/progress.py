@@ -1,4 +1,4 @@
-"""How far long work is, on stderr: on a terminal one place that changes, elsewhere a line for each step.
+"""The progress of long work, on stderr: on a terminal one place that changes, elsewhere a line for each step.
 
 The last line of a build or of a command stands below its step.
 """

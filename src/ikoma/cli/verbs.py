@@ -189,7 +189,7 @@ def _places(described: Command) -> list[str]:
 
 
 def _source(argument: str, *, may_be_left_out: bool) -> str:
-    """Where a value comes from that does not stand in the command line."""
+    """The source of a value that does not stand in the command line."""
     if not may_be_left_out:
         return f"{_FROM_FILE}."
     return f"{_FROM_FILE}; {_LEFT_OUT}{'' if argument in _TYPED else ', or is asked for unseen'}."

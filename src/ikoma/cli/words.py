@@ -150,7 +150,7 @@ def label(name: str) -> str:
 
 
 def age(at: str, now: datetime | None = None) -> str:
-    """How long ago a moment is, or how far ahead; beyond a month its day."""
+    """The time since a moment, or until then; beyond a month its day."""
     try:
         moment = datetime.fromisoformat(at)
     except ValueError:

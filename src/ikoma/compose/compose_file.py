@@ -1,4 +1,4 @@
-"""How an app answers HTTP (web_service.py says which service does), and models as files for Compose."""
+"""The settings by which an app answers HTTP (web_service.py: which service does), and models as files for Compose."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """How an image is built. `inline` is the text of its Dockerfile where that is a part of the model."""
+    """The build of an image. `inline` is the text of its Dockerfile where that is a part of the model."""
 
     context: str
     dockerfile: str

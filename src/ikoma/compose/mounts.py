@@ -101,7 +101,7 @@ def strays(way: LocatedPath, folders: Set[Path]) -> bool:
 
 
 def _binds(model: ComposeModel) -> Iterator[tuple[LocatedPath, bool]]:
-    """Where each bind mount leads, and whether its container may write there."""
+    """The folder of each bind mount, and whether its container may write there."""
     for mount in model.binds:
         yield locate(mount.source), not mount.read_only
 
@@ -170,7 +170,7 @@ def _read(model: ComposeModel) -> Iterator[str]:
 
 
 def find_dockerfiles(builds: Iterable[Build]) -> Iterator[Path]:
-    """Where the Dockerfiles of these builds are, as far as they are files."""
+    """The places of the Dockerfiles of these builds, as far as they are files."""
     for build in builds:
         if build.context.startswith("/") and build.inline is None:
             yield Path(os.path.normpath(Path(build.context, build.dockerfile)))

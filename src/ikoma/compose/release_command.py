@@ -60,7 +60,7 @@ def _is_word(given: Any) -> bool:
 
 
 def bad_command(words: Collection[str]) -> str | None:
-    """Why no process can be started so; None where one can."""
+    """The reason why no process can be started so; None where one can."""
     if len(words) > _MOST_WORDS or any(len(word) > _LONGEST_WORD for word in words):
         return f"it takes at most {_MOST_WORDS} items of {_LONGEST_WORD} characters"
     if not next(iter(words), ""):

@@ -59,7 +59,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which service is routed, and why; or which ones could be."""
+    """The service that is routed, and why; or those that could be."""
 
     web: Web | None
     reason: str = ""
@@ -85,7 +85,7 @@ class Choice:
 
     @property
     def problem(self) -> str:
-        """Why nothing is routed."""
+        """The reason why nothing is routed."""
         if not self.candidates:
             return "Nothing is routed to the app: no service is seen to answer HTTP."
         named = " and ".join(map(str, self.candidates))
@@ -103,7 +103,7 @@ class _Asked:
 
 
 def web(model: ComposeModel) -> Web | None:
-    """How the app answers HTTP, or None where nothing says so.
+    """The settings by which the app answers HTTP; None where nothing says so.
 
     Raises:
         InvalidCompose: the x-ikoma block is there and wrong.

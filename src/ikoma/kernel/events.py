@@ -41,7 +41,7 @@ class EventKind(StrEnum):
 
 
 class Severity(StrEnum):
-    """How much it matters to whoever looks after the apps."""
+    """The weight of an event for whoever looks after the apps."""
 
     INFO = "info"
     WARNING = "warning"

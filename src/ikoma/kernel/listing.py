@@ -1,4 +1,4 @@
-"""Where a capability stands before people, said in its own file: its task, its command, and what its answer means.
+"""The place of a capability before people, said in its own file: its task, its command, and what its answer means.
 
 The command line reads it from an index that `make docs` writes, so nothing heavy is imported here.
 """
@@ -32,7 +32,7 @@ Run = TypeVar("Run", bound=Callable[[Any, Any], Awaitable[Any]])
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """How a capability is listed, command by command and tool by tool."""
+    """The listing of a capability, command by command and tool by tool."""
 
     task: Task | None = None
     verb: str = ""

@@ -152,17 +152,17 @@ class Capability:
 
     @cached_property
     def untrusted(self) -> Sequence[tuple[Path, Untrusted]]:
-        """Where in the result's JSON stands what others wrote."""
+        """Places in the result's JSON of what others wrote."""
         return tuple(find_marks(self.result, ()))
 
     @cached_property
     def leads(self) -> Sequence[Path]:
-        """Where in the result's JSON stands a call that leads on."""
+        """Places in the result's JSON of a call that leads on."""
         return tuple(find_leads(self.result, ()))
 
     @cached_property
     def sentences(self) -> Sequence[Path]:
-        """Where in the result's JSON stand IKOMA's own sentences."""
+        """Places in the result's JSON of IKOMA's own sentences."""
         return tuple(find_sentences(self.result, ()))
 
     @cached_property

@@ -155,7 +155,7 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """How a field is written in a column, and read from it; NULL stays None."""
+    """Writes a field in a column, and reads it from there; NULL stays None."""
 
     write: Callable[[Any], Any]
     read: Callable[[Any], Any]

@@ -15,7 +15,7 @@ from ikoma.ports.progress import Progress
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """How an app reaches its own database from inside a container and from this process."""
+    """An app's access to its own database, from inside a container and from this process."""
 
     database: str
     role: str
@@ -24,7 +24,7 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where containers reach PostgreSQL."""
+    """The address at which containers reach PostgreSQL."""
 
     host: str
     port: int

@@ -12,7 +12,7 @@ from ikoma.model import AppName
 
 
 class Side(Enum):
-    """Where an app's requests go. A deploy brings the new release up on the side that does not serve, then switches."""
+    """The side that an app's requests go to. A deploy brings the new release up on the other one, then switches."""
 
     BLUE = "blue"
     GREEN = "green"
@@ -29,7 +29,7 @@ class Side(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How requests reach one app. Durations are seconds, sizes bytes."""
+    """The way of requests to one app. Durations are seconds, sizes bytes."""
 
     app: AppName
     port: int
@@ -49,7 +49,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Entrance:
-    """Where people's requests for a name of an app come in."""
+    """The listener that people's requests for a name of an app come to."""
 
     url: str
     """The site, as people write it."""
@@ -84,7 +84,7 @@ class Proxy(Protocol):
         """Send requests that begin from now on to this side, durably and at once."""
 
     def find_side(self, app: AppName) -> Side:
-        """Where requests go now; DOWN where that was never said."""
+        """The side that requests go to now; DOWN where that was never said."""
 
     async def count_in_flight(self, app: AppName, side: Side) -> int:
         """Requests of this side that are not finished, websockets among them."""
@@ -101,7 +101,7 @@ class Proxy(Protocol):
         """Serve the control plane under this name, or under none, from the next `apply` on."""
 
     def find_platform_entrance(self) -> Entrance:
-        """Where people's requests for the control plane come in.
+        """The listener that people's requests for the control plane come to.
 
         Raises ProxyUnavailable where it is not served.
         """
@@ -115,19 +115,19 @@ class Proxy(Protocol):
 
     @property
     def obstacles(self) -> Mapping[str, str]:
-        """Why a listener is not up: a sentence for each setting or port."""
+        """The reasons why a listener is not up: a sentence for each setting or port."""
 
     def list_urls(self, route: Route) -> tuple[str, ...]:
-        """Where the app is reached, the best for a person first."""
+        """The addresses of the app, the best for a person first."""
 
     def find_entrance(self, route: Route, name: str) -> Entrance:
-        """Where requests for a name of an app come in: of its domains, its redirects or its own host.
+        """The listener for a name of an app: one of its domains, its redirects or its own host.
 
         Raises ProxyUnavailable where nothing of the proxy listens for them.
         """
 
     def explain_certificate(self, name: str) -> str | None:
-        """Why a name has no certificate, as the authority said last; None where it said nothing."""
+        """The reason why a name has no certificate, as the authority said last; None where it said nothing."""
 
     def forget(self, app: AppName) -> None:
         """Remove what is kept of an app that is gone."""

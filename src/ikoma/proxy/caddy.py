@@ -71,7 +71,7 @@ class CaddyProxy:
 
     @property
     def obstacles(self) -> Mapping[str, str]:
-        """Why a listener is not up: a sentence for each setting or port."""
+        """The reasons why a listener is not up: a sentence for each setting or port."""
         return dict(self._obstacles)
 
     @property
@@ -193,7 +193,7 @@ class CaddyProxy:
             self._sides.prepare(route.app, route.slots)
 
     def _log_folder(self) -> Path | None:
-        """Where the access logs go; None, and a warning, where Caddy's user cannot get there."""
+        """The folder of the access logs; None, and a warning, where Caddy's user cannot get there."""
         make_folder(self._logs.parent, 0o755)
         if use_when_root(USER) and (folder := find_closed_folder(self._logs.parent)):
             log.warning("Requests to apps are not logged: %s is closed to %s (chmod o+x)", folder, USER)

@@ -1,4 +1,4 @@
-"""How the requests of one app are handled, in Caddy's words. Pure: a route in, Caddy's routes out."""
+"""Handlers of one app's requests, in Caddy's words. Pure: a route in, Caddy's routes out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the proxy can listen. A port that another program has must not keep the rest from being served.
+"""Listeners of the proxy. A port that another program has must not keep the rest from being served.
 
 Caddy shares ports with any other Caddy of the same user, so that requests would go to either: whether a port is free
 is therefore found out by us, and before.
@@ -49,7 +49,7 @@ def find_own_address(host: str) -> str:
 
 
 def find_obstacle(host: str, port: int, *, ours: Collection[str], datagrams: bool = False) -> str | None:
-    """Why nobody can listen there, in a few words; None where one can.
+    """The reason why nobody can listen there, in a few words; None where one can.
 
     Args:
         ours: the listeners that the running proxy has already.

@@ -11,7 +11,7 @@ _LONGEST = 300
 
 
 def find_certificate_trouble(log: Path, name: str) -> str | None:
-    """Why a name got no certificate the last time it was asked for; None where nothing is known."""
+    """The reason why a name got no certificate the last time it was asked for; None where nothing is known."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - _MOST))

@@ -1,4 +1,4 @@
-"""Where each app's requests go, as files that Caddy reads again for every request and every try.
+"""Files that say where each app's requests go. Caddy reads them again for every request and every try.
 
 A switch is one file that is replaced whole: no connection ends, and it holds while IKOMA is away. Caddy's user may
 read these files, IKOMA alone writes them.

@@ -48,7 +48,7 @@ def read_length(headers: Headers) -> int:
 
 
 def read_address(scope: Scope) -> str:
-    """Where the client is: its address, or this machine where it came through a socket file."""
+    """The client's address, or this machine where it came through a socket file."""
     client = scope.get("client")
     return str(client[0]) if client and client[0] else LOCAL
 

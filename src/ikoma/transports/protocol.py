@@ -37,7 +37,7 @@ _SPARE = 128  # connections beyond the limit that are still told so
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionLimits:
-    """How much of what a connection may have; times are seconds."""
+    """The limits of a connection; times are seconds."""
 
     url_bytes: int = 8 << 10
     header_bytes: int = 32 << 10

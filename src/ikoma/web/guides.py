@@ -70,7 +70,7 @@ def _linked(tokens: list[Token], folder: str) -> list[Token]:
 
 
 def _target(href: str, folder: str) -> str | None:
-    """Where a link leads here; None where to nothing that is served."""
+    """The place that a link leads to here; None where to nothing that is served."""
     if href.startswith("#") or _ELSEWHERE.match(href):
         return href
     path, mark, anchor = href.partition("#")

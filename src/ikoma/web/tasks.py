@@ -21,7 +21,7 @@ class Task:
 
     @property
     def word(self) -> str:
-        """As capabilities name it."""
+        """The word as capabilities name it."""
         return self.title.split()[0].lower()
 
     @property

@@ -37,7 +37,7 @@ def _interfaces() -> Iterator[IpNetwork]:
 
 
 def _length(mask: str) -> int:
-    """How many bits of an address a mask keeps."""
+    """The number of bits of an address that a mask keeps."""
     return int(ipaddress.ip_address(mask)).bit_count()
 
 

@@ -103,7 +103,7 @@ def _all(
 
 
 def _readers(text: str, args: Mapping[str, str]) -> Iterator[tuple[int, _Found]]:
-    """Which program reads the file: the first lines, or an argument, can name one."""
+    """The program that reads the file: the first lines, or an argument, can name one."""
     lines = text.split("\n")
     begin = 1 if lines[0].startswith("#!") else 0
     named = [(1, args["BUILDKIT_SYNTAX"])] if "BUILDKIT_SYNTAX" in args else []

@@ -1,4 +1,4 @@
-"""Where an app's images come from: registries, builds, and what a Dockerfile builds on."""
+"""The sources of an app's images: registries, builds, and what a Dockerfile builds on."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def _addresses(place: Place, ipam: Mapping[str, Any], neighbours: Iterable[IpNet
 
 
 def _unfit(config: Mapping[str, Any], neighbours: Iterable[IpNetwork]) -> str | None:
-    """Why an app's network may not have these addresses; None where it may."""
+    """The reason why an app's network may not have these addresses; None where it may."""
     try:
         subnet, *parts = [
             ipaddress.ip_network(str(config[key]), strict=False)

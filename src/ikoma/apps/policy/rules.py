@@ -26,7 +26,7 @@ class Rule:
 
 
 def problem_of(violation: Violation) -> str:
-    """Where a rule is broken, by what, and why that is refused."""
+    """The place where a rule is broken, by what, and why that is refused."""
     return f"{violation.shown}: {violation.what} {violation.danger or RULES[violation.rule].danger}"
 
 

@@ -254,7 +254,7 @@ def volumes(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
 
 
 def _own_volume(facts: HostFacts, key: str, name: str) -> str | None:
-    """How the app comes to a volume of its own with what is in this one."""
+    """The way to a volume of the app's own with what is in this one."""
     project = facts.app.name.project
     if name not in facts.owners:
         return "There is no such volume. Leave `external` and `name` out: the app then gets one of its own."

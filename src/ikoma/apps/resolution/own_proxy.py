@@ -118,7 +118,7 @@ class OwnProxy:
 
     @property
     def problem(self) -> str:
-        """Why it cannot stay as it is, or need not be there."""
+        """The reason why it cannot stay as it is, or need not be there."""
         if not self.must_change:
             return f"{self.service} ({self.kind}) only passes requests on to {self.behind}, as IKOMA's proxy does."
         return (
@@ -263,7 +263,7 @@ def _written(services: Mapping[str, Service], others: list[str], text: str) -> d
 
 
 def _likely(proxy: Service, services: Mapping[str, Service], others: list[str]) -> dict[str, Candidate]:
-    """Where nothing is written: services that it waits for and that listen somewhere, else all that do."""
+    """Services it may lead to where nothing is written: those that it waits for and that listen, else all that do."""
     waits = [name for name in others if name in proxy.depends_on]
     for names in (waits, others):
         found = {name: Candidate(name, port) for name in names if (port := find_port(services[name]))}

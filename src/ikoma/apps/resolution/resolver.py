@@ -65,7 +65,7 @@ class Resolution:
 
     @property
     def error(self) -> str | None:
-        """Why there is no model, in a sentence."""
+        """The reason why there is no model, in a sentence."""
         if self.faults:
             return f"{self.faults[0].file}: {self.faults[0].problem}"
         if self.resolved is not None:
@@ -285,7 +285,7 @@ def _without_parts(piece: str, everything: str, at_an_end: Sequence[str]) -> str
 
 
 def _overlap(first: str, second: str) -> int:
-    """How much of the end of one text is the beginning of the other; 0 where that is too little to tell a secret."""
+    """The length of one text's end that is the other's beginning; 0 where that is too little to tell a secret."""
     begin = first.find(second[:_LEAST_HIDDEN], max(0, len(first) - len(second)))
     while 0 <= begin <= len(first) - _LEAST_HIDDEN:
         if second.startswith(first[begin:]):

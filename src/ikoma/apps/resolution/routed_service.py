@@ -152,13 +152,13 @@ class WebServices:
         return tuple(found)
 
     async def _holders(self, app: App, model: ComposeModel, name: str) -> dict[int, str]:
-        """Which of a service's ports another has: index → who."""
+        """Ports of a service that another has: index → who."""
         alone = model.without_services(model.services.keys() - {name})
         taken = await taken_ports(app.name, alone, self._engine, self._policy.is_platform)
         return {item.index: item.holder for item in reversed(taken) if not item.is_of_this_app}
 
     def _why_not(self, wanted: range, holder: str | None, *, low: bool) -> str | None:
-        """Why a host port cannot be had; None where it can."""
+        """The reason why a host port cannot be had; None where it can."""
         if any(map(self._policy.is_platform, wanted[:_FIRST_FREE])):
             return "IKOMA itself has it"
         if holder:

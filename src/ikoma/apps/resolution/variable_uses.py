@@ -1,4 +1,4 @@
-"""Where an app's compose files name variables, and which files they take them from: told of files that were read."""
+"""Uses of variables in an app's compose files, and the files that they come from, found in files that were read."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ async def find_missing_images(
 
 
 async def _ask(engine: Engine, images: Collection[str]) -> dict[str, str | None]:
-    """Why each image cannot be had, None where it can; without those that nobody answered for in time."""
+    """The reason why each image cannot be had, None where it can; without those that nobody answered for in time."""
     asking = {image: asyncio.ensure_future(_why_not(engine, image)) for image in images}
     try:
         if asking:

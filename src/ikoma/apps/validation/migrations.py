@@ -42,7 +42,7 @@ def _refused(migration: Migration, role: str) -> list[tuple[str, str, int | None
 
 
 def _differences(known: Sequence[Migration], ledger: Sequence[LedgerEntry]) -> Iterator[Finding]:
-    """Where the files and the ledger do not fit together."""
+    """The places where the files and the ledger do not fit together."""
     for item in migration_files.select_changed(known, ledger):
         problem = "It was applied before, and has been changed since."
         yield _finding(item.name, problem, "Undo the edit, and write what is to change as a new migration.")

@@ -94,7 +94,7 @@ async def _user_of_image(engine: Engine, app: App, service: Service, dockerfile:
 
 
 def _unwritable(app: App, mounted: str, user: str) -> tuple[str, str] | None:
-    """Why somebody cannot write a path in the app's folder, and what to do."""
+    """The reason why somebody cannot write a path in the app's folder, and what to do."""
     path = locate(mounted).path
     if Path(os.path.realpath(app.path)) not in path.parents:
         return None

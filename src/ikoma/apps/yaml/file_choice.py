@@ -1,4 +1,4 @@
-"""Which of an app's files Compose reads: the choice that `docker compose` makes in the app's folder.
+"""The files of an app that Compose reads: the choice that `docker compose` makes in the app's folder.
 
 `COMPOSE_FILE` in `.env` names them; else it is the first of four names, and the first of four overrides over it.
 """

@@ -131,7 +131,7 @@ def _composed(content: bytes) -> yaml.Node | None:
 
 
 def _refusal(text: str, error: yaml.MarkedYAMLError) -> _Unsafe:
-    """Why a text is no YAML, with its line."""
+    """The reason why a text is no YAML, with its line."""
     line = error.problem_mark.line + 1 if error.problem_mark else None
     if (error.context or "").startswith("found duplicate anchor"):
         return _Unsafe("yaml-form", "This anchor is there twice.", line=line)

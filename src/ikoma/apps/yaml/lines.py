@@ -1,4 +1,4 @@
-"""Where in an app's own compose files a part of the resolved model stands.
+"""Finds the place in an app's own compose files of a part of the resolved model.
 
 Compose merges files, takes in others, and lets services extend one another. A finding is about what came of it; a
 person mends the line that said so, in the file that it stands in.
@@ -27,7 +27,7 @@ _MOUNT = re.compile(r":(/[^:]*)(?::[^:/]*)?$")
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """How an app's compose files make one.
+    """The compose files of an app, and how they make one.
 
     Args:
         merged: those that are merged, the later over the earlier.
@@ -89,7 +89,7 @@ class Source:
         return found.line if found else None
 
     def at_message(self, message: str) -> tuple[str, int | None]:
-        """Where a message of Compose's names a line or a file; else the first file."""
+        """The line or file that a message of Compose's names; else the first file."""
         file = max((name for name in self.texts if f"/{name}:" in message), key=len, default=self.name)
         found = _LINE.search(message)
         return (file, int(found[1] or found[2])) if found else (file, None)
@@ -136,7 +136,7 @@ class Source:
                 yield from self._said_in(*further, steps + 1)
 
     def _nearest(self, place: Place) -> _Found | None:
-        """Where something is said twice, the last word counts for a value, the first for what several files add to."""
+        """The word that counts of two: the last for a value, the first for what several files add to."""
         best: _Found | None = None
         for file in (*self._parts.included, *self._parts.merged):
             found = self._in_file(file, place)

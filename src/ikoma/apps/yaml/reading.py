@@ -209,7 +209,7 @@ def _document(app: App, gathered: Gathered, path: str, base: str, known: frozens
 
 
 def read_paths(app: App) -> tuple[LocatedPath, ...]:
-    """Where the files are that are read to understand an app's; none where it has no compose file."""
+    """The places of the files that are read to understand an app's; none where it has no compose file."""
     try:
         gathered = gather(app)
     except IkomaError:

@@ -65,7 +65,7 @@ class AppsStatusResult(Result):
 
 
 def find_next(health: str, *, has_release: bool) -> Next | None:
-    """Where to look when something is wrong; what was stopped is started."""
+    """The call that shows what is wrong; what was stopped is started."""
     if not has_release:
         return Next("apps.validate")
     if health == STOPPED:

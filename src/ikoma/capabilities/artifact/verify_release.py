@@ -47,7 +47,7 @@ async def verify_release(call: Call, request: AppRequest) -> ArtifactVerifyRelea
 
 
 async def _next(call: Call, request: AppRequest, failed: list[str]) -> Next:
-    """Where what failed is seen or mended; the logs tell of what runs, and of nothing else."""
+    """The call that shows or mends what failed; the logs tell of what runs, and of nothing else."""
     seen = await call.platform.health.observe(call.app(request.app_name))
     if seen.release is None:
         return Next("apps.validate")

@@ -123,7 +123,7 @@ def _unencrypted(call: Call) -> str:
 
 
 def _waiting(call: Call, pointing: DnsTarget) -> str:
-    """Why the proxy has no certificate for a name that it serves."""
+    """The reason why the proxy has no certificate for a name that it serves."""
     if call.platform.settings.proxy_tls == "internal":
         return "it is being made; ask again in a moment."
     if pointing.here is False:

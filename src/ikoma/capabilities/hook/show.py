@@ -112,6 +112,6 @@ def _delivery(call: Call, item: webhook.Delivery) -> HookShowDelivery:
 
 
 def _nothing(record: Record) -> str | None:
-    """Why an operation that succeeded has deployed nothing."""
+    """The reason why an operation that succeeded has deployed nothing."""
     result = orjson.loads(record.result) if record.result else {}
     return str(result.get("message")) if result.get("deployed") is False else None

@@ -56,7 +56,7 @@ class OperationsGetResult(Result):
 
     @classmethod
     def of(cls, record: Record, call: Call) -> OperationsGetResult:
-        """As this caller may see it."""
+        """The operation as this caller may see it."""
         return cls(
             id=record.id,
             state=record.state,
@@ -103,7 +103,7 @@ def _read_result(record: Record, call: Call) -> dict[str, Any] | None:
 
 
 def tell_failure(record: Record, call: Call) -> dict[str, Any] | None:
-    """Why it failed; what that quotes, SQL and rows and the like, is for those who could have made the call."""
+    """The reason why it failed; what that quotes, SQL and rows and the like, is for those who could make the call."""
     if record.failure is not None:
         error = stored_failure(**record.failure)
     elif record.state == INTERRUPTED:

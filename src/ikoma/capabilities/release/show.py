@@ -93,7 +93,7 @@ def _default(releases: Releases) -> records.Release:
 
 
 def _source(app: App, release: records.Release) -> ReleaseShowSource | None:
-    """How much source it has; None where nothing is kept of it."""
+    """The size of its source; None where nothing is kept of it."""
     try:
         snapshot = Snapshot.read(Releases(app).folder(release.id) / MANIFEST, app.path)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""How apps are, what validation finds in them, and what an adapted compose file would be."""
+"""The state of apps, what validation finds in them, and what an adapted compose file would be."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def top(result: Mapping[str, Any]) -> Sequence[Block]:
 
 
 def visit(result: Mapping[str, Any]) -> Sequence[Block]:
-    """As a browser's or curl's person reads it: the status, the headers, and what came."""
+    """The answer as a person with a browser or curl reads it: the status, the headers, and what came."""
     headers = [f"{name}: {line}" for name, value in result["headers"].items() for line in value.split("\n")]
     body = result["body"] if result["encoding"] == "utf-8" else f"[{result['size']} bytes that are no text]"
     blocks: list[Block] = [

@@ -87,7 +87,7 @@ class Consent:
         )
 
     async def _confirm(self, request: ConsentRequest, take: bool) -> None:
-        """Where the door puts what is lost for good before a person: go on only with that person's word."""
+        """Go on only with a person's word, where the door puts what is lost for good before one."""
         capability, caller, token = request.capability, request.caller.id, request.confirmation
         if token == controls.DECLINED:
             raise Declined

@@ -25,7 +25,7 @@ def hash_line(line: bytes) -> str:
 
 
 def make_rotated_name(path: Path, first_seq: int) -> Path:
-    """Where a full file goes: its name says with which entry it begins."""
+    """Name the place of a full file, by the entry that it begins with."""
     return path.with_name(f"{path.stem}-{first_seq:012d}{path.suffix}")
 
 

@@ -30,7 +30,7 @@ class LostEntries:
         self.kinds[kind] = self.kinds.get(kind, 0) + 1
 
     def describe(self) -> dict[str, Any]:
-        """As the arguments of the entry that tells of them."""
+        """The arguments of the entry that tells of them."""
         return {"count": self.count, "since": self.since, "until": self.until, "kinds": dict(self.kinds)}
 
 

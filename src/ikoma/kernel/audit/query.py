@@ -39,7 +39,7 @@ def read_last(
 
 
 def _read_begin(path: Path) -> str:
-    """When the first entry of a file was written; in time for everything where that cannot be said."""
+    """The time of a file's first entry; late enough for everything where that cannot be said."""
     try:
         with path.open("rb") as stream:
             begins = (parse_entry(stream.readline()) or {}).get("timestamp")

@@ -246,7 +246,7 @@ def _encode(value: str) -> Iterator[str]:
 
 
 def _quote_like_go(character: str) -> str:
-    """As Compose and Docker quote a value in what they say: what prints stays, whatever the language."""
+    """Quote a value as Compose and Docker do in what they say: what prints stays, whatever the language."""
     if character in _GO_ESCAPES or character.isprintable():
         return _GO_ESCAPES.get(character, character)
     code = ord(character)

@@ -246,7 +246,7 @@ def _list_kept(schema: str, surroundings: Surroundings) -> str:
 
 
 def _literal(text: str) -> str:
-    """As SQL spells it where standard_conforming_strings is on."""
+    """The text as SQL spells it where standard_conforming_strings is on."""
     return "'" + text.replace("'", "''") + "'"
 
 

@@ -43,14 +43,14 @@ _FROM = "a dump without owners is made by `pg_dump --no-owner --no-privileges DA
 
 @dataclass(frozen=True, slots=True)
 class SqlInput:
-    """How psql is to take a file, and what a person is told of it first."""
+    """The way psql is to take a file, and what a person is told of it first."""
 
     arguments: tuple[str, ...]
     told: str | None = None
 
 
 def look(head: bytes, *, app: str, database: str, is_admin: bool, is_folder: bool = False) -> SqlInput:
-    """How psql takes what begins so.
+    """Tell from its beginning how psql is to take an input.
 
     Args:
         head: the first bytes, 64 KiB where there are so many.

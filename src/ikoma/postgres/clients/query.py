@@ -202,7 +202,7 @@ class _QuerySession:
         )
 
     def _line(self, position: str | None) -> int | None:
-        """Where the server's complaint is in what was sent."""
+        """The line of what was sent that the server complains of."""
         if position is None:
             return None
         offset = int(position) - 1
@@ -228,7 +228,7 @@ def _one(sql: str) -> Statement:
 
 
 def _place_of_query(text: str) -> int | None:
-    """Where the query begins in the statement: behind EXPLAIN and its options; None for SHOW, which has none."""
+    """The beginning of the query in the statement, behind EXPLAIN and its options; None for SHOW, which has none."""
     found = _EXPLAIN.match(text)
     place = found.end() if found else 0
     word = _FIRST.match(text, place)

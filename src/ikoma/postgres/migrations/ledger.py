@@ -1,4 +1,4 @@
-"""Which migrations have been applied: a table in the app's own database, which the app may do anything to.
+"""The ledger of applied migrations: a table in the app's own database, which the app may do anything to.
 
 So what it holds is read only where it is the table that IKOMA makes: nothing of the app's own runs then, and an answer
 has a bound. Names of functions are written out, for the app also says where they are looked for.

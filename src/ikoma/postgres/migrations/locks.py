@@ -1,4 +1,4 @@
-"""Which locks the statements of a migration take on tables, and whether they read or rewrite them whole.
+"""The locks that the statements of a migration take on tables, and whether they read or rewrite them whole.
 
 As PostgreSQL 18 does it; where the text alone does not tell, the stronger is said. What is new in the same run is left
 out, since nobody waits for it, and so are locks that only keep a table from being dropped (ACCESS SHARE).

@@ -50,7 +50,7 @@ _REINDEXED = ("REINDEX_OBJECT_SCHEMA", "REINDEX_OBJECT_SYSTEM", "REINDEX_OBJECT_
 
 @dataclass(frozen=True, slots=True)
 class MigrationRefusal:
-    """Why a file cannot be applied: the line, a sentence, and the smallest change."""
+    """The reason why a file cannot be applied: the line, a sentence, and the smallest change."""
 
     line: int | None
     problem: str

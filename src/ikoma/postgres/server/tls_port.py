@@ -57,7 +57,7 @@ class TlsDoor:
 
     @property
     def port(self) -> int | None:
-        """Where apps reach it; None before it was open for the first time."""
+        """The port at which apps reach it; None before it was open for the first time."""
         with suppress(FileNotFoundError, ValueError):
             return int((self._root / "tls-port").read_text())
         return None

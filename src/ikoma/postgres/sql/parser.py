@@ -1,4 +1,4 @@
-"""Where SQL is read, and how much of it: PostgreSQL's own parser, in threads of its own.
+"""PostgreSQL's own parser, in threads of its own, and how much SQL it is given.
 
 Nothing can stop the parser once it runs, so what it is given is bounded before. It takes the square of the time for
 runs of some operators, and the C stack for what is nested; a tree of the whole text has a hundred times its size.
@@ -42,7 +42,7 @@ async def read(work: Callable[_Given, _Gives], *arguments: _Given.args, **more: 
 
 
 def find_excess(sql: str) -> tuple[int, str, str] | None:
-    """Why the parser is not given this text: the offset, the problem and what to do; None where it may read it."""
+    """The reason why the parser is not given this text: offset, problem and what to do; None where it may read it."""
     work = 0
     for begin in range(0, len(sql), _AT_ONCE):
         for run in _RUN.finditer(sql, begin, begin + _AT_ONCE):

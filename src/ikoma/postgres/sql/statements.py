@@ -170,7 +170,7 @@ def _parse(letters: str) -> Iterator[slice]:
 
 
 def _find_ends(letters: str) -> Iterator[int]:
-    """Where a piece may end."""
+    """Places where a piece may end."""
     from pglast.parser import ParseError
 
     if len(letters) > _PIECE:
@@ -183,7 +183,7 @@ def _find_ends(letters: str) -> Iterator[int]:
 
 
 def _after_blank(sql: str, start: int) -> int:
-    """Where the statement itself begins, after spaces and comments, which may be nested."""
+    """The beginning of the statement itself, after spaces and comments, which may be nested."""
     while True:
         if found := _SPACE.match(sql, start):
             start = found.end()
@@ -284,7 +284,7 @@ def _broken(sql: str, error: _Unreadable, number: int) -> Statement:
 
 
 def _find_semicolons(sql: str) -> list[int]:
-    """Where semicolons stand that are not part of text, names or comments; none where the text has no end."""
+    """Places of semicolons that are not part of text, names or comments; none where the text has no end."""
     from pglast.parser import ParseError, scan
 
     if len(sql) > _PIECE + _NEAR:

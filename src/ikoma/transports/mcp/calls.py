@@ -1,4 +1,4 @@
-"""How the adapter calls the platform: the same pipeline as every other door, with what is special about this one.
+"""Calls of the adapter to the platform: by the same pipeline as every other door, with what is special about this one.
 
 Destroying calls are put before a person first, and a call that takes long becomes an operation before its host gives
 up on it.

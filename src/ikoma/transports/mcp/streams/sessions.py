@@ -65,5 +65,5 @@ class Sessions(StreamableHTTPSessionManager):
 
 
 def _idle_until(transport: StreamableHTTPServerTransport) -> float:
-    """When it ends by itself; never, while it has something to do."""
+    """The time at which it ends by itself; never, while it has something to do."""
     return math.inf if transport.idle_scope is None else transport.idle_scope.deadline

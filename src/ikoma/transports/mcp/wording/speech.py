@@ -1,4 +1,4 @@
-"""How this door says IKOMA's own sentences: what can be called is a tool, `deploy_up`."""
+"""Words IKOMA's own sentences for this door: what can be called is a tool, `deploy_up`."""
 
 from __future__ import annotations
 
