@@ -13,8 +13,7 @@ from ikoma.settings import Settings
 from ikoma.transports import headers
 from ikoma.transports.hardening import harden_app
 from ikoma.transports.http import Summary, make_http_app
-from ikoma.transports.mcp.streams.http import METADATA, PATH, McpEndpoint, make_metadata
-from ikoma.transports.mcp.streams.stdio import listen_at
+from ikoma.transports.mcp.opening import METADATA, PATH, McpDoor, make_metadata
 from ikoma.transports.proxied import serve_proxied
 
 
@@ -31,7 +30,7 @@ class Door:
     ) -> None:
         self._pipeline = pipeline
         self._settings = settings
-        self._mcp = McpEndpoint(pipeline) if settings.server_mode != "http" else None
+        self._mcp = McpDoor(pipeline) if settings.server_mode != "http" else None
         self._http = make_http_app(pipeline, summary, hooks if settings.server_mode != "mcp" else None)
         self.app = harden_app(headers.guard_app(self._route, settings.allowed_hosts))
         self.proxied_app = harden_app(serve_proxied(self._route, domain))
@@ -42,8 +41,7 @@ class Door:
         if self._mcp is None:
             yield
             return
-        socket = self._settings.mcp_socket_file
-        async with self._mcp.running(), listen_at(socket, self._mcp.adapter, self._pipeline):
+        async with self._mcp.running(self._settings.mcp_socket_file):
             yield
 
     def close(self) -> None:

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import lru_cache
 
-import orjson
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
@@ -19,22 +18,19 @@ from starlette.types import Message, Receive, Scope, Send
 
 from ikoma.errors import BodyTooLarge, IkomaError, MalformedRequest, TooManyConnections, Unauthenticated
 from ikoma.kernel.pipeline import Pipeline
-from ikoma.kernel.registry import SQL_BODY_LIMIT
 from ikoma.transports import headers
 from ikoma.transports.mcp.adapter import SCOPE_KEY, UNDERSTOOD, McpAdapter, find_connection
 from ikoma.transports.mcp.calls import Calls, McpConnection
+from ikoma.transports.mcp.opening import MESSAGE_LIMIT, METADATA, PATH
 from ikoma.transports.mcp.streams.sessions import Sessions
+from ikoma.transports.mcp.streams.stdio import serve_child
 
-PATH = "/mcp"
-METADATA = "/.well-known/oauth-protected-resource"
-
-_BODY_LIMIT = SQL_BODY_LIMIT + (1 << 20)
 _IDLE_SECONDS = 1800.0
 _MOST_SESSIONS = 1000
 
 
 class McpEndpoint:
-    """The ASGI application under /mcp."""
+    """The open door: the ASGI application under /mcp, and what serves lines."""
 
     def __init__(self, pipeline: Pipeline, *, adapter: McpAdapter | None = None) -> None:
         self._pipeline = pipeline
@@ -45,7 +41,7 @@ class McpEndpoint:
             retry_interval=1000,
             session_idle_timeout=_IDLE_SECONDS,
             max_sessions=_MOST_SESSIONS,
-            max_request_body_size=_BODY_LIMIT,
+            max_request_body_size=MESSAGE_LIMIT,
         )
         self._streams: set[asyncio.Task[None]] = set()
 
@@ -61,6 +57,10 @@ class McpEndpoint:
         for stream in self._streams:
             stream.cancel()
 
+    async def serve_lines(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve a child of a host, which passes lines on from its own streams."""
+        await serve_child(self.adapter, self._pipeline, reader, writer)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # RFC 9110 wants the blanks around a value gone; the parser leaves those at its end.
         if any(value.endswith((b" ", b"\t")) for _, value in scope["headers"]):
@@ -72,8 +72,8 @@ class McpEndpoint:
             caller = await self._pipeline.identify(
                 key, role, what="mcp", address=headers.read_address(scope), counts=_begins_a_session(scope, given)
             )
-            if size > _BODY_LIMIT:
-                large = BodyTooLarge(f"The message has {size} bytes; MCP messages have at most {_BODY_LIMIT}.")
+            if size > MESSAGE_LIMIT:
+                large = BodyTooLarge(f"The message has {size} bytes; MCP messages have at most {MESSAGE_LIMIT}.")
                 self._pipeline.record_refused("mcp", large, caller.name)
                 raise large
         except IkomaError as error:
@@ -105,19 +105,6 @@ class McpEndpoint:
         await asyncio.wait([stream])
         if stream.cancelled():  # its answer has begun: its end is all there is to tell
             await send({"type": "http.response.body", "body": b""})
-
-
-def make_metadata(scope: Scope, issuer: str | None) -> bytes:
-    """The protected resource metadata (RFC 9728): where a client gets a token, where there is such a place."""
-    return orjson.dumps(
-        {
-            "resource": f"{headers.make_base_url(scope)}{PATH}",
-            "resource_name": "IKOMA",
-            "authorization_servers": [issuer] if issuer else [],
-            "scopes_supported": ["ikoma:observer", "ikoma:operator", "ikoma:builder", "ikoma:admin"],
-            "bearer_methods_supported": ["header"],
-        }
-    )
 
 
 def _begins_a_session(scope: Scope, given: headers.Headers) -> bool:

@@ -25,10 +25,7 @@ from mcp_types import (
 )
 from pydantic import ValidationError
 
-from ikoma.kernel.registry import SQL_BODY_LIMIT
-
-LINE_LIMIT = SQL_BODY_LIMIT + (1 << 20)
-"""The longest line, in bytes."""
+from ikoma.transports.mcp.opening import MESSAGE_LIMIT
 
 _LAST_ANSWERS_SECONDS = 5.0
 
@@ -53,7 +50,7 @@ class _JsonlStream:
                 try:
                     line = await self._reader.readline()
                 except ValueError:  # the stream has dropped it
-                    await self._refuse(INVALID_REQUEST, f"A message has at most {LINE_LIMIT} bytes.")
+                    await self._refuse(INVALID_REQUEST, f"A message has at most {MESSAGE_LIMIT} bytes.")
                     continue
                 except ConnectionError:
                     return

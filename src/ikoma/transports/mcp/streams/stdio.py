@@ -7,12 +7,9 @@ adapter and one record whichever door is used. Alone, it is the platform itself 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Callable
 
 import orjson
 
@@ -21,40 +18,8 @@ from ikoma.kernel.pipeline import Pipeline
 from ikoma.transports import envelope
 from ikoma.transports.mcp.adapter import McpAdapter, serve_stream
 from ikoma.transports.mcp.calls import McpConnection
-from ikoma.transports.mcp.streams.jsonl import LINE_LIMIT, serve_lines
-from ikoma.transports.server import listen_unix
-
-log = logging.getLogger("ikoma.mcp")
-
-
-@asynccontextmanager
-async def listen_at(path: Path, adapter: McpAdapter, pipeline: Pipeline) -> AsyncIterator[None]:
-    """Takes the connections of `ikoma mcp` inside the block; where another server of this state does, it stays so."""
-    clients: set[asyncio.Task[None]] = set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        clients.add(task)
-        try:
-            await _serve(adapter, pipeline, reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError) as error:
-            log.info("a client of `ikoma mcp` has gone: %s", error)
-        finally:
-            clients.discard(task)
-            writer.close()
-
-    unix = listen_unix(path)
-    if unix is None:
-        yield
-        return
-    server = await asyncio.start_unix_server(serve, sock=unix, limit=LINE_LIMIT)
-    try:
-        yield
-    finally:
-        server.close()
-        for client in clients:
-            client.cancel()
+from ikoma.transports.mcp.opening import MESSAGE_LIMIT
+from ikoma.transports.mcp.streams.jsonl import serve_lines
 
 
 async def serve_standard_streams(adapter: McpAdapter, pipeline: Pipeline, who: McpConnection) -> None:
@@ -63,7 +28,7 @@ async def serve_standard_streams(adapter: McpAdapter, pipeline: Pipeline, who: M
     # Whatever prints by mistake goes to stderr: on stdout there is the protocol and nothing else.
     wire = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
-    reader = asyncio.StreamReader(limit=LINE_LIMIT)
+    reader = asyncio.StreamReader(limit=MESSAGE_LIMIT)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(os.dup(0), "rb", buffering=0))
     transport, protocol = await loop.connect_write_pipe(lambda: asyncio.streams.FlowControlMixin(loop), wire)
     writer = asyncio.StreamWriter(transport, protocol, None, loop)
@@ -71,9 +36,10 @@ async def serve_standard_streams(adapter: McpAdapter, pipeline: Pipeline, who: M
         await serve_lines(adapter.server, reader, writer, on_refused=_make_recorder(pipeline, None))
 
 
-async def _serve(
+async def serve_child(
     adapter: McpAdapter, pipeline: Pipeline, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
+    """Serve the host of an `ikoma mcp` that has connected; its first line says who it is."""
     request_id = secrets.token_hex(12)
     try:
         hello = orjson.loads(await reader.readline())
