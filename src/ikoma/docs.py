@@ -25,6 +25,7 @@ from ikoma.cli.catalogue import list_sections
 from ikoma.durable import write_file
 from ikoma.kernel.access import controls
 from ikoma.kernel.registry import Capability, Registry
+from ikoma.kernel.schemas import make_request_schema, make_result_schema
 from ikoma.model import Effect
 from ikoma.web import reference
 from ikoma.web.reference import consent, meaning
@@ -151,7 +152,7 @@ def _table(registry: Registry) -> str:
 
 
 def _section(item: Capability) -> str:
-    request = item.request.model_json_schema(by_alias=True)
+    request = make_request_schema(item.request)
     needed = request.get("required", [])
     rows = "\n".join(
         f"| `{name}{'' if name in needed else '?'}` | {_kind(value)} | {_default(value)} |"
@@ -184,7 +185,7 @@ def _default(schema: dict[str, Any]) -> str:
 
 
 def _result(item: Capability) -> str:
-    schema = item.result_adapter.json_schema(by_alias=True, mode="serialization")
+    schema = make_result_schema(item.result_adapter)
     names = schema.get("properties")
     return ", ".join(f"`{name}`" for name in names) if names else "text"
 

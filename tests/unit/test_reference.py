@@ -12,6 +12,7 @@ import pytest
 from ikoma import capabilities
 from ikoma.cli import main as cli
 from ikoma.kernel.listing import Task
+from ikoma.kernel.schemas import make_result_schema
 from ikoma.web import guides, reference
 from ikoma.web.commands import example_command
 from ikoma.web.schemas import arguments, parts
@@ -80,10 +81,10 @@ def test_arguments_are_described_with_their_bounds_and_defaults() -> None:
 
 
 def test_answers_are_described_to_their_parts() -> None:
-    found = {field.name: field for field in parts(BY_NAME["db.backup"].result_adapter.json_schema(by_alias=True))}
+    found = {field.name: field for field in parts(make_result_schema(BY_NAME["db.backup"].result_adapter))}
     assert found["tables"].kind == "whole number by name"
     assert found["tables"].about == "Rows of each table, counted in the dump's own snapshot."
-    lists = parts(BY_NAME["release.list"].result_adapter.json_schema(by_alias=True))
+    lists = parts(make_result_schema(BY_NAME["release.list"].result_adapter))
     assert "releases[].pinned" in {field.name for field in lists}
 
 

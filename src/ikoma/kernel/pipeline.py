@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -32,7 +32,6 @@ from ikoma.kernel.access.callers import Caller, Callers
 from ikoma.kernel.access.consent import Consent, ConsentRequest
 from ikoma.kernel.access.rate_limit import RateLimit
 from ikoma.kernel.access.throttle import Throttle
-from ikoma.kernel.access.tokens import Tokens
 from ikoma.kernel.answers.leading import dump_next
 from ikoma.kernel.answers.scrubbing import scrub_result
 from ikoma.kernel.answers.server_paths import ServerPaths
@@ -52,6 +51,9 @@ from ikoma.kernel.registry import AppRequest, Capability, Loss, Registry, Reques
 from ikoma.kernel.requests import LONGEST_NAME, check_writable
 from ikoma.model import Effect, Role
 from ikoma.ports.progress import Progress, ignore_progress
+
+if TYPE_CHECKING:
+    from ikoma.kernel.access.tokens import Tokens
 
 log = logging.getLogger("ikoma")
 

@@ -15,6 +15,7 @@ from pydantic.alias_generators import to_camel
 
 from ikoma.errors import InvalidArguments, MalformedRequest
 from ikoma.kernel.redaction.redaction import withhold_if_long
+from ikoma.kernel.schemas import make_request_schema
 from ikoma.model import AppName, quote_name
 
 R = TypeVar("R", bound="Request")
@@ -37,7 +38,7 @@ class Request(BaseModel):
         frozen=True,
         alias_generator=to_camel,
         hide_input_in_errors=True,
-        use_attribute_docstrings=True,
+        defer_build=True,
     )
 
 
@@ -89,7 +90,7 @@ def _limit_arguments(model: type[Request], arguments: Mapping[str, Any]) -> Mapp
 
 @cache
 def _read_properties(model: type[Request]) -> Mapping[str, Any]:
-    properties: Mapping[str, Any] = model.model_json_schema(by_alias=True).get("properties", {})
+    properties: Mapping[str, Any] = make_request_schema(model).get("properties", {})
     return properties
 
 

@@ -19,7 +19,7 @@ from ikoma.kernel.words import RESULT_FIELDS
 class Result(BaseModel):
     """The answer of a capability: camelCase."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, defer_build=True)
     page: ClassVar[ResultPage | None] = None
     """The result as a person sees it."""
 

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ikoma import __version__, capabilities
 from ikoma.apps.adapting.adapter import Adapter
@@ -50,7 +50,6 @@ from ikoma.kernel.access.approvals import Approvals
 from ikoma.kernel.access.callers import Callers
 from ikoma.kernel.access.rate_limit import RateLimit
 from ikoma.kernel.access.throttle import Throttle
-from ikoma.kernel.access.tokens import Tokens
 from ikoma.kernel.answers.server_paths import ServerPaths
 from ikoma.kernel.audit.anchors import Anchors, Place, append_to_file, post_to_webhook, send_to_syslog
 from ikoma.kernel.audit.log import AuditLog
@@ -80,6 +79,9 @@ from ikoma.postgres.server.resource_guard import SessionLimits, guard
 from ikoma.postgres.server.unauthenticated_connections import turn_away
 from ikoma.proxy.caddy import CaddyProxy
 from ikoma.settings import Settings
+
+if TYPE_CHECKING:
+    from ikoma.kernel.access.tokens import Tokens
 
 _GRACE_SECONDS = 60.0
 
@@ -275,6 +277,7 @@ def _list_anchor_places(settings: Settings) -> list[Place]:
 def _tokens(settings: Settings, proxy: Proxy) -> Tokens | None:
     if settings.jwt_issuer is None:
         return None
+    from ikoma.kernel.access.tokens import Tokens  # with a library that nothing else needs
 
     def list_audiences() -> Sequence[str]:
         if settings.jwt_audience:

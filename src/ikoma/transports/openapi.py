@@ -8,6 +8,7 @@ from typing import Any
 from ikoma import __version__
 from ikoma.kernel.access import controls
 from ikoma.kernel.registry import Capability, Registry
+from ikoma.kernel.schemas import make_result_schema
 
 _REFERENCE = "#/components/schemas/{model}"
 
@@ -66,7 +67,7 @@ def _make_prefix(item: Capability) -> str:
 
 
 def _make_operation(item: Capability, schemas: dict[str, Any], prefixes: Sequence[str]) -> dict[str, Any]:
-    result = item.result_adapter.json_schema(by_alias=True, mode="serialization", ref_template=_REFERENCE)
+    result = make_result_schema(item.result_adapter, ref_template=_REFERENCE)
     prefix = _make_prefix(item)
     answer = {
         "type": "object",

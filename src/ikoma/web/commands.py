@@ -8,12 +8,13 @@ import shlex
 from typing import Any
 
 from ikoma.kernel.registry import Capability
+from ikoma.kernel.schemas import make_request_schema
 from ikoma.web import schemas
 
 
 def example_command(item: Capability) -> str:
     """A command that makes such a call."""
-    request, listing = item.request.model_json_schema(by_alias=True), item.listing
+    request, listing = make_request_schema(item.request), item.listing
     given = {name: schemas.example(name, request["properties"][name], request) for name in request.get("required", ())}
     if not listing.verb:
         app = f" --app {given.pop('appName')}" if "appName" in given else ""

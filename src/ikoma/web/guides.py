@@ -11,11 +11,12 @@ import re
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
+from typing import TYPE_CHECKING
 
 from ikoma.web.page import document
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
 
 _FOLDER = Path(__file__).parents[3] / "docs"
 _COMMENT = re.compile(r"<!--.*?-->\n?", re.DOTALL)
@@ -33,6 +34,8 @@ def page(name: str) -> str | None:
     """One of them; None where there is none of that name."""
     if name not in names():
         return None
+    from markdown_it import MarkdownIt  # few read a guide here, and each start would pay for it
+
     reader = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = reader.parse(_COMMENT.sub("", (_FOLDER / f"{name}.md").read_text()))
     title = name
@@ -54,6 +57,8 @@ def _anchor(heading: str) -> str:
 
 def _linked(tokens: list[Token], folder: str) -> list[Token]:
     """The tokens of a line, with links that lead somewhere; of images their words are left."""
+    from markdown_it.token import Token
+
     kept, dead = [], False
     for token in tokens:
         if token.type == "image":

@@ -12,6 +12,7 @@ from ikoma import __version__
 from ikoma.errors import IkomaError, error_classes
 from ikoma.kernel.access import controls
 from ikoma.kernel.registry import Capability, Registry
+from ikoma.kernel.schemas import make_request_schema, make_result_schema
 from ikoma.web import schemas
 from ikoma.web.commands import example_command
 from ikoma.web.page import HERE, document
@@ -108,7 +109,7 @@ def _title(guide: str) -> str:
 
 
 def _capability(item: Capability, task: Task) -> str:
-    request = item.request.model_json_schema(by_alias=True)
+    request = make_request_schema(item.request)
     takes = schemas.arguments(controls.make_arguments_schema(item))
     own = [field for field in takes if field.name in item.arguments]
     words = [item.name, item.name.replace(".", " "), item.name.replace(".", "_"), task.title, item.description]
@@ -138,7 +139,7 @@ def _argument(field: Field) -> tuple[str, str, str]:
 
 
 def _answer(item: Capability) -> str:
-    schema = item.result_adapter.json_schema(by_alias=True, mode="serialization")
+    schema = make_result_schema(item.result_adapter)
     fields = schemas.parts(schema)
     if not fields:
         return "<p>A text.</p>"

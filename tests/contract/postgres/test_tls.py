@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -239,3 +240,25 @@ def test_it_is_open_where_containers_reach_it_and_stays_what_it_was() -> None:
         assert mode & 0o777 == 0o600
     finally:
         remove(folder)
+
+
+def test_a_certificate_is_used_again_while_it_fits(tmp_path: Path) -> None:
+    authority, file = Authority(tmp_path / "tls"), tmp_path / "tls" / "server.pem"
+    authority.context(["localhost", "127.0.0.1"])
+    first = file.read_bytes()
+    authority.context(["127.0.0.1", "localhost"])
+    assert file.read_bytes() == first
+    for age in (366, -2):  # days: too old, and from a clock that was wrong
+        moment = time.time() - age * 86_400
+        os.utime(file, (moment, moment))
+        authority.context(["localhost", "127.0.0.1"])
+        assert file.read_bytes() != first
+        first = file.read_bytes()
+    authority.context(["localhost", "127.0.0.2"])
+    assert file.read_bytes() != first
+    file.write_bytes(file.read_bytes()[:200])
+    authority.context(["localhost", "127.0.0.2"])
+    (tmp_path / "tls" / "ca.crt").unlink()
+    former = file.read_bytes()
+    authority.context(["localhost", "127.0.0.2"])
+    assert file.read_bytes() != former

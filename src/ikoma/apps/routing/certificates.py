@@ -6,13 +6,14 @@ import asyncio
 import ssl
 from contextlib import suppress
 from dataclasses import dataclass
-
-from cryptography import x509
-from cryptography.x509.oid import NameOID
+from typing import TYPE_CHECKING
 
 from ikoma.apps.routing.request import make_unchecked_context
 from ikoma.model import format_moment
 from ikoma.ports.proxy import Entrance
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 _OWN = "Caddy Local Authority"
 
@@ -51,6 +52,9 @@ async def read_certificate(entrance: Entrance, name: str, seconds: float) -> Cer
 
 
 def _read(encoded: bytes) -> Certificate:
+    from cryptography import x509  # large, and few servers look at certificates
+    from cryptography.x509.oid import NameOID
+
     found = x509.load_der_x509_certificate(encoded)
     ends = format_moment(found.not_valid_after_utc)
     parts = [_read_part(found.issuer, kind) for kind in (NameOID.ORGANIZATION_NAME, NameOID.COMMON_NAME)]

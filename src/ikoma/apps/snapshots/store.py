@@ -22,7 +22,6 @@ from pathlib import Path
 from ikoma.durable import sync_filesystem, sync_folder, translate_disk_full
 
 _PIECE = 1 << 20
-_ZEROS = bytes(_PIECE)
 _TRIES = 3
 _FEW = 32
 """So many new objects are flushed one by one; more are flushed with all the filesystem."""
@@ -268,7 +267,7 @@ def _copy_content(source: int, target: int | None, status: os.stat_result, passe
     for piece in _read_pieces(source, status.st_size, passed):
         digest.update(piece)
         size += len(piece)
-        if target is not None and not (has_holes and piece == _ZEROS[: len(piece)]):
+        if target is not None and not (has_holes and piece == bytes(len(piece))):
             _write(target, piece, size - len(piece))
     if target is not None:
         os.ftruncate(target, size)

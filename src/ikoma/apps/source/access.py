@@ -14,14 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_ssh_private_key,
-)
 
 from ikoma.app_folder import App
 from ikoma.apps.source.url import SourceUrl
@@ -113,6 +105,16 @@ def keep_token(app: App, place: SourcePlace, token: SourceToken | None) -> list[
 
 def obtain_public_key(app: App, place: SourcePlace, *, anew: bool = False) -> tuple[str, bool]:
     """The public half of the app's key for a place, which is made where there is none; whether it was made now."""
+    # Large, and few servers have keys.
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import (
+        Encoding,
+        NoEncryption,
+        PrivateFormat,
+        PublicFormat,
+        load_ssh_private_key,
+    )
+
     make_folder(app.make_state() / _KEYS, 0o700)
     path = _find_key_file(app, place)
     is_new = anew or not path.is_file()

@@ -36,6 +36,7 @@ def up(verbose: bool) -> None:
     """
     import uvloop
 
+    gc.disable()  # nearly all that a start makes stays: to look for garbage in it again and again takes a tenth of it
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
@@ -88,6 +89,7 @@ async def stay_up(settings: Settings, limits: ConnectionLimits | None = None) ->
             gc.collect()
             gc.freeze()  # what is there now stays: no collection need look at it again
             gc.set_threshold(_ALLOCATIONS, 20, 20)
+            gc.enable()
             url = f"http://{settings.http_host}:{settings.http_port}"
             click.echo(f"IKOMA is up: {url}  (reference: {url}/docs)")
             if new_key:

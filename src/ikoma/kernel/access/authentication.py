@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from ikoma.errors import TooManyFailures, Unauthenticated, UnknownRole
 from ikoma.kernel.access.callers import Caller, Callers
 from ikoma.kernel.access.key_guard import KeyGuard
 from ikoma.kernel.access.rate_limit import RateLimit
 from ikoma.kernel.access.throttle import Throttle
-from ikoma.kernel.access.tokens import Tokens
 from ikoma.kernel.registry import Capability, Registry
 from ikoma.model import Role
+
+if TYPE_CHECKING:
+    from ikoma.kernel.access.tokens import Tokens
 
 
 class Authentication:

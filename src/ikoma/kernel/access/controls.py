@@ -16,6 +16,7 @@ from pydantic import Field
 
 from ikoma.kernel.registry import Capability, Request
 from ikoma.kernel.requests import parse_arguments
+from ikoma.kernel.schemas import make_request_schema
 from ikoma.model import Effect
 
 DECLINED = "declined"
@@ -58,9 +59,9 @@ def find_model(capability: Capability) -> type[Controls] | None:
 @cache
 def make_arguments_schema(capability: Capability) -> dict[str, Any]:
     """The JSON schema of all that a call takes: the capability's own arguments, and the controls."""
-    schema = capability.request.model_json_schema(by_alias=True)
+    schema = make_request_schema(capability.request)
     model = find_model(capability)
-    more = model.model_json_schema(by_alias=True)["properties"] if model else {}
+    more = make_request_schema(model)["properties"] if model else {}
     return {**schema, "properties": {**schema.get("properties", {}), **more}}
 
 

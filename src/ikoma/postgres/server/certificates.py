@@ -1,26 +1,22 @@
 """The certificate by which PostgreSQL is known, and the authority of this platform alone that signs it.
 
-The authority is made once and stays, so that apps can keep its certificate. What it signs is made anew at each start.
+The authority is made once and stays, so that apps can keep its certificate. What it signed is used for a year, as long
+as the server is called the same.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import secrets
+import hashlib
 import ssl
+import time
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from contextlib import suppress
 from pathlib import Path
-
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from ikoma.durable import write_file
 
-_YEARS = timedelta(days=3650)
-_CLOCKS_DIFFER = timedelta(days=1)
+_YEAR = 365 * 86_400
+_CLOCKS_DIFFER = 86_400
 
 
 class Authority:
@@ -28,6 +24,7 @@ class Authority:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._own = folder / "server.pem"
 
     @property
     def certificate(self) -> str | None:
@@ -37,78 +34,30 @@ class Authority:
 
     def context(self, names: Iterable[str]) -> ssl.SSLContext:
         """For a server that is called so, by name or address."""
-        key, issuer = self._obtain()
-        own = ec.generate_private_key(ec.SECP256R1())
-        signed = (
-            _begun("ikoma-postgres", issuer.subject, own)
-            .add_extension(x509.SubjectAlternativeName([_name(name) for name in names]), critical=False)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .sign(key, hashes.SHA256())
-        )
-        file = self._folder / "server.pem"
-        write_file(file, _written(own) + signed.public_bytes(serialization.Encoding.PEM), mode=0o600)
+        called = sorted(names)
+        if self._is_current(called):
+            with suppress(ssl.SSLError):  # else it is damaged
+                return self._load()
+        from ikoma.postgres.server.signing import sign_certificate
+
+        signed = sign_certificate(self._folder, called)
+        write_file(self._own, self._describe(called) + signed, mode=0o600)
+        return self._load()
+
+    def _is_current(self, names: list[str]) -> bool:
+        """Whether this authority signed the one at hand, for these names and not long ago."""
+        if not (self._own.is_file() and self.certificate):
+            return False
+        age = time.time() - self._own.stat().st_mtime
+        return -_CLOCKS_DIFFER < age < _YEAR and self._own.read_bytes().startswith(self._describe(names))
+
+    def _describe(self, names: list[str]) -> bytes:
+        """The line above the certificate: what it was made for. Readers of PEM pass over it."""
+        authority = hashlib.sha256((self.certificate or "").encode()).hexdigest()
+        return f"For {' '.join(names)}, by {authority}\n".encode()
+
+    def _load(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(file)
+        context.load_cert_chain(self._own)
         return context
-
-    def _obtain(self) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
-        """Read the key and certificate, made now where there are none: the certificate is written last."""
-        path = self._folder / "ca.crt"
-        if not path.is_file():
-            self._folder.mkdir(mode=0o711, exist_ok=True)
-            key = ec.generate_private_key(ec.SECP256R1())
-            # A name of its own, so that it is never taken for another platform's.
-            name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"IKOMA PostgreSQL {secrets.token_hex(4)}")])
-            made = (
-                _begun(None, name, key)
-                .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-                .add_extension(_SIGNS, critical=True)
-                .sign(key, hashes.SHA256())
-            )
-            write_file(self._folder / "ca.key", _written(key), mode=0o600)
-            write_file(path, made.public_bytes(serialization.Encoding.PEM), mode=0o644)
-        kept = serialization.load_pem_private_key((self._folder / "ca.key").read_bytes(), password=None)
-        assert isinstance(kept, ec.EllipticCurvePrivateKey)
-        return kept, x509.load_pem_x509_certificate(path.read_bytes())
-
-
-_SIGNS = x509.KeyUsage(
-    digital_signature=False,
-    content_commitment=False,
-    key_encipherment=False,
-    data_encipherment=False,
-    key_agreement=False,
-    key_cert_sign=True,
-    crl_sign=True,
-    encipher_only=False,
-    decipher_only=False,
-)
-
-
-def _begun(subject: str | None, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-    """A certificate of ten years; of the issuer itself where no subject is given."""
-    own = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]) if subject else issuer
-    now = datetime.now(UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(own)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _CLOCKS_DIFFER)
-        .not_valid_after(now + _YEARS)
-    )
-
-
-def _name(text: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(text))
-    except ValueError:
-        return x509.DNSName(text)
-
-
-def _written(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )

@@ -85,7 +85,7 @@ class McpDoor:
 
     @asynccontextmanager
     async def _listen_at(self, path: Path) -> AsyncIterator[None]:
-        """Take the connections of `ikoma mcp` inside the block; where another server of this state does, it stays so."""
+        """Take the connections of `ikoma mcp` inside the block, unless another server of this state does."""
         clients: set[asyncio.Task[None]] = set()
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -15,6 +15,7 @@ from mcp_types import Tool, ToolAnnotations
 
 from ikoma.kernel.access import controls
 from ikoma.kernel.registry import Capability, registry
+from ikoma.kernel.schemas import make_request_schema
 from ikoma.model import Effect
 
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -91,14 +92,14 @@ def make_input_schema(item: Capability) -> dict[str, Any]:
 
     That others are refused is not said in each of them: it is true of all, and the refusal names the nearest one.
     """
-    schema = item.request.model_json_schema(by_alias=True)
+    schema = make_request_schema(item.request)
     properties = {
         name: _compact(value, has_words=name not in _WITHOUT_WORDS)
         for name, value in schema.get("properties", {}).items()
         if name not in item.listing.not_over_mcp
     }
     if model := controls.find_model(item):
-        for name, value in model.model_json_schema(by_alias=True)["properties"].items():
+        for name, value in make_request_schema(model)["properties"].items():
             properties[name] = {"type": _compact(value)["type"]}  # what they are for, the instructions say once
     compact: dict[str, Any] = {"type": "object", "properties": properties}
     if schema.get("required"):
