@@ -108,7 +108,7 @@ def parts(schema: Mapping[str, Any], depth: int = 1) -> Iterator[tuple[int, Mapp
 def test_no_host_refuses_a_tool() -> None:
     for item in capabilities.load():
         tool = tools.make_tool(item)
-        found = list(complaints(tool.name, tool.description, (tool.input_schema, tool.output_schema)))
+        found = list(complaints(tool.name, tool.description, (tool.input_schema,)))
         assert not found, (tool.name, found)
 
 

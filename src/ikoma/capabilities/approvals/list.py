@@ -15,7 +15,7 @@ from ikoma.model import Effect, Role
 
 class ApprovalsListRequest(Request):
     closed: bool = False
-    """Also those that were decided or have ended."""
+    """Also decided and ended ones."""
     limit: int = Field(default=50, ge=1, le=MOST_LISTED)
 
 

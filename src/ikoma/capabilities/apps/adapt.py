@@ -13,9 +13,9 @@ from ikoma.model import Effect, Role
 
 class AppsAdaptRequest(AppRequest):
     service: str | None = Field(default=None, max_length=200)
-    """The service that answers requests, where several could."""
+    """Where several could answer requests."""
     write: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
-    """The `sha256` of the changes that were shown: write them."""
+    """The `sha256` that was shown: write those changes."""
 
 
 class AppsAdaptAdaptedFile(Result):
@@ -37,7 +37,7 @@ class AppsAdaptResult(Result):
 @capability("apps.adapt", role=Role.BUILDER, effect=Effect.CHANGES, undo="files.restore")
 @listed("start", "adapt", "Show what an app's compose file would become here, and write it.")
 async def adapt(call: Call, request: AppsAdaptRequest) -> AppsAdaptResult:
-    """Show what an app's compose file would become: own proxies left out, the service named that answers; or write it.
+    """Show what an app's compose file would become: own proxies left out, the answering service named; or write it.
 
     Use it where apps.validate says so. files.restore undoes it.
     """

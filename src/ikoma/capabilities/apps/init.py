@@ -21,7 +21,7 @@ _LARGEST = 1 << 20
 class AppsInitRequest(AppRequest):
     template: Literal["node", "python", "static", "dockerfile"] = "node"
     compose: Annotated[str | None, Sensitive("compose file")] = Field(default=None, max_length=_LARGEST)
-    """A compose file of one's own instead of a template's; it is adapted as apps.adapt does."""
+    """In place of a template's; adapted as apps.adapt does."""
 
     @field_validator("app_name")
     @classmethod
@@ -60,9 +60,9 @@ class AppsInitResult(Result):
     "start", "init", "Create an app's folder from a template.", optional=("template",), from_files={"compose": "--from"}
 )
 async def init(call: Call, request: AppsInitRequest) -> AppsInitResult:
-    """Create an app's folder from a template (node, python, static, dockerfile) or a compose file of one's own.
+    """Create an app's folder from a template or a compose file of one's own.
 
-    Calling it again adds what is missing and touches nothing that is there.
+    Called again, it only adds what is missing.
 
     Use it first for a new app. Next: files.write or source.clone, then apps.validate.
     """

@@ -19,7 +19,7 @@ from ikoma.model import Effect, ReleaseId, Role
 class AppsLogsRequest(AppRequest):
     service: str | None = Field(default=None, max_length=200)
     release: ReleaseId | None = None
-    """Of this one, also where it failed, is starting or was left."""
+    """Also one that failed, is starting or was left."""
     tail: int = Field(default=100, ge=1, le=5000)
     """The last lines."""
     since: str | None = Field(default=None, max_length=60)

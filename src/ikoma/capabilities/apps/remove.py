@@ -55,9 +55,7 @@ async def losses(call: Call, request: AppRequest) -> Loss:
 @capability("apps.remove", role=Role.ADMIN, effect=Effect.DESTROYS, idempotent=True, loses=losses)
 @listed("server", "remove", "Move an app with its data to the trash.")
 async def remove(call: Call, request: AppRequest) -> AppsRemoveResult:
-    """Remove an app: its containers, networks, volumes, database and folder.
-
-    A copy of everything goes to the trash first.
+    """Remove an app: containers, networks, volumes, database and folder. A copy goes to the trash first.
 
     Use it only when a person wants the app gone; deploy.down merely stops it.
     """

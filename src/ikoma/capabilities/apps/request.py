@@ -15,10 +15,10 @@ from ikoma.model import Effect, RequestPath, Role
 
 class AppsRequestRequest(AppRequest):
     path: RequestPath = Field(default=RequestPath("/"))
-    """On the site, with its query."""
+    """With its query."""
     method: Literal["GET", "HEAD"] = "GET"
     domain: str | None = Field(default=None, max_length=253)
-    """The name it is asked by; its first domain, or APP.localhost, when left out."""
+    """Default: its first domain, or APP.localhost."""
     limit: int = Field(default=65_536, ge=1, le=1_048_576)
     """The most bytes of the body."""
     timeout: int = Field(default=20, ge=1, le=60)

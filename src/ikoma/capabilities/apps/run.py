@@ -17,7 +17,7 @@ from ikoma.model import Effect, Role
 
 class AppsRunRequest(AppRequest):
     service: str | None = Field(default=None, max_length=63)
-    """Default: the one that answers requests."""
+    """Default: the one that answers."""
     command: list[str] = Field(examples=[["ls"]])
     """Program and arguments, no shell."""
     timeout: int = Field(default=300, ge=1, le=3600)
@@ -50,7 +50,7 @@ class AppsRunResult(Result):
 )
 @listed("deploy", "run", "Run a command once on an app's code and data.", by_hand=True, text_alone=True)
 async def run(call: Call, request: AppsRunRequest) -> AppsRunResult:
-    """Run a command once, in a container of its own that has all that the service's have; its exit code and output."""
+    """Run a command once, in a container of its own like the service's; its exit code and output."""
     app = call.app(request.app_name)
     release = await call.platform.deployer.allow_command(app)
     like = await one_off_commands.find_like(call.platform.engine, app, release, request.service)

@@ -12,7 +12,7 @@ from ikoma.ports.engine import ContainerUsage
 
 class AppsTopRequest(Request):
     app_name: AppName | None = None
-    """Of all when left out."""
+    """Default: all."""
     limit: int = Field(default=100, ge=1, le=1000)
 
 

@@ -51,7 +51,7 @@ class AppsValidateResult(Result):
 @capability("apps.validate", role=Role.OBSERVER, effect=Effect.READS, open_world=True)
 @listed("start", "validate", "Check an app before it is deployed.", well=("valid", True))
 async def validate(call: Call, request: AppRequest) -> AppsValidateResult:
-    """Check an app before it is deployed: every problem with its file, its line and its fix. Changes nothing.
+    """Check an app before it is deployed: every problem with file, line and fix.
 
     Use it before every deploy.
     """

@@ -17,7 +17,7 @@ class ArtifactGenerateRunbookResult(Result):
 @capability("artifact.generate_runbook", role=Role.OBSERVER, effect=Effect.READS)
 @listed("look", "runbook", "Print the app's own runbook.", text_alone=True)
 async def generate_runbook(call: Call, request: AppRequest) -> ArtifactGenerateRunbookResult:
-    """A Markdown runbook of the app as it is now; the path is that of the one written at the last deploy.
+    """A Markdown runbook of the app as it is now.
 
     Use it to tell a person how to operate the app.
     """

@@ -28,7 +28,7 @@ class ArtifactVerifyReleaseResult(Result):
 @capability("artifact.verify_release", role=Role.OBSERVER, effect=Effect.READS)
 @listed("look", "verify", "Answer the post-deployment checklist.", well=("verified", True))
 async def verify_release(call: Call, request: AppRequest) -> ArtifactVerifyReleaseResult:
-    """Answer the post-deployment checklist from facts, each looked at now; verified when all required ones pass.
+    """Answer the post-deployment checklist from facts, each looked at now.
 
     Use it after every deploy.
     """

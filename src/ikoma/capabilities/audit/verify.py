@@ -37,7 +37,7 @@ class AuditVerifyResult(Result):
 @capability("audit.verify", role=Role.OBSERVER, effect=Effect.READS, rare=True)
 @listed("audit", "audit verify", by_hand=True, well=("valid", True))
 async def verify(call: Call, request: Request) -> AuditVerifyResult:
-    """Check that no entry of the audit log was changed, removed, moved or cut off, and say where the first was.
+    """Check that no entry of the audit log was changed, removed, moved or cut off.
 
     Use it regularly, and after an incident.
     """

@@ -13,7 +13,7 @@ from ikoma.model import BackupName, Effect, Role
 
 class DbBackupRequest(AppRequest):
     backup_name: BackupName | None = None
-    """A file name ending .sql; by default the app's name with the time."""
+    """A file name ending .sql; default: app and time."""
 
 
 class DbBackupResult(Result):

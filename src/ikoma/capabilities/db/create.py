@@ -36,7 +36,7 @@ class DbCreateResult(Result):
 )
 @listed("database", "db-create", "Create the app's database.")
 async def create(call: Call, request: AppRequest) -> DbCreateResult:
-    """Create the app's database with a login role of its own, isolated from all other databases.
+    """Create the app's database, with a login role that reaches no other.
 
     Containers get DATABASE_URL, PG* and POSTGRES_* at the next deploy.
 

@@ -57,7 +57,7 @@ async def losses(call: Call, request: DbMigrateRequest) -> Loss | None:
 async def migrate(call: Call, request: DbMigrateRequest) -> DbMigrateResult:
     """Apply migrations as the app's own role: one given as text, one file, or all pending files in order.
 
-    Each is one transaction; one that was applied before is passed over.
+    Each is one transaction; applied ones are passed over.
 
     Use it after writing a migration. Next: deploy.up.
     """

@@ -48,9 +48,9 @@ async def losses(call: Call, request: DbSeedRequest) -> Loss | None:
 @capability("db.seed", role=Role.BUILDER, effect=Effect.CHANGES, loses=losses, takes_sql=True)
 @listed("database", "seed", "Run the app's seed files.", optional=("file",))
 async def seed(call: Call, request: DbSeedRequest) -> DbSeedResult:
-    """Run seed SQL as the app's own role: given as text, one file of seeds/, or all of them in order.
+    """Run seed SQL as the app's own role: given as text, one file of seeds/, or all in order.
 
-    Seeds are not remembered: write them so that running them twice does no harm.
+    They are not remembered: running them twice must do no harm.
 
     Use it for first data, after db.migrate.
     """

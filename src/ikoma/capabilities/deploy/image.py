@@ -47,7 +47,7 @@ class DeployImageResult(Result):
 )
 @listed("deploy", "image", "Let a service run another image.")
 async def image(call: Call, request: DeployImageRequest) -> DeployImageResult:
-    """Deploy the release that serves with another image for one service. The compose file stays as it is."""
+    """Deploy what serves with another image for one service. The compose file stays."""
     app, platform = call.app(request.app_name), call.platform
     options = DeployOptions(call.caller.name, request.timeout, call.progress, request.reason)
     release, rolled = await platform.deployer.replace_image(app, request.service, request.image, options)

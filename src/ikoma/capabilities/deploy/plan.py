@@ -19,7 +19,7 @@ _MOST_FILES = 50
 
 class DeployPlanRequest(AppRequest):
     rollback: bool = False
-    """Plan deploy.rollback (with `to` and `database` as there)."""
+    """Plan deploy.rollback instead."""
     to: ReleaseId | None = None
     database: bool = False
 

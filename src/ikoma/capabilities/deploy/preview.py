@@ -27,11 +27,11 @@ class DeployPreviewRequest(AppRequest):
     hours: int = Field(default=72, ge=1, le=720)
     """Until it ends by itself."""
     database: bool = True
-    """Whether it gets a copy of the app's database."""
+    """With a copy of the app's database."""
     anew: bool = False
-    """Copy the database once more, in place of the copy that it has."""
+    """Copy the database once more."""
     env: Annotated[dict[str, str], Sensitive("environment variables")] = Field(default_factory=dict)
-    """Further variables for its containers."""
+    """More variables."""
     token: Annotated[str | None, Sensitive("token")] = Field(default=None, max_length=2000)
     """For a private repository."""
     timeout: int = Field(default=300, ge=1, le=3600)
@@ -74,10 +74,7 @@ class DeployPreviewResult(Result):
 )
 @listed("previews", "preview", "Deploy another ref beside an app, for a time.")
 async def preview(call: Call, request: DeployPreviewRequest) -> DeployPreviewResult:
-    """Deploy another ref of an app's source beside the app, with its own copy of the database. It ends by itself.
-
-    The same ref again brings the preview up to date, and puts its end off. Next: preview.list.
-    """
+    """Deploy another ref of an app's source beside the app, with its own copy of the database. It ends by itself; the same ref again updates it and puts its end off. Next: preview.list."""
     app, platform = call.app(request.app_name), call.platform
     if app.name.previewed is not None:
         raise PreviewOfPreview(f"{app.name} is a preview itself.")

@@ -16,15 +16,15 @@ from ikoma.model import Effect, ReleaseId, Role
 
 class DeployRollbackRequest(AppRequest):
     to: ReleaseId | None = None
-    """By default the one that served before."""
+    """Default: the one before."""
     database: bool = False
-    """Take the database back too; a backup loses what was written since."""
+    """Take the database back too; rows may be lost."""
     plan: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     """From deploy.plan."""
     reason: str = Field(default="", max_length=500)
     """Why."""
     failed: bool = False
-    """The present one is broken: record it as failed, keep no standby."""
+    """Record the present one as failed; keep no standby."""
     timeout: int = Field(default=300, ge=1, le=3600)
     """Seconds until all must be healthy."""
 

@@ -17,9 +17,9 @@ from ikoma.model import Effect, Role
 
 class DeployUpRequest(AppRequest):
     env: Annotated[dict[str, str], Sensitive("environment variables")] = Field(default_factory=dict)
-    """Further variables for its containers."""
+    """More variables."""
     plan: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
-    """From deploy.plan; refused where anything has changed since."""
+    """From deploy.plan; refused if anything changed since."""
     reason: str = Field(default="", max_length=500)
     """Why."""
     timeout: int = Field(default=300, ge=1, le=3600)

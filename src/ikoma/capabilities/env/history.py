@@ -17,7 +17,7 @@ from ikoma.model import Effect, Role
 
 class EnvHistoryRequest(AppRequest):
     name: str | None = Field(default=None, max_length=200, pattern=f"^{NAME.pattern}$")
-    """Of all when left out."""
+    """Default: of all."""
     limit: int = Field(default=50, ge=1, le=500)
 
 

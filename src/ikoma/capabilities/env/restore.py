@@ -13,9 +13,9 @@ from ikoma.model import Effect, Role
 
 class EnvRestoreRequest(AppRequest):
     name: str | None = Field(default=None, max_length=200, pattern=f"^{NAME.pattern}$")
-    """All of the version when left out."""
+    """Default: all of the version."""
     version: str | None = Field(default=None, max_length=80)
-    """From env.history; the newest with another value when left out."""
+    """From env.history; default: the newest that differs."""
 
     @model_validator(mode="after")
     def says_what(self) -> EnvRestoreRequest:

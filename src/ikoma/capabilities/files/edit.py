@@ -21,7 +21,7 @@ class FilesEditRequest(AppRequest):
     """Stands in the file once."""
     new: Annotated[str, Sensitive("file content")]
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
-    """Edit only if the file still has this."""
+    """Only if the file still has this."""
 
 
 class FilesEditResult(Result):

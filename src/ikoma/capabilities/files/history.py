@@ -16,7 +16,7 @@ from ikoma.model import Effect, FilePath, Role
 
 class FilesHistoryRequest(AppRequest):
     path: FilePath | None = None
-    """Of all when left out."""
+    """Default: of all."""
     limit: int = Field(default=50, ge=1, le=1000)
 
 
@@ -53,7 +53,7 @@ class FilesHistoryResult(Result):
 @capability("files.history", role=Role.BUILDER, effect=Effect.READS, rare=True)
 @listed("files", "history", "List what is kept of overwritten and deleted files.", optional=("path",))
 async def history(call: Call, request: FilesHistoryRequest) -> FilesHistoryResult:
-    """List what files of an app were before they were overwritten or deleted here, newest first; kept for 30 days.
+    """List former versions of an app's overwritten or deleted files, kept for 30 days, newest first.
 
     Next: files.restore.
     """

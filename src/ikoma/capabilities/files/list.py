@@ -18,10 +18,10 @@ from ikoma.model import Effect, FilePath, ReleaseId, Role
 
 class FilesListRequest(AppRequest):
     path: FilePath | None = None
-    """A folder; the app's own when left out."""
+    """Default: the app's folder."""
     recursive: bool = False
     release: ReleaseId | None = None
-    """As they were in that release: source and compose files."""
+    """As they were in that release."""
     limit: int = Field(default=200, ge=1, le=MOST_LISTED)
 
 

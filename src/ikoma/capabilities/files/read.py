@@ -21,15 +21,15 @@ from ikoma.model import Effect, FilePath, ReleaseId, Role
 
 class FilesReadRequest(AppRequest):
     path: FilePath | None = None
-    """The compose file when left out."""
+    """Default: the compose file."""
     encoding: Literal["utf-8", "base64"] | None = None
-    """utf-8 where the file is text, else base64."""
+    """Default: utf-8 if it is text."""
     offset: int = Field(default=0, ge=0)
     """Byte to begin at."""
     limit: int = Field(default=65_536, ge=1, le=1_048_576)
     """The most bytes to read."""
     release: ReleaseId | None = None
-    """As it was in that release: source or a compose file."""
+    """As it was in that release."""
 
 
 class FilesReadResult(Result):

@@ -21,11 +21,11 @@ _MOST_NAMES = 100
 
 class FilesRestoreRequest(AppRequest):
     path: FilePath | None = None
-    """All of the release when left out."""
+    """Default: all of the release."""
     version: str | None = Field(default=None, max_length=80)
-    """From files.history; the newest when left out."""
+    """From files.history; default: the newest."""
     release: ReleaseId | None = None
-    """Its source and compose files, instead of a version."""
+    """Its files, instead of a version."""
 
     @model_validator(mode="after")
     def says_what(self) -> Self:
@@ -54,7 +54,7 @@ class FilesRestoreResult(Result):
 @capability("files.restore", role=Role.BUILDER, effect=Effect.CHANGES, rare=True, undo="files.restore")
 @listed("files", "unrm", "Bring files back: overwritten, deleted, or of a release.", optional=("path", "version"))
 async def restore(call: Call, request: FilesRestoreRequest) -> FilesRestoreResult:
-    """Bring back a file or folder that was overwritten or deleted; or source and compose files of a release.
+    """Bring back a file or folder that was overwritten or deleted, or source and compose files of a release.
 
     What stands there now is kept for 30 days. Next: deploy.up.
     """

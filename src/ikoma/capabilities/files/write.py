@@ -21,7 +21,7 @@ class FilesWriteRequest(AppRequest):
     content: Annotated[str, Sensitive("file content")]
     encoding: Literal["utf-8", "base64"] = "utf-8"
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
-    """Write only if the file still has this."""
+    """Only if the file still has this."""
     executable: bool | None = None
 
 

@@ -19,9 +19,9 @@ from ikoma.model import Effect, GitRef, Role, Secret
 class HookCreateRequest(AppRequest):
     branch: GitRef = GitRef("main")
     secret: Annotated[str | None, Sensitive("webhook secret")] = Field(default=None, min_length=16, max_length=500)
-    """The one that the git host has made, if any."""
+    """If the git host has made one."""
     status_token: Annotated[str | None, Sensitive("token")] = Field(default=None, min_length=8, max_length=2000)
-    """One that may write commit statuses."""
+    """May write commit statuses."""
     status_url: str | None = Field(default=None, max_length=500, pattern=r"^https://[^\s?#@]+$")
     """The git host's API."""
 

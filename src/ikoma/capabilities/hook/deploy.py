@@ -33,7 +33,7 @@ _SHOWN = 5
 
 class HookDeployRequest(AppRequest):
     commit: str | None = Field(default=None, pattern="^[0-9a-f]{40,64}$")
-    """The one that was pushed, for the record."""
+    """For the record."""
 
 
 class HookDeployResult(Result):
@@ -56,10 +56,7 @@ class HookDeployResult(Result):
 )
 @listed("git", no_verb="a push deploys by it; people have deploy.up")
 async def deploy(call: Call, request: HookDeployRequest) -> HookDeployResult:
-    """Check out what the branch of an app's webhook holds now, and deploy it, as a push would.
-
-    It waits its turn; a newer call takes the place of one that waits.
-    """
+    """Deploy what the branch of an app's webhook holds now, as a push would. A newer call takes the place of one that waits."""
     app = call.app(request.app_name)
     hook, known = webhook.require(app), checkout.require(app)
     teller = _Teller(call, app, hook, SourceUrl.parse(known.url))

@@ -19,9 +19,9 @@ Glob = Annotated[str, Field(min_length=1, max_length=200)]
 
 class KeysCreateRequest(Request):
     name: str = Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$")
-    """Whose key it is."""
+    """Whose it is."""
     role: str
-    """Its highest role: observer, operator, builder or admin."""
+    """The highest: observer, operator, builder or admin."""
     apps: list[Glob] = Field(default_factory=list, max_length=100)
     """Globs; left out: all apps."""
     capabilities: list[Glob] = Field(default_factory=list, max_length=100)
@@ -30,7 +30,7 @@ class KeysCreateRequest(Request):
     needs_approval: bool = False
     """Another admin key must approve what destroys."""
     rate: int | None = Field(default=None, ge=1, le=1_000_000)
-    """Calls in a window of the rate limit."""
+    """Calls per window."""
     expires: FutureTime | None = None
     """ISO 8601 time of its end."""
 

@@ -26,7 +26,7 @@ class ReleaseDiffRequest(AppRequest):
     release: ReleaseId | None = None
     """Default: the one that serves."""
     to: ReleaseId | None = None
-    """Compared to this; default: the one before."""
+    """Compared to this. Default: the one before."""
     path: FilePath | None = None
     """Lines of this file or folder alone."""
     limit: int = Field(default=65_536, ge=0, le=1_048_576)

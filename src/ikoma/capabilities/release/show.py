@@ -17,7 +17,7 @@ from ikoma.model import Effect, ReleaseId, Role
 
 class ReleaseShowRequest(AppRequest):
     release: ReleaseId | None = None
-    """Default: the one that serves; before any has, the newest."""
+    """Default: the one that serves, else the newest."""
 
 
 class ReleaseShowService(Result):

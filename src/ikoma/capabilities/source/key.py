@@ -17,7 +17,7 @@ from ikoma.model import Effect, Role
 
 class SourceKeyRequest(AppRequest):
     host: SourcePlace | None = None
-    """Or a repository: github.com/you/shop. Default: where the source came from."""
+    """Or a repository: github.com/you/shop. Default: the source's."""
     anew: bool = False
     """Replace the key."""
 

@@ -1,7 +1,9 @@
 """Tools, made of the registry's capabilities.
 
 A tool's name is the capability's with `_` for `.`, because several hosts refuse dots and one refused name hides the
-whole server. Schemas are cut down to what a model needs: it reads every one of them in every conversation.
+whole server. Schemas are cut down to what a model needs: it reads every one of them in every conversation. There are
+none of results: no host shows them to a model, and several refuse unions, references and `null` in them, some of them
+the whole list with it. The reference of the server has them.
 """
 
 from __future__ import annotations
@@ -37,19 +39,27 @@ def map_names(capabilities: Iterable[Capability]) -> Mapping[str, str]:
 
 def make_tool(item: Capability) -> Tool:
     """The capability as a client lists it."""
-    reads, destroys = item.effect is Effect.READS, item.effect is Effect.DESTROYS
     return Tool(
         name=make_tool_name(item.name),
-        title=item.name,
         description=_description(item),
         input_schema=make_input_schema(item),
-        output_schema=make_output_schema(item),
-        annotations=ToolAnnotations(
-            read_only_hint=reads,
-            destructive_hint=destroys,
-            idempotent_hint=item.idempotent,
-            open_world_hint=item.open_world,
-        ),
+        annotations=make_annotations(item),
+    )
+
+
+def make_annotations(item: Capability) -> ToolAnnotations:
+    """Annotations of a tool for hosts, as far as they are not what the protocol takes for granted.
+
+    That is: it changes something, and destroys; a second call changes more; it reaches beyond this machine. Of what only
+    reads, the protocol gives the second and third no meaning.
+    """
+    closed = None if item.open_world else False
+    if item.effect is Effect.READS:
+        return ToolAnnotations(read_only_hint=True, open_world_hint=closed)
+    return ToolAnnotations(
+        destructive_hint=None if item.effect is Effect.DESTROYS else False,
+        idempotent_hint=item.idempotent or None,
+        open_world_hint=closed,
     )
 
 
@@ -64,9 +74,17 @@ _NEXT = re.compile(r" Next: [^.]*\.")
 """What a description says of the next call: each answer says that itself, as it is then."""
 
 _USE = re.compile(r" Use it [^.]*\.")
-"""When to use it: who sees a rare tool has chosen it."""
+"""When to use it: to read costs nothing."""
 
-_WITHOUT_WORDS = frozenset({"timeout", "reason"})
+_FIRST = re.compile(r"(?<=[.;]) .*")
+"""What follows the first sentence: who sees a rare tool has chosen it, and its answers say the rest."""
+
+_WITHOUT_WORDS = frozenset(
+    {
+        *("commit", "grep", "hours", "limit", "lockTimeout", "overlap", "rate", "reason", "ref", "seconds", "tail"),
+        *("timeout", "token", "user"),
+    }
+)
 """Arguments whose name says all: the instructions have that times are in seconds."""
 
 
@@ -84,7 +102,9 @@ def _capabilities(_: int) -> re.Pattern[str]:
 
 def _description(item: Capability) -> str:
     text = _NEXT.sub("", name_as_tools(" ".join(item.description.split())))
-    return _USE.sub("", text) if item.rare else text
+    if item.rare:
+        return _FIRST.sub("", text).removesuffix(";")
+    return _USE.sub("", text) if item.effect is Effect.READS else text
 
 
 def make_input_schema(item: Capability) -> dict[str, Any]:
@@ -115,16 +135,6 @@ def describe_arguments(item: Capability) -> str:
     needed = schema.get("required", [])
     named = ", ".join(name if name in needed else f"{name}?" for name in schema["properties"])
     return f"{make_tool_name(item.name)} takes {named or 'nothing'}."
-
-
-def make_output_schema(item: Capability) -> dict[str, Any] | None:
-    """That fields come of what is read; None where the answer is a text alone.
-
-    Which ones is not said: no host shows it to a model, and several refuse unions, references and `null` in it, some of
-    them the whole list with it. The reference of the server has them. What changes something has none: it may go on as
-    an operation, and no host needs to be told that an object comes.
-    """
-    return None if item.listing.text_alone or item.effect is not Effect.READS else {"type": "object"}
 
 
 ALL = "all"
