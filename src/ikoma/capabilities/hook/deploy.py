@@ -56,7 +56,10 @@ class HookDeployResult(Result):
 )
 @listed("git", no_verb="a push deploys by it; people have deploy.up")
 async def deploy(call: Call, request: HookDeployRequest) -> HookDeployResult:
-    """Deploy what the branch of an app's webhook holds now, as a push would. A newer call takes the place of one that waits."""
+    """Deploy what the branch of an app's webhook holds now, as a push would.
+
+    A newer call takes the place of one that waits.
+    """
     app = call.app(request.app_name)
     hook, known = webhook.require(app), checkout.require(app)
     teller = _Teller(call, app, hook, SourceUrl.parse(known.url))

@@ -50,8 +50,8 @@ def make_tool(item: Capability) -> Tool:
 def make_annotations(item: Capability) -> ToolAnnotations:
     """Annotations of a tool for hosts, as far as they are not what the protocol takes for granted.
 
-    That is: it changes something, and destroys; a second call changes more; it reaches beyond this machine. Of what only
-    reads, the protocol gives the second and third no meaning.
+    That is: it changes something, and destroys; a second call changes more; it reaches beyond this machine. Of what
+    only reads, the protocol gives the second and third no meaning.
     """
     closed = None if item.open_world else False
     if item.effect is Effect.READS:
