@@ -76,7 +76,8 @@ class DeployPreviewResult(Result):
 async def preview(call: Call, request: DeployPreviewRequest) -> DeployPreviewResult:
     """Deploy another ref of an app's source beside the app, with its own copy of the database.
 
-    It ends by itself; the same ref again updates it and puts its end off. Next: preview.list."""
+    It ends by itself; the same ref again updates it and puts its end off. Next: preview.list.
+    """
     app, platform = call.app(request.app_name), call.platform
     if app.name.previewed is not None:
         raise PreviewOfPreview(f"{app.name} is a preview itself.")
