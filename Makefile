@@ -10,6 +10,8 @@ PYTHON ?=
 ARGS ?=
 WORKERS ?= 3
 export PYTHON
+# Where this is set, each process of each run would translate all tests anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## Show this list
 	@[ -t 1 ] && bold=$$'\033[1m' name=$$'\033[36m' plain=$$'\033[0m' || bold= name= plain=; \

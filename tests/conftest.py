@@ -6,7 +6,7 @@ import fcntl
 import os
 import re
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,8 +18,11 @@ from tests.githost import GitHost, git_host
 
 ROOT = Path(__file__).parent
 
-ALONE = ("contract/test_one_off.py", "demo", "hostile/test_key_timing.py", "runbook")
-"""Tests on real paths and ports, with names of apps that all use, that see what is in all of Docker, or measure."""
+ALONE = ("contract/test_one_off.py", "hostile/test_key_timing.py")
+"""Tests that see what is in all of Docker, or measure."""
+
+APART = {"demo": ("docs",), "runbook": ("docs", "api/test_apps.py")}
+"""Tests, and those that make apps of the same names: never both at once. They come when the others are through."""
 
 LONG = (
     "rollouts/test_serving.py",
@@ -45,7 +48,13 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitHost]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: (_is_of(item, ALONE), *(not _is_of(item, [place]) for place in LONG)))
+    items.sort(
+        key=lambda item: (
+            _is_of(item, ALONE),
+            _is_of(item, list(APART)),
+            *(not _is_of(item, [place]) for place in LONG),
+        )
+    )
 
 
 def _is_of(item: pytest.Item, places: Sequence[str]) -> bool:
@@ -69,15 +78,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FilesAn
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Outside of the test's timeout: waiting for the machine does not count."""
-    with _machine(alone=_is_of(item, ALONE)):
+    with ExitStack() as held:
+        held.enter_context(_holding(ROOT, alone=_is_of(item, ALONE)))
+        for place, others in APART.items():
+            if _is_of(item, [place, *others]):
+                held.enter_context(_holding(ROOT / place, alone=_is_of(item, [place])))
         return (yield)
 
 
 @contextmanager
-def _machine(*, alone: bool) -> Iterator[None]:
-    folder = os.open(ROOT, os.O_RDONLY)
+def _holding(folder: Path, *, alone: bool) -> Iterator[None]:
+    """The lock of a folder: one that is alone with it, or many."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(descriptor, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         yield
     finally:
-        os.close(folder)
+        os.close(descriptor)

@@ -21,7 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests import forked
 from tests.leftovers import OWNER, remove_leftovers, remove_projects
+from tests.prepared import bring_postgres
 
 IKOMA = Path(sys.executable).with_name("ikoma")
 _PORTS = 1000
@@ -56,9 +58,11 @@ class Server:
     folder: Path
     port: int
     env: dict[str, str]
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | forked.ForkedProcess | None = None
     key: str = ""
     command: tuple[str, ...] = (str(IKOMA), "up")
+    prepared: bool = False
+    """Whether its first start finds a PostgreSQL data folder that was made before."""
 
     @property
     def apps(self) -> Path:
@@ -81,11 +85,10 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self, timeout: float = 30) -> None:
-        log = (self.folder / "server.log").open("ab")
-        self.process = subprocess.Popen(
-            self.command, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
-        log.close()
+        state = Path(self.env.get("IKOMA_STATE", "/var/lib/ikoma"))
+        if self.prepared and not state.exists():
+            bring_postgres(state)
+        self.process = forked.start(self.command, self.env, self.folder / "server.log")
         deadline = time.monotonic() + timeout
         while True:
             try:
@@ -197,7 +200,7 @@ def make_server(**settings: str) -> Server:
         "RATE_LIMIT_MAX_REQUESTS": "1000000",
         **settings,
     }
-    return Server(folder, port, env)
+    return Server(folder, port, env, prepared="POSTGRES_HOST" not in settings)
 
 
 def remove(made: Server) -> None:

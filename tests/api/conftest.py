@@ -4,8 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.apps import stopped_after_the_test
 from tests.support import Server, stop_apps
 from tests.support import server as started_server
+
+__all__ = ["server", "stopped_after_the_test"]
 
 
 @pytest.fixture(scope="package")

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.apps import stopped_after_the_test
 from tests.support import Server
 from tests.support import server as started_server
+
+__all__ = ["server", "stopped_after_the_test"]
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.apps import remember
 from tests.faults.witness import eventually, half_written
 from tests.images import busybox_image
 from tests.support import Answer, Server
@@ -178,6 +179,7 @@ class LiveApp:
 def new_app(server: Server, name: str, *, compose_file: str | None = None) -> LiveApp:
     """An app with its files in place; not deployed yet."""
     server.do("apps.init", {"appName": name})
+    remember(server, name)
     app = LiveApp(server, name)
     app.write("none", compose_file or compose())
     return app
