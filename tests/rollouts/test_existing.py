@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.faults.witness import eventually
@@ -114,3 +116,33 @@ def test_a_network_with_a_name_is_never_made_again_under_those_who_are_in_it(ser
         assert app.do("deploy.up")["details"]["downtimeMs"] == 0
     assert docker_json("network", "ls", "--filter", f"name={app.name}-shared")[0]["ID"] == made["ID"]
     app.do("deploy.down")
+
+
+def test_data_that_a_service_would_leave_behind_is_told_with_the_way_to_take_it_along(server: Server) -> None:
+    app = new_app(server, "live-left-behind")
+    text = compose(check="/version", watch="0s")
+
+    def told(mount: str, top: str = "") -> list[str]:
+        app.write("2", text.replace('["./src:/www:ro"]', f'["./src:/www:ro", {mount}]') + top)
+        found = app.do("apps.validate")["warnings"]
+        return [item["problem"] + item["fix"] for item in found if "begins with nothing in /data" in item["problem"]]
+
+    named = "volumes: {data: {}}\n"
+    app.deploy("1", text.replace('["./src:/www:ro"]', '["./src:/www:ro", "/data"]'))
+    docker("exec", app.running("web")[0], "sh", "-c", "echo precious > /data/file")
+    assert told("/data/") == []
+    [into_folder] = told("./new:/data")
+    assert f":/from:ro -v {app.folder.resolve()}/new:/to" in into_folder
+    [in_memory] = told("{type: tmpfs, target: /data}")
+    assert "docker run" not in in_memory
+    [into_volume] = told("data:/data/", named)
+    create, copy = re.findall(r"`docker ([^`]+)`", into_volume)
+    app.do("deploy.down")
+    docker(*create.split())
+    docker(*copy.replace(" busybox ", f" {busybox_image()} ").split())
+    assert told("data:/data", named) == []
+    app.deploy("2")
+    assert data(app) == "precious\n"
+    [into_other] = told("other:/data", "volumes: {other: {}}\n")
+    assert "-v live-left-behind_data:/from:ro -v live-left-behind_other:/to" in into_other
+    app.do("apps.remove")

@@ -27,6 +27,7 @@ from ikoma.apps.validation.images import find_missing_images
 from ikoma.apps.validation.migrations import find_migrations
 from ikoma.apps.validation.missing_files import find_empty_mounts, find_missing_files
 from ikoma.apps.validation.owners import find_unwritable
+from ikoma.apps.validation.moved_data import find_left_behind
 from ikoma.apps.validation.policy_findings import find_notice, find_violations, find_waiver
 from ikoma.apps.validation.port_conflicts import occupied
 from ikoma.apps.validation.scaled import find_scaled
@@ -127,6 +128,7 @@ class Validator:
         ]
         existing = await self._engine.list_resources()
         report.warnings += await find_unwritable(self._engine, app, source, rest, existing.volumes)
+        report.warnings += await asyncio.to_thread(find_left_behind, app, source, model, existing.volumes)
         for other in differences(app.name, model, existing):
             found = Finding(*source.at(f"{other.kind}s", other.key), other.problem, other.fix)
             (report.errors if other.matters else report.warnings).append(found)
