@@ -159,8 +159,8 @@ RULES: Mapping[str, Rule] = {
     ),
     "bind-nested": Rule(
         "A container that may write the folder above could swap it for a link to anywhere before it is mounted.",
-        "Mount folders that do not lie in one another, or the outer one read_only; after a change of mounts, stop the "
-        "app with deploy.down first.",
+        "Mount folders that do not lie in one another, or one of the two read-only: `:ro`, or `read_only: true`. After "
+        "a change of mounts, stop the app with deploy.down first.",
         _NEVER,
     ),
     "bind-propagation": Rule(

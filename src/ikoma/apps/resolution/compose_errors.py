@@ -24,7 +24,7 @@ _IMAGELESS = re.compile(r'service "([^"]+)" has neither an image')
 _UNDEFINED = re.compile(r'service "([^"]+)" (?:depends on|refers to) undefined (\w+) "?([^":\s]+)"?')
 _EXCLUSIVE = re.compile(r'service "?([\w.-]+)"? declares mutually exclusive `(\w+)` and `(\w+)`')
 _CIRCLE = re.compile(r"dependency cycle detected: (\S+)")
-_NO_ENV_FILE = re.compile(r"env file (.+?) not found")
+_NOT_FOUND = re.compile(r"(env|label) file (.+?) not found")
 _NO_FILE = re.compile(r"open (.+?): no such file or directory")
 _NOT_EXTENDED = re.compile(r'cannot extend service "([^"]+)" in ')
 _DISTINCT = re.compile(r"services\.(\S+): can't set distinct values on '(\w+)'")
@@ -120,14 +120,15 @@ def _circle(found: re.Match[str], values: Values) -> Iterator[Part]:
             yield from (Part(file, ("services", name, key)) for key in _OF_OTHERS if key in service)
 
 
-def _no_env_file(found: re.Match[str], values: Values) -> Iterator[Part]:
+def _not_found(found: re.Match[str], values: Values) -> Iterator[Part]:
+    key = f"{found[1]}_file"
     for file, name, service in _services(values):
-        said = service.get("env_file")
-        if isinstance(said, str) and _is_file(said, found[1]):
-            yield Part(file, ("services", name, "env_file"))
-        for index, item in _items(service, "env_file"):
-            if _is_file(str(item.get("path") if isinstance(item, Mapping) else item), found[1]):
-                yield Part(file, ("services", name, "env_file", index))
+        said = service.get(key)
+        if isinstance(said, str) and _is_file(said, found[2]):
+            yield Part(file, ("services", name, key))
+        for index, item in _items(service, key):
+            if _is_file(str(item.get("path") if isinstance(item, Mapping) else item), found[2]):
+                yield Part(file, ("services", name, key, index))
 
 
 def _no_file(found: re.Match[str], values: Values) -> Iterator[Part]:
@@ -180,7 +181,7 @@ _KNOWN: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], Values], Iterator[
     (_UNDEFINED, _undefined),
     (_EXCLUSIVE, _exclusive),
     (_CIRCLE, _circle),
-    (_NO_ENV_FILE, _no_env_file),
+    (_NOT_FOUND, _not_found),
     (_NO_FILE, _no_file),
     (_NOT_EXTENDED, _not_extended),
     (_DISTINCT, _distinct),

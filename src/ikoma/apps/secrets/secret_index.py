@@ -80,7 +80,8 @@ class SecretIndex:
             self._known.clear()
 
     def _gather(self, reach: tuple[str, ...]) -> KnownSecrets:
-        names = {*map(str, self._apps.list_names()), *COMPOSE_NAMES, *OVERRIDE_NAMES, *NAMES_OF_CALLS}
+        apps = [str(name) for name in self._apps.list_names()]
+        names = {*apps, *(f"{name}.localhost" for name in apps), *COMPOSE_NAMES, *OVERRIDE_NAMES, *NAMES_OF_CALLS}
         if self._long is None:
             everything = self._collect_forms(self._values)
             self._long = KnownSecrets.of([text for text in everything if len(text) >= _UNGUESSABLE], names)

@@ -113,9 +113,9 @@ def _unwritable(app: App, mounted: str, user: str) -> tuple[str, str] | None:
     problem = f"runs as {whom}, and {shown} belongs to {them} with mode {mode:o}: it cannot write there{unless}."
     if is_folder and not any(path.iterdir()):
         return problem, f"Remove the empty folder {shown}: the deploy makes it anew, for {user}."
+    owner = user if uid.isdigit() else "UID"
+    number = "" if uid.isdigit() or "$" in user else f", where UID is the number of {uid} in the image"
     if not is_folder:
-        return (
-            problem,
-            f"Write :ro at the end of the mount if it is only read; else, on the server: `chown {user} {path}`.",
-        )
-    return problem, f'Say `user: "{them}"` in the service; or, on the server: `chown -R {user} {path}`.'
+        read_only = "Write :ro at the end of the mount if it is only read"
+        return problem, f"{read_only}; else, on the server: `chown {owner} {path}`{number}."
+    return problem, f'Say `user: "{them}"` in the service; or, on the server: `chown -R {owner} {path}`{number}.'

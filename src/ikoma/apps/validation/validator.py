@@ -26,8 +26,8 @@ from ikoma.apps.validation.folders import find_left_out
 from ikoma.apps.validation.images import find_missing_images
 from ikoma.apps.validation.migrations import find_migrations
 from ikoma.apps.validation.missing_files import find_empty_mounts, find_missing_files
-from ikoma.apps.validation.owners import find_unwritable
 from ikoma.apps.validation.moved_data import find_left_behind
+from ikoma.apps.validation.owners import find_unwritable
 from ikoma.apps.validation.policy_findings import find_notice, find_violations, find_waiver
 from ikoma.apps.validation.port_conflicts import occupied
 from ikoma.apps.validation.scaled import find_scaled
