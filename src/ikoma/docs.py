@@ -28,7 +28,7 @@ from ikoma.kernel.registry import Capability, Registry
 from ikoma.kernel.schemas import make_request_schema, make_result_schema
 from ikoma.model import Effect
 from ikoma.web import reference
-from ikoma.web.reference import consent, meaning
+from ikoma.web.reference import describe_consent, describe_error
 
 _HEAD = """# Capabilities
 
@@ -79,8 +79,8 @@ def rules_page() -> str:
 
 def errors_page() -> str:
     """The page of all errors, by their HTTP status."""
-    known = sorted(reference.errors().values(), key=lambda kind: (kind.status, kind.code))
-    rows = "\n".join(f"| {kind.status} | `{kind.code}` | {meaning(kind)} |" for kind in known)
+    known = sorted(reference.list_errors().values(), key=lambda kind: (kind.status, kind.code))
+    rows = "\n".join(f"| {kind.status} | `{kind.code}` | {describe_error(kind)} |" for kind in known)
     return f"{_ERRORS_HEAD}\n| status | code | meaning |\n| --- | --- | --- |\n{rows}\n"
 
 
@@ -161,7 +161,7 @@ def _section(item: Capability) -> str:
     arguments = f"| argument | type | default |\n| --- | --- | --- |\n{rows}\n" if rows else "It takes no arguments.\n"
     return (
         f"### {item.name}\n\n{item.description}\n\nRole: **{item.role}**. Effect: **{item.effect.value}**."
-        f"{consent(item)}\n\n"
+        f"{describe_consent(item)}\n\n"
         f"{arguments}\n{_controls(item)}Result: {_result(item)}\n"
     )
 

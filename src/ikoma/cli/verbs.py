@@ -134,7 +134,7 @@ def perform(name: str, arguments: Mapping[str, Any], as_json: bool, *, yes: bool
         yes: a person has agreed to what it may lose for good.
     """
     result = call(name, arguments, as_json, yes=yes)
-    output.show(result, as_json, () if as_json else views.blocks_of(name, result, arguments))
+    output.show(result, as_json, () if as_json else views.lay_out_result(name, result, arguments))
     if not views.is_well(name, result):
         sys.exit(1)
 

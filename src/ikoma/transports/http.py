@@ -35,8 +35,8 @@ from ikoma.transports.outbox import Outbox
 from ikoma.transports.webhook import PREFIX, WebhookEndpoint
 from ikoma.web import guides
 from ikoma.web.page import HERE
-from ikoma.web.policy import content_security_policy
-from ikoma.web.reference import reference_page
+from ikoma.web.policy import make_content_security_policy
+from ikoma.web.reference import render_reference
 
 _PREFIX = "/execute/"
 _PREFER = re.compile(rb"\bwait\s*=\s*(\d{1,4})\b")
@@ -168,8 +168,8 @@ def _status(answer: CallAnswer) -> int:
 def _docs(pipeline: Pipeline) -> Any:
     @cache  # made when someone asks for it, in a thread: few do, and each start would pay for it
     def made() -> tuple[str, dict[str, str]]:
-        page = reference_page(pipeline.registry, guides.names())
-        return page, {"Content-Security-Policy": content_security_policy(page)}
+        page = render_reference(pipeline.registry, guides.list_guides())
+        return page, {"Content-Security-Policy": make_content_security_policy(page)}
 
     def shown(request: Request) -> Response:
         page, policy = made()
@@ -180,10 +180,10 @@ def _docs(pipeline: Pipeline) -> Any:
 
 
 def _guide(request: Request) -> Response:
-    page = guides.page(request.path_params["name"].removesuffix(".md"))
+    page = guides.render_guide(request.path_params["name"].removesuffix(".md"))
     if page is None:
         raise NotFound
-    return HTMLResponse(page, headers={"Content-Security-Policy": content_security_policy(page)})
+    return HTMLResponse(page, headers={"Content-Security-Policy": make_content_security_policy(page)})
 
 
 def _openapi(pipeline: Pipeline) -> Any:

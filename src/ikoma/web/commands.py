@@ -12,32 +12,34 @@ from ikoma.kernel.schemas import make_request_schema
 from ikoma.web import schemas
 
 
-def example_command(item: Capability) -> str:
+def make_example_command(item: Capability) -> str:
     """A command that makes such a call."""
     request, listing = make_request_schema(item.request), item.listing
-    given = {name: schemas.example(name, request["properties"][name], request) for name in request.get("required", ())}
+    given = {
+        name: schemas.make_example(name, request["properties"][name], request) for name in request.get("required", ())
+    }
     if not listing.verb:
         app = f" --app {given.pop('appName')}" if "appName" in given else ""
-        return f"ikoma call {item.name}{app}" + "".join(f" --arg {name}={_word(given[name])}" for name in given)
+        return f"ikoma call {item.name}{app}" + "".join(f" --arg {name}={_quote_word(given[name])}" for name in given)
     placed = ["id", "name", "path"] if listing.by_hand else [name for name in given if name not in item.sensitive]
     behind = dict.fromkeys(["appName", *placed])
-    words = ["ikoma", listing.verb, *(_word(given.pop(name)) for name in behind if name in given)]
+    words = ["ikoma", listing.verb, *(_quote_word(given.pop(name)) for name in behind if name in given)]
     unseen = [name for name in given if name in item.sensitive]
     for name, value in given.items():
         if listing.by_hand and isinstance(value, list):
-            words += ["--", *map(_word, value)]
+            words += ["--", *map(_quote_word, value)]
         elif name not in unseen:
-            words += [_flag(name), *([] if value is True else [_word(value)])]
+            words += [_name_flag(name), *([] if value is True else [_quote_word(value)])]
     if len(unseen) == 1:
         return " ".join([*words, "< FILE"])
-    return " ".join([*words, *(f"{_flag(name)} @FILE" for name in unseen)])
+    return " ".join([*words, *(f"{_name_flag(name)} @FILE" for name in unseen)])
 
 
-def _word(value: Any) -> str:
+def _quote_word(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     return shlex.quote(value if isinstance(value, str) else json.dumps(value))
 
 
-def _flag(name: str) -> str:
+def _name_flag(name: str) -> str:
     return f"--{re.sub('([A-Z])', lambda found: f'-{found[1].lower()}', name)}"

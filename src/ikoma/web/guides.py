@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ikoma.web.page import document
+from ikoma.web.page import render_document
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
@@ -24,15 +24,15 @@ _ELSEWHERE = re.compile(r"https?://")
 
 
 @cache
-def names() -> tuple[str, ...]:
+def list_guides() -> tuple[str, ...]:
     """Names of the guides: their paths, without `.md`."""
     return tuple(sorted(path.relative_to(_FOLDER).with_suffix("").as_posix() for path in _FOLDER.rglob("*.md")))
 
 
 @cache
-def page(name: str) -> str | None:
+def render_guide(name: str) -> str | None:
     """One of them; None where there is none of that name."""
-    if name not in names():
+    if name not in list_guides():
         return None
     from markdown_it import MarkdownIt  # few read a guide here, and each start would pay for it
 
@@ -42,20 +42,20 @@ def page(name: str) -> str | None:
     for heading, inside in pairwise(tokens):
         if heading.type == "heading_open":
             title = inside.content if title == name else title
-            heading.attrSet("id", _anchor(inside.content))
+            heading.attrSet("id", _make_anchor(inside.content))
     for token in tokens:
-        token.children = _linked(token.children, posixpath.dirname(name)) if token.children else token.children
+        token.children = _rewrite_links(token.children, posixpath.dirname(name)) if token.children else token.children
     body = reader.renderer.render(tokens, reader.options, {})
     links = '<a href="/docs">Reference</a><a href="/docs/guides/README">Guides</a>'
-    return document(title.replace("`", ""), f'<nav>{links}</nav><main class="guide">{body}</main>')
+    return render_document(title.replace("`", ""), f'<nav>{links}</nav><main class="guide">{body}</main>')
 
 
-def _anchor(heading: str) -> str:
+def _make_anchor(heading: str) -> str:
     """The name by which links in Markdown files mean a heading."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
-def _linked(tokens: list[Token], folder: str) -> list[Token]:
+def _rewrite_links(tokens: list[Token], folder: str) -> list[Token]:
     """The tokens of a line, with links that lead somewhere; of images their words are left."""
     from markdown_it.token import Token
 
@@ -64,7 +64,7 @@ def _linked(tokens: list[Token], folder: str) -> list[Token]:
         if token.type == "image":
             token = Token("text", "", 0, content=token.content)
         if token.type == "link_open":
-            href = _target(str(token.attrGet("href") or ""), folder)
+            href = _find_target(str(token.attrGet("href") or ""), folder)
             dead = href is None
             token.attrSet("href", href or "")
         if not (dead and token.type in ("link_open", "link_close")):
@@ -74,10 +74,10 @@ def _linked(tokens: list[Token], folder: str) -> list[Token]:
     return kept
 
 
-def _target(href: str, folder: str) -> str | None:
+def _find_target(href: str, folder: str) -> str | None:
     """The place that a link leads to here; None where to nothing that is served."""
     if href.startswith("#") or _ELSEWHERE.match(href):
         return href
     path, mark, anchor = href.partition("#")
     name = posixpath.normpath(posixpath.join(folder, path)).removesuffix(".md")
-    return f"/docs/guides/{name}{mark}{anchor}" if path.endswith(".md") and name in names() else None
+    return f"/docs/guides/{name}{mark}{anchor}" if path.endswith(".md") and name in list_guides() else None

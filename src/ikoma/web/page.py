@@ -10,7 +10,7 @@ HERE = "http://localhost:3000"
 """Stands for the server's address until a browser asks for the page."""
 
 
-def document(title: str, body: str, script: Path | None = None) -> str:
+def render_document(title: str, body: str, script: Path | None = None) -> str:
     """The whole of it.
 
     Args:

@@ -9,7 +9,7 @@ import re
 _INLINE = re.compile(r"<(style|script)\b[^>]*>(.*?)</\1\s*>", re.DOTALL | re.IGNORECASE)
 
 
-def content_security_policy(page: str) -> str:
+def make_content_security_policy(page: str) -> str:
     """The policy under which this page works and nothing that was put into it does.
 
     Its inline styles and scripts are allowed by their SHA-256, attributes that hold style or script are not.

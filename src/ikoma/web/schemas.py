@@ -35,16 +35,16 @@ class Field:
     required: bool = True
 
 
-def arguments(schema: Schema) -> list[Field]:
+def list_arguments(schema: Schema) -> list[Field]:
     """The arguments that a request takes, those that must be given first."""
     required = schema.get("required", ())
     found = [
         Field(
             name,
-            _kind(item, schema),
-            _bounds(item, schema),
+            _name_kind(item, schema),
+            _describe_bounds(item, schema),
             json.dumps(item["default"], ensure_ascii=False) if item.get("default") not in (None, "") else "",
-            _about(item, schema),
+            _describe_about(item, schema),
             name in required,
         )
         for name, item in schema.get("properties", {}).items()
@@ -52,14 +52,14 @@ def arguments(schema: Schema) -> list[Field]:
     return sorted(found, key=lambda field: not field.required)
 
 
-def parts(schema: Schema) -> list[Field]:
+def list_parts(schema: Schema) -> list[Field]:
     """The parts of an answer, with those of objects inside it under their paths; nothing where it is a text."""
-    return list(_parts(schema, schema, "", _DEEPEST))
+    return list(_walk_parts(schema, schema, "", _DEEPEST))
 
 
-def example(name: str, schema: Schema, whole: Schema) -> Any:
+def make_example(name: str, schema: Schema, whole: Schema) -> Any:
     """A value that an argument takes."""
-    resolved = _resolved(schema, whole)
+    resolved = _resolve_reference(schema, whole)
     if resolved.get("examples"):
         return resolved["examples"][0]
     if "enum" in resolved:
@@ -72,52 +72,52 @@ def example(name: str, schema: Schema, whole: Schema) -> Any:
     return of_kind.get(str(resolved.get("type")), name.upper())
 
 
-def _parts(schema: Schema, whole: Schema, above: str, depth: int) -> Iterator[Field]:
-    for name, item in _resolved(schema, whole).get("properties", {}).items():
-        yield Field(f"{above}{name}", _kind(item, whole), about=_about(item, whole))
+def _walk_parts(schema: Schema, whole: Schema, above: str, depth: int) -> Iterator[Field]:
+    for name, item in _resolve_reference(schema, whole).get("properties", {}).items():
+        yield Field(f"{above}{name}", _name_kind(item, whole), about=_describe_about(item, whole))
         if depth > 1:
-            inside = _resolved(item, whole)
+            inside = _resolve_reference(item, whole)
             if inside.get("type") == "array":
-                yield from _parts(inside.get("items", {}), whole, f"{above}{name}[].", depth - 1)
+                yield from _walk_parts(inside.get("items", {}), whole, f"{above}{name}[].", depth - 1)
             else:
-                yield from _parts(inside, whole, f"{above}{name}.", depth - 1)
+                yield from _walk_parts(inside, whole, f"{above}{name}.", depth - 1)
 
 
-def _resolved(schema: Schema, whole: Schema) -> Schema:
+def _resolve_reference(schema: Schema, whole: Schema) -> Schema:
     """The schema itself where it only points at one, or lets it be left out."""
     choices = [item for item in schema.get("anyOf", ()) if item.get("type") != "null"]
     if len(choices) == 1:
-        return _resolved({**{key: schema[key] for key in schema if key != "anyOf"}, **choices[0]}, whole)
+        return _resolve_reference({**{key: schema[key] for key in schema if key != "anyOf"}, **choices[0]}, whole)
     if "$ref" in schema:
-        return _resolved(whole.get("$defs", {}).get(str(schema["$ref"]).rsplit("/", 1)[-1], {}), whole)
+        return _resolve_reference(whole.get("$defs", {}).get(str(schema["$ref"]).rsplit("/", 1)[-1], {}), whole)
     return schema
 
 
-def _kind(schema: Schema, whole: Schema) -> str:
-    item = _resolved(schema, whole)
+def _name_kind(schema: Schema, whole: Schema) -> str:
+    item = _resolve_reference(schema, whole)
     if "anyOf" in item:
         return " or ".join(
-            dict.fromkeys(_kind(choice, whole) for choice in item["anyOf"] if choice.get("type") != "null")
+            dict.fromkeys(_name_kind(choice, whole) for choice in item["anyOf"] if choice.get("type") != "null")
         )
     if "enum" in item:
         return "one of " + ", ".join(map(str, item["enum"]))
     if "const" in item:
         return json.dumps(item["const"])
     if item.get("type") == "array":
-        return f"list of {_kind(item.get('items', {}), whole)}"
+        return f"list of {_name_kind(item.get('items', {}), whole)}"
     if item.get("type") == "object" and isinstance(item.get("additionalProperties"), Mapping):
-        return f"{_kind(item['additionalProperties'], whole)} by name"
+        return f"{_name_kind(item['additionalProperties'], whole)} by name"
     words = {"string": "text", "integer": "whole number", "boolean": "true or false", "null": "nothing"}
     kind = str(item.get("type", "any value"))
     return "time (ISO 8601)" if item.get("format") == "date-time" else words.get(kind, kind)
 
 
-def _bounds(schema: Schema, whole: Schema) -> str:
-    item = _resolved(schema, whole)
+def _describe_bounds(schema: Schema, whole: Schema) -> str:
+    item = _resolve_reference(schema, whole)
     said = [
-        _between(item.get("minimum"), item.get("maximum"), ""),
-        _between(item.get("minLength"), item.get("maxLength"), " characters"),
-        _between(item.get("minItems"), item.get("maxItems"), " items"),
+        _word_between(item.get("minimum"), item.get("maximum"), ""),
+        _word_between(item.get("minLength"), item.get("maxLength"), " characters"),
+        _word_between(item.get("minItems"), item.get("maxItems"), " items"),
     ]
     if "pattern" in item and not item.get("examples") and len(item["pattern"]) <= _LONGEST_PATTERN:
         said.append(item["pattern"])
@@ -126,12 +126,12 @@ def _bounds(schema: Schema, whole: Schema) -> str:
     return "; ".join(filter(None, said))
 
 
-def _between(least: Any, most: Any, unit: str) -> str:
+def _word_between(least: Any, most: Any, unit: str) -> str:
     if most is None:
         return "" if least is None else f"at least {least:,}{unit}"
     return f"at most {most:,}{unit}" if not least else f"{least:,} to {most:,}{unit}"
 
 
-def _about(schema: Schema, whole: Schema) -> str:
+def _describe_about(schema: Schema, whole: Schema) -> str:
     """The description of this use of a type; of the type itself where nothing is said."""
-    return str(schema.get("description") or _resolved(schema, whole).get("description") or "")
+    return str(schema.get("description") or _resolve_reference(schema, whole).get("description") or "")

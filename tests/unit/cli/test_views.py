@@ -23,7 +23,7 @@ KNOWS_NO_APP = {"`ikoma init APP`", "`ikoma call APP`"}
 
 
 def page(capability: str, result: Any, paper: Paper = PEOPLE, **given: Any) -> str:
-    return "\n".join(paper.lay_out(views.blocks_of(capability, result, given)))
+    return "\n".join(paper.lay_out(views.lay_out_result(capability, result, given)))
 
 
 @pytest.mark.parametrize("path", ["notes.md", "with a blank", "it's; rm -rf /", "-f", "$(id)"])

@@ -9,7 +9,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from ikoma.transports.hardening import add_headers, harden_app
-from ikoma.web.policy import content_security_policy
+from ikoma.web.policy import make_content_security_policy
 
 
 def test_an_unforeseen_failure_is_answered_with_the_envelope_and_still_raised() -> None:
@@ -41,8 +41,8 @@ def test_a_page_has_its_own_policy_and_nothing_is_stored() -> None:
 
 
 def test_a_policy_names_each_inline_style_and_script_and_nothing_else() -> None:
-    policy = content_security_policy("<style>a</style><p>b</p><script type='module'>\nc()\n</script>")
+    policy = make_content_security_policy("<style>a</style><p>b</p><script type='module'>\nc()\n</script>")
     assert policy.count("'sha256-") == 2
     assert "style-src 'sha256-ypeBEsobvcr6wjGzmiPcTaeG7/gUfE5yuYB3ha/uSLs='" in policy  # of "a"
     assert "unsafe" not in policy
-    assert "script-src" not in content_security_policy("<p>no script</p>")
+    assert "script-src" not in make_content_security_policy("<p>no script</p>")

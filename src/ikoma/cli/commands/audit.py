@@ -32,7 +32,7 @@ def audit(ctx: click.Context, /, as_json: bool, **filters: Any) -> None:
     arguments = {name: value for name, value in filters.items() if value is not None}
     found = verbs.call("audit.query", arguments, as_json)
     if not as_json:
-        output.show(found, as_json, views.blocks_of("audit.query", found, {}))
+        output.show(found, as_json, views.lay_out_result("audit.query", found, {}))
         return
     for entry in found["entries"]:
         click.echo(json.dumps(entry, ensure_ascii=False))
@@ -57,7 +57,7 @@ def verify(anchors: tuple[Path, ...], as_json: bool) -> None:
         verdict = {("firstBad" if name == "first_bad" else name): value for name, value in found.items()}
     else:
         verdict = verbs.call("audit.verify", {}, as_json)
-    output.show(verdict, as_json, views.blocks_of("audit.verify", verdict, {}))
+    output.show(verdict, as_json, views.lay_out_result("audit.verify", verdict, {}))
     sys.exit(0 if verdict["valid"] else 1)
 
 

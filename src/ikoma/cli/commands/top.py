@@ -25,9 +25,11 @@ def top(app: str | None, once: bool, every: int, limit: int | None, as_json: boo
     try:
         while True:
             found = client.call("apps.top", arguments)
-            lines = [] if as_json else output.make_paper(sys.stdout).lay_out(views.blocks_of("apps.top", found, {}))
+            lines = (
+                [] if as_json else output.make_paper(sys.stdout).lay_out(views.lay_out_result("apps.top", found, {}))
+            )
             if not stays:
-                output.show(found, as_json, views.blocks_of("apps.top", found, {}))
+                output.show(found, as_json, views.lay_out_result("apps.top", found, {}))
                 return
             click.echo(_CLEAR + "\n".join([*lines, "", "Ctrl-C ends it."]))
             time.sleep(every)

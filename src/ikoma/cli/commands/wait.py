@@ -33,7 +33,7 @@ def wait(operation_id: str | None, id_option: str | None, seconds: int | None, a
     except KeyboardInterrupt:
         click.echo(f"\nIt goes on. To cancel it: ikoma cancel {name}", err=True)
         sys.exit(interrupts.INTERRUPTED)
-    output.show(ended, as_json, () if as_json else views.blocks_of("operations.wait", ended, {}))
+    output.show(ended, as_json, () if as_json else views.lay_out_result("operations.wait", ended, {}))
     sys.exit(0 if views.is_well("operations.wait", ended) else 1)
 
 

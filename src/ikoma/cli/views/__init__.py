@@ -34,20 +34,20 @@ _SAY_MORE = ("apps.request", "db.query", "files.list")
 """Those that say themselves how more is shown."""
 
 
-def blocks_of(capability: str, result: Any, given: Mapping[str, Any]) -> Sequence[Block]:
+def lay_out_result(capability: str, result: Any, given: Mapping[str, Any]) -> Sequence[Block]:
     """The page of a result.
 
     Args:
         given: the arguments of the call.
     """
-    view = _views(capability.partition(".")[0]).get(capability)
+    view = _find_views(capability.partition(".")[0]).get(capability)
     known = read_commands().get(capability)
     if isinstance(view, ForCall):
         blocks = [*view.view(result, given)]
     elif view is None and known and known.page and isinstance(result, dict):
         blocks = [*pages.lay_out(known.page, result, AnswerWording(capability, given).sentence)]
     else:
-        blocks = [*(view or default)(result)]
+        blocks = [*(view or lay_out_fields)(result)]
     if capability not in _SAY_MORE and isinstance(result, dict) and result.get("truncated") is True:
         blocks.append(Message("There is more: --limit shows it.", "warning"))
     return blocks
@@ -62,7 +62,7 @@ def is_well(capability: str, result: Any) -> bool:
     return bool(result.get(name) == value)
 
 
-def default(result: Any) -> Sequence[Block]:
+def lay_out_fields(result: Any) -> Sequence[Block]:
     """A result by the names of its fields: its message, its facts, then what it lists."""
     if isinstance(result, str):
         return [Raw(result)]
@@ -79,23 +79,25 @@ def default(result: Any) -> Sequence[Block]:
         if name == "warnings" and _are_texts(value):
             blocks += [Message(item, "warning") for item in value]
         elif not _is_fact(name, value) and value:
-            blocks.append(table(label(name), value) if isinstance(value[0], dict) else ItemList(label(name), value))
+            blocks.append(
+                make_table(label(name), value) if isinstance(value[0], dict) else ItemList(label(name), value)
+            )
     return blocks
 
 
-def table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
+def make_table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     """Objects as rows, by the names of their fields."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns = [Column(label(name), cut=number > 0, spare=number > 2) for number, name in enumerate(names)]
     return Table(columns, [[guess(name, row.get(name)) for name in names] for row in rows], title)
 
 
-def image(name: str | None) -> str | None:
+def shorten_image(name: str | None) -> str | None:
     """A digest alone is shown as Docker does, by its beginning."""
     return name[:19] if name and name.startswith("sha256:") else name
 
 
-def command(capability: str, given: Mapping[str, Any], **more: Any) -> str:
+def write_command(capability: str, given: Mapping[str, Any], **more: Any) -> str:
     """The command that makes another call for the same app, ready to be pasted."""
     app = {"appName": given["appName"]} if "appName" in given else {}
     return command_line(capability, {**app, **more})
@@ -112,7 +114,7 @@ def _are_texts(value: Any) -> bool:
 
 
 @cache
-def _views(namespace: str) -> Mapping[str, View | ForCall]:
+def _find_views(namespace: str) -> Mapping[str, View | ForCall]:
     name = f"{__name__}.{namespace}"
     if not namespace.isidentifier() or importlib.util.find_spec(name) is None:
         return {}

@@ -10,17 +10,17 @@ from ikoma.cli.naming import word_call
 from ikoma.cli.words import State, Time
 
 
-def listing(result: Mapping[str, Any]) -> Sequence[Block]:
+def show_list(result: Mapping[str, Any]) -> Sequence[Block]:
     """Each whole: whoever consents must see all that would be lost."""
     blocks: list[Block] = []
     for item in result["approvals"]:
         if blocks:
             blocks.append(Message(""))
-        blocks += shown(item)
+        blocks += show_one(item)
     return blocks or [Message("No call waits for consent.")]
 
 
-def shown(item: Mapping[str, Any]) -> Sequence[Block]:
+def show_one(item: Mapping[str, Any]) -> Sequence[Block]:
     return [
         FactList(
             [
@@ -39,4 +39,4 @@ def shown(item: Mapping[str, Any]) -> Sequence[Block]:
     ]
 
 
-VIEWS = {"approvals.approve": shown, "approvals.deny": shown, "approvals.list": listing}
+VIEWS = {"approvals.approve": show_one, "approvals.deny": show_one, "approvals.list": show_list}

@@ -14,10 +14,11 @@ from ikoma.kernel.page import Column
 _LOOKS = {"path": "HTTP path", "http": "HTTP path", "healthPath": "HTTP path"}
 
 
-def listing(result: Mapping[str, Any]) -> Sequence[Block]:
+def show_list(result: Mapping[str, Any]) -> Sequence[Block]:
     columns = (Column("app"), Column("health"), Column("release", spare=True), Column("address", cut=True))
     rows = [
-        (item["name"], State(_health(item)), item.get("release"), address(item.get("urls"))) for item in result["apps"]
+        (item["name"], State(_word_health(item)), item.get("release"), address(item.get("urls")))
+        for item in result["apps"]
     ]
     blocks: list[Block] = [Table(columns, rows, empty="There are no apps yet: `ikoma init APP` makes one.")]
     return [
@@ -26,11 +27,11 @@ def listing(result: Mapping[str, Any]) -> Sequence[Block]:
     ]
 
 
-def status(result: Mapping[str, Any]) -> Sequence[Block]:
+def show_status(result: Mapping[str, Any]) -> Sequence[Block]:
     facts = FactList(
         [
             ("app", result["name"]),
-            ("health", State(_health(result))),
+            ("health", State(_word_health(result))),
             ("release", result.get("release")),
             ("database", {True: "yes", False: "none", None: "unknown"}[result.get("dbExists")]),
             ("addresses", result.get("urls")),
@@ -46,7 +47,7 @@ def status(result: Mapping[str, Any]) -> Sequence[Block]:
         Column("image", cut=True, spare=True),
     )
     rows = [
-        (item["name"], item["container"], State(_state(item)), Time(item.get("createdAt")), item.get("image"))
+        (item["name"], item["container"], State(_word_state(item)), Time(item.get("createdAt")), item.get("image"))
         for item in result["services"]
     ]
     blocks: list[Block] = [facts]
@@ -71,7 +72,7 @@ def status(result: Mapping[str, Any]) -> Sequence[Block]:
     return [*blocks, Table(columns, rows, empty=empty, title="services" if rows else "")]
 
 
-def health(result: Mapping[str, Any]) -> Sequence[Block]:
+def show_health(result: Mapping[str, Any]) -> Sequence[Block]:
     rows = [
         (look.get("passed"), _LOOKS.get(name, label(name)), look.get("details") or "", "")
         for name, look in result["details"].items()
@@ -85,7 +86,7 @@ def health(result: Mapping[str, Any]) -> Sequence[Block]:
     return blocks
 
 
-def validated(result: Mapping[str, Any]) -> Sequence[Block]:
+def show_validation(result: Mapping[str, Any]) -> Sequence[Block]:
     errors, warnings = result["errors"], result["warnings"]
     counted = ", ".join(plural(len(found), word) for found, word in ((errors, "error"), (warnings, "warning")) if found)
     if result["valid"]:
@@ -106,7 +107,7 @@ def validated(result: Mapping[str, Any]) -> Sequence[Block]:
     return blocks
 
 
-def adapted(result: Mapping[str, Any]) -> Sequence[Block]:
+def show_adapted(result: Mapping[str, Any]) -> Sequence[Block]:
     """Show what was done, or is to be done now, before the files it is about."""
     if result.get("written"):
         head = Message("It is written.", "good")
@@ -122,7 +123,7 @@ def adapted(result: Mapping[str, Any]) -> Sequence[Block]:
     return [*blocks, *(Raw(item["diff"], colours=True) for item in result["files"])]
 
 
-def top(result: Mapping[str, Any]) -> Sequence[Block]:
+def show_usage(result: Mapping[str, Any]) -> Sequence[Block]:
     columns = (
         Column("app", cut=True),
         Column("service", cut=True),
@@ -147,7 +148,7 @@ def top(result: Mapping[str, Any]) -> Sequence[Block]:
     return [Table(columns, rows, empty="No container of an app runs.")]
 
 
-def visit(result: Mapping[str, Any]) -> Sequence[Block]:
+def show_response(result: Mapping[str, Any]) -> Sequence[Block]:
     """The answer as a person with a browser or curl reads it: the status, the headers, and what came."""
     headers = [f"{name}: {line}" for name, value in result["headers"].items() for line in value.split("\n")]
     body = result["body"] if result["encoding"] == "utf-8" else f"[{result['size']} bytes that are no text]"
@@ -161,11 +162,11 @@ def visit(result: Mapping[str, Any]) -> Sequence[Block]:
     return blocks
 
 
-def _health(item: Mapping[str, Any]) -> str:
+def _word_health(item: Mapping[str, Any]) -> str:
     return f"{item['health']} (maintenance)" if item.get("maintenance") else str(item["health"])
 
 
-def _state(item: Mapping[str, Any]) -> str:
+def _word_state(item: Mapping[str, Any]) -> str:
     """A container's state in one word, its health first, and its exit code where it has ended."""
     if item.get("exitCode") is not None:
         return f"{item['state']} ({item['exitCode']})" if item["exitCode"] else f"{item['state']}"
@@ -173,11 +174,11 @@ def _state(item: Mapping[str, Any]) -> str:
 
 
 VIEWS = {
-    "apps.adapt": adapted,
-    "apps.health": health,
-    "apps.list": listing,
-    "apps.request": visit,
-    "apps.status": status,
-    "apps.top": top,
-    "apps.validate": validated,
+    "apps.adapt": show_adapted,
+    "apps.health": show_health,
+    "apps.list": show_list,
+    "apps.request": show_response,
+    "apps.status": show_status,
+    "apps.top": show_usage,
+    "apps.validate": show_validation,
 }

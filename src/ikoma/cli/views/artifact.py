@@ -9,18 +9,18 @@ from ikoma.cli.blocks import Block, CheckList, Message
 from ikoma.cli.words import label
 
 
-def verified(result: Mapping[str, Any]) -> Sequence[Block]:
+def show_checks(result: Mapping[str, Any]) -> Sequence[Block]:
     rows = [
-        (True if item["passed"] else False if item["required"] else None, _name(item), item["details"], "")
+        (True if item["passed"] else False if item["required"] else None, _word_check(item), item["details"], "")
         for item in result["checks"]
     ]
     said = "The release is verified" if result["verified"] else "The release is not verified"
     return [Message(f"{said}: {result['summary']}", "good" if result["verified"] else "bad"), CheckList(rows)]
 
 
-def _name(item: Mapping[str, Any]) -> str:
+def _word_check(item: Mapping[str, Any]) -> str:
     name = label(item["name"])
     return name if item["required"] else f"{name} (optional)"
 
 
-VIEWS = {"artifact.verify_release": verified}
+VIEWS = {"artifact.verify_release": show_checks}

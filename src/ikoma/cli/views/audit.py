@@ -10,7 +10,7 @@ from ikoma.cli.words import Span, State, Time, plural
 from ikoma.kernel.page import Column
 
 
-def entries(result: Mapping[str, Any]) -> Sequence[Block]:
+def show_entries(result: Mapping[str, Any]) -> Sequence[Block]:
     columns = (
         Column("when"),
         Column("caller", cut=True),
@@ -45,7 +45,7 @@ def entries(result: Mapping[str, Any]) -> Sequence[Block]:
     return blocks
 
 
-def verified(result: Mapping[str, Any]) -> Sequence[Block]:
+def show_verdict(result: Mapping[str, Any]) -> Sequence[Block]:
     counted = (
         f"{result['entries']} entries in {plural(len(result['files']), 'file')}, {plural(result['anchors'], 'anchor')}"
     )
@@ -53,7 +53,7 @@ def verified(result: Mapping[str, Any]) -> Sequence[Block]:
         blocks: list[Block] = [Message(f"The audit log is as it was written: {counted}.", "good")]
     else:
         blocks = [Message(f"The audit log was changed: {plural(result['bad'], 'bad place')} in {counted}.", "bad")]
-        blocks.append(ItemList("", [_place(bad) for bad in result["found"]], "bad"))
+        blocks.append(ItemList("", [_word_place(bad) for bad in result["found"]], "bad"))
     if result.get("lost"):
         blocks.append(
             Message(
@@ -66,9 +66,9 @@ def verified(result: Mapping[str, Any]) -> Sequence[Block]:
     return blocks
 
 
-def _place(bad: Mapping[str, Any]) -> str:
+def _word_place(bad: Mapping[str, Any]) -> str:
     entry = f", entry {bad['seq']}" if bad.get("seq") is not None else ""
     return f"{bad['file']}:{bad['line']}{entry}: {bad['problem']}"
 
 
-VIEWS = {"audit.query": entries, "audit.verify": verified}
+VIEWS = {"audit.query": show_entries, "audit.verify": show_verdict}

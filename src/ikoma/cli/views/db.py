@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ikoma.cli.blocks import Block, FactList, ItemList, Message, Table
-from ikoma.cli.views import ForCall, command
+from ikoma.cli.views import ForCall, write_command
 from ikoma.cli.words import Size, Span, plural
 from ikoma.kernel.page import Column
 
@@ -26,9 +26,9 @@ _NUMBERS = (
 )
 
 
-def status(result: Mapping[str, Any], given: Mapping[str, Any]) -> Sequence[Block]:
+def show_status(result: Mapping[str, Any], given: Mapping[str, Any]) -> Sequence[Block]:
     if not result["exists"]:
-        return [Message(f"It has no database: `{command('db.create', given)}` makes one.", "warning")]
+        return [Message(f"It has no database: `{write_command('db.create', given)}` makes one.", "warning")]
     migrations = result.get("migrations") or {}
     pending = migrations.get("pending") or []
     return [
@@ -44,12 +44,12 @@ def status(result: Mapping[str, Any], given: Mapping[str, Any]) -> Sequence[Bloc
     ]
 
 
-def rows(result: Mapping[str, Any]) -> Sequence[Block]:
+def show_rows(result: Mapping[str, Any]) -> Sequence[Block]:
     types = result.get("types") or [""] * len(result["columns"])
     columns = [
         Column(name, cut=True, right=kind in _NUMBERS) for name, kind in zip(result["columns"], types, strict=True)
     ]
-    listed = [[_cell(value) for value in row] for row in result["rows"]]
+    listed = [[_write_cell(value) for value in row] for row in result["rows"]]
     said = plural(len(listed), "row")
     more = (
         Message(f"{said}; there are more: --limit shows them.", "warning") if result.get("truncated") else Message(said)
@@ -57,7 +57,7 @@ def rows(result: Mapping[str, Any]) -> Sequence[Block]:
     return [Table(columns, listed), more]
 
 
-def backup(result: Mapping[str, Any]) -> Sequence[Block]:
+def show_backup(result: Mapping[str, Any]) -> Sequence[Block]:
     proven = result.get("proven")
     said = (
         "The backup is made, and proven by a restore."
@@ -74,28 +74,28 @@ def backup(result: Mapping[str, Any]) -> Sequence[Block]:
             ("restored in", Span(result["restoreSeconds"] * 1000) if result.get("restoreSeconds") else None),
         ]
     )
-    return [Message(said, "good" if proven else "warning"), facts, ItemList("tables", counted), *_warnings(result)]
+    return [Message(said, "good" if proven else "warning"), facts, ItemList("tables", counted), *_make_warnings(result)]
 
 
-def migrated(result: Mapping[str, Any]) -> Sequence[Block]:
+def show_applied(result: Mapping[str, Any]) -> Sequence[Block]:
     """The message names what was applied, where it was a little."""
     applied = result.get("applied") or []
     return [Message(result["message"], "good"), ItemList("applied", applied if len(applied) > 1 else [])]
 
 
-def _warnings(result: Mapping[str, Any]) -> list[Message]:
+def _make_warnings(result: Mapping[str, Any]) -> list[Message]:
     return [Message(item, "warning") for item in result.get("warnings") or ()]
 
 
-def _cell(value: Any) -> Any:
+def _write_cell(value: Any) -> Any:
     if value is None:
         return "NULL"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else value
 
 
 VIEWS = {
-    "db.backup": backup,
-    "db.migrate": migrated,
-    "db.query": rows,
-    "db.status": ForCall(status),
+    "db.backup": show_backup,
+    "db.migrate": show_applied,
+    "db.query": show_rows,
+    "db.status": ForCall(show_status),
 }

@@ -10,7 +10,7 @@ from ikoma.cli.words import Size, Span, Time, plural
 from ikoma.kernel.page import Column
 
 
-def done(result: Mapping[str, Any]) -> Sequence[Block]:
+def show_deployed(result: Mapping[str, Any]) -> Sequence[Block]:
     details = result.get("details") or {}
     facts = FactList(
         [
@@ -25,7 +25,7 @@ def done(result: Mapping[str, Any]) -> Sequence[Block]:
             ("migrations", details.get("migrations")),
             ("database", details.get("database") if isinstance(details.get("database"), str) else None),
             ("backup", details.get("backup")),
-            ("downtime", _downtime(details)),
+            ("downtime", _word_downtime(details)),
             ("ends", Time(details.get("expiresAt"))),
         ]
     )
@@ -33,7 +33,7 @@ def done(result: Mapping[str, Any]) -> Sequence[Block]:
     return [Message(result["message"], "good" if result.get("success", True) else "bad"), facts, *warnings]
 
 
-def planned(result: Mapping[str, Any]) -> Sequence[Block]:
+def show_plan(result: Mapping[str, Any]) -> Sequence[Block]:
     blocks: list[Block] = [
         Message(
             "This is what it would do." if result["valid"] else "It would be refused as it stands.",
@@ -55,7 +55,7 @@ def planned(result: Mapping[str, Any]) -> Sequence[Block]:
     downtime = [(item["service"], item["expected"], item["reason"]) for item in result.get("downtime") or ()]
     if downtime:
         blocks.append(Table((Column("service", cut=True), Column("downtime"), Column("why", cut=True)), downtime))
-    blocks.append(ItemList("migrations", [_migration(item) for item in result.get("migrations") or ()]))
+    blocks.append(ItemList("migrations", [_word_migration(item) for item in result.get("migrations") or ()]))
     blocks.append(ItemList("findings", result.get("findings") or [], "warning" if result["valid"] else "bad"))
     blocks.append(ItemList("other changes", result.get("rest") or []))
     source = result.get("source") or {}
@@ -76,24 +76,24 @@ def planned(result: Mapping[str, Any]) -> Sequence[Block]:
 _LEADS = {True: "To do exactly this, or to be refused where anything has changed:", False: "What leads on:"}
 
 
-def _downtime(details: Mapping[str, Any]) -> Any:
+def _word_downtime(details: Mapping[str, Any]) -> Any:
     milliseconds = details.get("downtimeMs")
     return "none" if milliseconds == 0 else Span(milliseconds)
 
 
-def _migration(item: Mapping[str, Any]) -> str:
+def _word_migration(item: Mapping[str, Any]) -> str:
     """Sentences below a name, which may be a whole command."""
     said = (*item.get("reasons", ()), *(f"lock: {lock}" for lock in item.get("locks", ())), *item.get("warnings", ()))
     return "\n".join([f"{item['name']}: {'compatible' if item['compatible'] else 'breaking'}", *said])
 
 
 VIEWS = {
-    "deploy.down": done,
-    "deploy.image": done,
-    "deploy.plan": planned,
-    "deploy.preview": done,
-    "deploy.restart": done,
-    "deploy.rollback": done,
-    "deploy.scale": done,
-    "deploy.up": done,
+    "deploy.down": show_deployed,
+    "deploy.image": show_deployed,
+    "deploy.plan": show_plan,
+    "deploy.preview": show_deployed,
+    "deploy.restart": show_deployed,
+    "deploy.rollback": show_deployed,
+    "deploy.scale": show_deployed,
+    "deploy.up": show_deployed,
 }

@@ -6,24 +6,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ikoma.cli.blocks import Block, FactList, Message
-from ikoma.cli.views import ForCall, command
+from ikoma.cli.views import ForCall, write_command
 from ikoma.cli.words import State
 
 
-def listing(result: Mapping[str, Any], given: Mapping[str, Any]) -> Sequence[Block]:
+def show_list(result: Mapping[str, Any], given: Mapping[str, Any]) -> Sequence[Block]:
     """A few lines for each name: sentences fit no table of 80 columns."""
     blocks: list[Block] = [Message(result["message"], "good")] if result.get("message") else []
     for item in result["domains"]:
         if blocks:
             blocks.append(Message(""))
-        blocks.append(_domain(item))
+        blocks.append(_make_domain_facts(item))
     if not result["domains"]:
-        add = command("domain.add", given)
+        add = write_command("domain.add", given)
         blocks.append(Message(f"It has no domains: `{add} DOMAIN` adds one."))
     return blocks
 
 
-def _domain(item: Mapping[str, Any]) -> FactList:
+def _make_domain_facts(item: Mapping[str, Any]) -> FactList:
     return FactList(
         [
             ("domain", item["name"]),
@@ -37,4 +37,4 @@ def _domain(item: Mapping[str, Any]) -> FactList:
     )
 
 
-VIEWS = dict.fromkeys(("domain.add", "domain.list", "domain.remove"), ForCall(listing))
+VIEWS = dict.fromkeys(("domain.add", "domain.list", "domain.remove"), ForCall(show_list))

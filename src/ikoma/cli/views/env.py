@@ -9,7 +9,7 @@ from ikoma.cli.blocks import Block, FactList, ItemList, Message, Table
 from ikoma.kernel.page import Column
 
 
-def listing(result: Mapping[str, Any]) -> Sequence[Block]:
+def show_list(result: Mapping[str, Any]) -> Sequence[Block]:
     """One a line, each with the services that get it."""
     services = result.get("services") or {}
     names = list(dict.fromkeys([*result["names"], *(name for taken in services.values() for name in taken)]))
@@ -25,7 +25,7 @@ def listing(result: Mapping[str, Any]) -> Sequence[Block]:
     return [Table(columns, rows, empty="It has no variables.")]
 
 
-def imported(result: Mapping[str, Any]) -> Sequence[Block]:
+def show_imported(result: Mapping[str, Any]) -> Sequence[Block]:
     return [
         Message("The variables are taken; the next deploy uses them.", "good"),
         FactList(
@@ -40,6 +40,6 @@ def imported(result: Mapping[str, Any]) -> Sequence[Block]:
 
 
 VIEWS = {
-    "env.import": imported,
-    "env.list": listing,
+    "env.import": show_imported,
+    "env.list": show_list,
 }

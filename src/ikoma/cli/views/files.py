@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ikoma.cli.blocks import Block, ItemList, Message, Table
-from ikoma.cli.views import ForCall, command
+from ikoma.cli.views import ForCall, write_command
 from ikoma.cli.words import Size, Time
 from ikoma.kernel.page import Column
 
 
-def listing(result: Mapping[str, Any]) -> Sequence[Block]:
+def show_list(result: Mapping[str, Any]) -> Sequence[Block]:
     columns = (Column("name"), Column("size", right=True), Column("changed"))
     rows = [
         (
@@ -27,12 +27,12 @@ def listing(result: Mapping[str, Any]) -> Sequence[Block]:
     return blocks
 
 
-def deleted(result: Mapping[str, Any], given: Mapping[str, Any]) -> Sequence[Block]:
-    back = command("files.restore", given, path=result["path"])
+def show_deleted(result: Mapping[str, Any], given: Mapping[str, Any]) -> Sequence[Block]:
+    back = write_command("files.restore", given, path=result["path"])
     return [Message(f"{result['path']} is deleted; it is kept for 30 days: `{back}` brings it back.", "good")]
 
 
-def restored(result: Mapping[str, Any]) -> Sequence[Block]:
+def show_restored(result: Mapping[str, Any]) -> Sequence[Block]:
     if not result.get("release"):
         return [Message(f"{result['path']} is as it was in version {result['version']}.", "good")]
     many = "1 path is" if result["count"] == 1 else f"{result['count']} paths are"
@@ -44,7 +44,7 @@ def restored(result: Mapping[str, Any]) -> Sequence[Block]:
 
 
 VIEWS = {
-    "files.delete": ForCall(deleted),
-    "files.list": listing,
-    "files.restore": restored,
+    "files.delete": ForCall(show_deleted),
+    "files.list": show_list,
+    "files.restore": show_restored,
 }

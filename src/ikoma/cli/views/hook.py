@@ -7,16 +7,16 @@ from typing import Any
 
 from ikoma.cli.blocks import Block, FactList, Message, Table
 from ikoma.cli.pages import one_line
-from ikoma.cli.views import ForCall, command
+from ikoma.cli.views import ForCall, write_command
 from ikoma.cli.words import State, Time, plural
 from ikoma.kernel.page import Column
 
 _LAST = 10
 
 
-def shown(result: Mapping[str, Any], given: Mapping[str, Any]) -> Sequence[Block]:
+def show_hook(result: Mapping[str, Any], given: Mapping[str, Any]) -> Sequence[Block]:
     if not result["exists"]:
-        create = command("hook.create", given)
+        create = write_command("hook.create", given)
         return [Message(f"No pushes deploy it: `{create}` makes a webhook.")]
     refused = plural(result["refused"], "delivery").replace("deliverys", "deliveries")
     facts = FactList(
@@ -41,7 +41,7 @@ def shown(result: Mapping[str, Any], given: Mapping[str, Any]) -> Sequence[Block
             item["host"],
             item.get("ref"),
             (item.get("commit") or "")[:8],
-            State(_outcome(item)),
+            State(_word_outcome(item)),
             one_line(item.get("reason")),
         )
         for item in result["deliveries"][:_LAST]
@@ -49,8 +49,8 @@ def shown(result: Mapping[str, Any], given: Mapping[str, Any]) -> Sequence[Block
     return [facts, Table(columns, rows, title="last pushes" if rows else "", empty="No push has come yet.")]
 
 
-def _outcome(item: Mapping[str, Any]) -> str:
+def _word_outcome(item: Mapping[str, Any]) -> str:
     return str(item.get("state") or ("deployed" if item.get("deployed") else "nothing to do"))
 
 
-VIEWS = {"hook.show": ForCall(shown)}
+VIEWS = {"hook.show": ForCall(show_hook)}

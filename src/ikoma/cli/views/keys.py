@@ -10,7 +10,7 @@ from ikoma.cli.words import State, Time
 from ikoma.kernel.page import Column
 
 
-def listing(result: Mapping[str, Any]) -> Sequence[Block]:
+def show_list(result: Mapping[str, Any]) -> Sequence[Block]:
     columns = (
         Column("id"),
         Column("name", cut=True),
@@ -43,4 +43,4 @@ def listing(result: Mapping[str, Any]) -> Sequence[Block]:
     ]
 
 
-VIEWS = {"keys.list": listing}
+VIEWS = {"keys.list": show_list}

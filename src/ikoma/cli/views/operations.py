@@ -22,7 +22,7 @@ _SAID = {
 _LAST_STEPS = 5
 
 
-def listing(result: Mapping[str, Any]) -> Sequence[Block]:
+def show_list(result: Mapping[str, Any]) -> Sequence[Block]:
     columns = (
         Column("operation"),
         Column("state"),
@@ -41,7 +41,7 @@ def listing(result: Mapping[str, Any]) -> Sequence[Block]:
             item.get("appName"),
             Time(item["startedAt"]),
             item["caller"],
-            _took(item),
+            _measure_span(item),
             item.get("step"),
         )
         for item in result["operations"]
@@ -51,17 +51,17 @@ def listing(result: Mapping[str, Any]) -> Sequence[Block]:
     ]
 
 
-def shown(item: Mapping[str, Any]) -> Sequence[Block]:
+def show_one(item: Mapping[str, Any]) -> Sequence[Block]:
     ended, kind = _SAID.get(item["state"], (item["state"], ""))
     of = f" of {item['appName']}" if item.get("appName") else ""
     facts: list[tuple[str, Any]] = [
         ("operation", item["id"]),
         ("by", item["caller"]),
         ("started", Time(item["startedAt"])),
-        ("took", _took(item)),
+        ("took", _measure_span(item)),
     ]
     given = {"appName": item["appName"]} if item.get("appName") else {}
-    made = views.blocks_of(item["capability"], item["result"], given) if item.get("result") else ()
+    made = views.lay_out_result(item["capability"], item["result"], given) if item.get("result") else ()
     for block in made:
         if isinstance(block, FactList) and not block.title:
             facts += block.pairs
@@ -78,7 +78,7 @@ def _warns(block: Block) -> bool:
     return isinstance(block, Message) and block.kind == "warning"
 
 
-def _took(item: Mapping[str, Any]) -> Span | None:
+def _measure_span(item: Mapping[str, Any]) -> Span | None:
     if not item.get("finishedAt"):
         return None
     began, ended = (datetime.fromisoformat(item[name]) for name in ("startedAt", "finishedAt"))
@@ -86,8 +86,8 @@ def _took(item: Mapping[str, Any]) -> Span | None:
 
 
 VIEWS = {
-    "operations.cancel": shown,
-    "operations.get": shown,
-    "operations.list": listing,
-    "operations.wait": shown,
+    "operations.cancel": show_one,
+    "operations.get": show_one,
+    "operations.list": show_list,
+    "operations.wait": show_one,
 }

@@ -11,16 +11,16 @@ from ikoma.cli.words import Phrase, Size, Span, guess, label
 _NAMES = {"docker": "Docker", "postgres": "PostgreSQL", "appsRoot": "apps' folder", "proxy": "proxy"}
 
 
-def checked(result: Mapping[str, Any]) -> Sequence[Block]:
+def show_checks(result: Mapping[str, Any]) -> Sequence[Block]:
     rows = []
     for name, facts in result["details"].items():
         well = result["checks"].get(name, None if facts.get("error") else True)
-        rows.append((well, _NAMES.get(name, label(name)), _seen(facts), facts.get("hint") or ""))
+        rows.append((well, _NAMES.get(name, label(name)), _word_checks(facts), facts.get("hint") or ""))
     said = "All that IKOMA stands on is there." if result["healthy"] else "Something that IKOMA stands on is away."
     return [Message(said, "good" if result["healthy"] else "bad"), CheckList(rows)]
 
 
-def info(result: Mapping[str, Any]) -> Sequence[Block]:
+def show_info(result: Mapping[str, Any]) -> Sequence[Block]:
     limits = result.get("limits") or {}
     known = ("bodyBytes", "sqlBodyBytes", "requestsPerWindow", "windowMs")
     return [
@@ -39,12 +39,12 @@ def info(result: Mapping[str, Any]) -> Sequence[Block]:
     ]
 
 
-def _seen(facts: Mapping[str, Any]) -> Any:
+def _word_checks(facts: Mapping[str, Any]) -> Any:
     if facts.get("error"):
         return str(facts["error"])
     if "freeBytes" in facts:
         return [facts["path"], Phrase((Size(facts["freeBytes"]), "free"))]
-    told = {name: _names(value) if isinstance(value, dict) else value for name, value in facts.items()}
+    told = {name: _list_names(value) if isinstance(value, dict) else value for name, value in facts.items()}
     return [
         value if name in ("version", "path", "state") else Phrase((label(name), guess(name, value)))
         for name, value in told.items()
@@ -52,9 +52,9 @@ def _seen(facts: Mapping[str, Any]) -> Any:
     ]
 
 
-def _names(values: Mapping[str, Any]) -> list[Any]:
+def _list_names(values: Mapping[str, Any]) -> list[Any]:
     """Names that hold, or each name with its value."""
     return [name if value is True else Phrase((name, value)) for name, value in values.items() if value]
 
 
-VIEWS = {"platform.check": checked, "platform.info": info}
+VIEWS = {"platform.check": show_checks, "platform.info": show_info}

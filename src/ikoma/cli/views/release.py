@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ikoma.cli.blocks import Block, FactList, ItemList, Message, Raw, Table
-from ikoma.cli.views import image
+from ikoma.cli.views import shorten_image
 from ikoma.cli.words import Size, State, Time, plural
 from ikoma.kernel.page import Column
 
 
-def shown(item: Mapping[str, Any]) -> Sequence[Block]:
+def show_one(item: Mapping[str, Any]) -> Sequence[Block]:
     source = item.get("source")
     facts = FactList(
         [
             ("release", item["id"]),
-            ("state", State(_state(item))),
+            ("state", State(_word_state(item))),
             ("started", Time(item["startedAt"])),
             ("finished", Time(item.get("finishedAt"))),
             ("served", Time(item.get("servedAt"))),
@@ -36,7 +36,11 @@ def shown(item: Mapping[str, Any]) -> Sequence[Block]:
     )
     columns = (Column("service"), Column("containers", right=True), Column("image", cut=True))
     rows = [
-        (service["name"], "runs once" if service.get("oneShot") else service["scale"], image(service.get("image")))
+        (
+            service["name"],
+            "runs once" if service.get("oneShot") else service["scale"],
+            shorten_image(service.get("image")),
+        )
         for service in item.get("services") or ()
     ]
     blocks: list[Block] = [facts]
@@ -54,14 +58,14 @@ def shown(item: Mapping[str, Any]) -> Sequence[Block]:
     return blocks
 
 
-def differences(result: Mapping[str, Any]) -> Sequence[Block]:
+def show_differences(result: Mapping[str, Any]) -> Sequence[Block]:
     blocks: list[Block] = [Message(f"{result['release']} against {result['to']}:")]
     blocks.append(FactList([("new services", result.get("added")), ("gone services", result.get("removed"))]))
     for item in result.get("changed") or ():
         blocks.append(ItemList(f"service {item['service']}", item["changes"]))
     blocks.append(ItemList("outside the services", result.get("rest") or []))
     images = [
-        f"{item['service']}: {image(item.get('before')) or 'none'} → {image(item.get('after')) or 'none'}"
+        f"{item['service']}: " + " → ".join(shorten_image(item.get(name)) or "none" for name in ("before", "after"))
         for item in result.get("images") or ()
     ]
     blocks.append(ItemList("images", images))
@@ -86,11 +90,11 @@ def differences(result: Mapping[str, Any]) -> Sequence[Block]:
     return blocks
 
 
-def _state(item: Mapping[str, Any]) -> str:
+def _word_state(item: Mapping[str, Any]) -> str:
     return f"{item['state']} (current)" if item.get("current") else str(item["state"])
 
 
 VIEWS = {
-    "release.diff": differences,
-    "release.show": shown,
+    "release.diff": show_differences,
+    "release.show": show_one,
 }
