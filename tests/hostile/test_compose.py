@@ -20,7 +20,7 @@ from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.policy.rules import RULES, fix_of, problem_of
 from ikoma.apps.policy.waivers import Waivers
 from ikoma.apps.resolution.substitutes import substitute
-from ikoma.apps.resolution.unsupported_features import impossible
+from ikoma.apps.resolution.unsupported_features import find_unsupported
 from ikoma.apps.rollouts import injection
 from ikoma.apps.rollouts.new_rollout import told
 from ikoma.apps.rollouts.rendering import Placement, render
@@ -70,7 +70,7 @@ def test_what_passes_can_be_run_once_all_is_filled_in(case: Case, tmp_path: Path
     app, facts = lay_out(case, tmp_path)
     violations, _, model = asyncio.run(judged(app, facts))
     assert model is not None
-    assert list(impossible(model)) == []
+    assert list(find_unsupported(model)) == []
     runs = injection.freeze(app, model, env={}, memory=1 << 30)
     assert {item.rule for item in policy.check(runs, facts)} == {item.rule for item in violations}
     place = Placement(app.name, "r1", facts.root, app.state / "tree", sources(app, runs), {}, {}, str)

@@ -40,7 +40,7 @@ class Taken:
     """Whether another port of the same app has it."""
 
 
-async def taken_ports(
+async def find_taken_ports(
     app: AppName, model: ComposeModel, engine: Engine, is_platform: Callable[[int], bool]
 ) -> list[Taken]:
     """The host ports of a resolved model that are not free.

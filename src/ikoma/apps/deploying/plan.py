@@ -274,7 +274,7 @@ class Planner:
         underway = RolloutState(app).underway()
         found = [underway.trouble] if underway is not None and underway.trouble else []
         found += [f"The domain {item} belongs to another app." for item in self._validator.taken_domains(app, model)]
-        return found + [item.problem for item in await self._validator.occupied(app, model)]
+        return found + [item.problem for item in await self._validator.find_conflicts(app, model)]
 
     async def _gather_changes(
         self,

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ikoma.app_folder import App
-from ikoma.apps.host_ports import taken_ports
+from ikoma.apps.host_ports import find_taken_ports
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.resolution.mounted_text import mounted_text
 from ikoma.apps.resolution.own_proxy import OwnProxy, kind_of, own_proxies, sends_to_https
@@ -154,7 +154,7 @@ class WebServices:
     async def _holders(self, app: App, model: ComposeModel, name: str) -> dict[int, str]:
         """Ports of a service that another has: index → who."""
         alone = model.without_services(model.services.keys() - {name})
-        taken = await taken_ports(app.name, alone, self._engine, self._policy.is_platform)
+        taken = await find_taken_ports(app.name, alone, self._engine, self._policy.is_platform)
         return {item.index: item.holder for item in reversed(taken) if not item.is_of_this_app}
 
     def _why_not(self, wanted: range, holder: str | None, *, low: bool) -> str | None:

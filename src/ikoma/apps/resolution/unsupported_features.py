@@ -23,7 +23,7 @@ _INSTEAD_OF_HOOKS = (
 )
 
 
-class Impossible(NamedTuple):
+class Obstacle(NamedTuple):
     """One thing that cannot be, and what to do instead."""
 
     place: Place
@@ -31,16 +31,16 @@ class Impossible(NamedTuple):
     fix: str
 
 
-def impossible(model: ComposeModel) -> Iterator[Impossible]:
+def find_unsupported(model: ComposeModel) -> Iterator[Obstacle]:
     """All of it in a resolved model."""
     for name, service in model.services.items():
         place = ("services", name)
         if len(name) > _LONGEST_NAME:
             problem = f"The name of a service is a host name, which takes {_LONGEST_NAME} characters."
-            yield Impossible(place, problem, "Give it a shorter one.")
+            yield Obstacle(place, problem, "Give it a shorter one.")
         if not _RESTART.fullmatch(str(restart := service.raw.get("restart") or "")):
             fix = "Write no, always, unless-stopped, on-failure or on-failure:TIMES."
-            yield Impossible((*place, "restart"), f"{quoted(str(restart))} is no way to restart.", fix)
+            yield Obstacle((*place, "restart"), f"{quoted(str(restart))} is no way to restart.", fix)
         for index, mount in enumerate(service.mounts):
             yield from _target((*place, "volumes", index), mount.target)
             yield from _path((*place, "volumes", index), mount.source)
@@ -52,17 +52,17 @@ def impossible(model: ComposeModel) -> Iterator[Impossible]:
                 yield from _given((*place, kind, index), given)
         for key in ("post_start", "pre_stop"):
             if service.raw.get(key):
-                yield Impossible((*place, key), f"{name} has a {key} hook, and IKOMA runs none.", _INSTEAD_OF_HOOKS)
+                yield Obstacle((*place, key), f"{name} has a {key} hook, and IKOMA runs none.", _INSTEAD_OF_HOOKS)
         named = (str(service.raw.get(key) or "") for key in SHARED_NAMESPACES)
         shared = {text for text in named if text.startswith("service:")}
         if len(shared) > 1:
             problem = f"{name} runs in the namespaces of {len(shared)} services."
-            yield Impossible(place, problem, "Let network_mode, ipc and pid name the same service.")
+            yield Obstacle(place, problem, "Let network_mode, ipc and pid name the same service.")
 
     yield from _web(model)
 
 
-def _web(model: ComposeModel) -> Iterator[Impossible]:
+def _web(model: ComposeModel) -> Iterator[Obstacle]:
     try:
         web = web_service.web(model)
     except InvalidCompose:
@@ -73,26 +73,26 @@ def _web(model: ComposeModel) -> Iterator[Impossible]:
     if not service.has_address:
         problem = f"{web.service} answers the app's requests, and has no address with this network_mode."
         fix = f"Remove it; what {web.service} needs beside it can say `network_mode: service:{web.service}`."
-        yield Impossible((*place, "network_mode"), problem, fix)
+        yield Obstacle((*place, "network_mode"), problem, fix)
     if service.scale == 0:
         problem = f"{web.service} answers the app's requests, and is to have no container."
-        yield Impossible(place, problem, "Give it one.")
+        yield Obstacle(place, problem, "Give it one.")
 
 
-def _path(place: Place, path: object) -> Iterator[Impossible]:
+def _path(place: Place, path: object) -> Iterator[Obstacle]:
     if not can_be_a_path(str(path or "")):
-        yield Impossible(place, f"Nothing can be called {quoted(str(path))}.", "Name a file or folder that can be.")
+        yield Obstacle(place, f"Nothing can be called {quoted(str(path))}.", "Name a file or folder that can be.")
 
 
-def _target(place: Place, target: str) -> Iterator[Impossible]:
+def _target(place: Place, target: str) -> Iterator[Obstacle]:
     if not target.startswith("/") or not target.strip("/."):
         fix = "Name an absolute path other than / as its target; a folder's own begins with ./."
         if _DRIVE.match(target):
             fix = f"Give the volume {target[0]} a longer name: Compose takes one letter before a colon for a drive."
-        yield Impossible(place, f"Nothing can be mounted at {quoted(target)}.", fix)
+        yield Obstacle(place, f"Nothing can be mounted at {quoted(target)}.", fix)
 
 
-def _given(place: Place, given: Mapping[str, Any]) -> Iterator[Impossible]:
+def _given(place: Place, given: Mapping[str, Any]) -> Iterator[Obstacle]:
     target = given.get("target")
     if target and not str(target).strip("/."):
         yield from _target(place, str(target))
@@ -100,4 +100,4 @@ def _given(place: Place, given: Mapping[str, Any]) -> Iterator[Impossible]:
         chosen = str(given.get(key) or "0")
         if not _NUMBER.fullmatch(chosen) or int(chosen) > _LARGEST_ID:
             problem = f"{quoted(chosen)} is no {key}."
-            yield Impossible((*place, key), problem, f"Give a number up to {_LARGEST_ID}, or leave it out.")
+            yield Obstacle((*place, key), problem, f"Give a number up to {_LARGEST_ID}, or leave it out.")

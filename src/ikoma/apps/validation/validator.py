@@ -15,7 +15,7 @@ from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.resolution.data_or_source import list_kinds
 from ikoma.apps.resolution.resolver import Resolution, Resolutions
 from ikoma.apps.resolution.routed_service import Settled, WebServices
-from ikoma.apps.resolution.unsupported_features import Impossible, impossible
+from ikoma.apps.resolution.unsupported_features import Obstacle, find_unsupported
 from ikoma.apps.rollouts.drift import differences
 from ikoma.apps.routing.routes import Routes
 from ikoma.apps.validation.builds import find_builds
@@ -29,7 +29,7 @@ from ikoma.apps.validation.missing_files import find_empty_mounts, find_missing_
 from ikoma.apps.validation.moved_data import find_left_behind
 from ikoma.apps.validation.owners import find_unwritable
 from ikoma.apps.validation.policy_findings import find_notice, find_violations, find_waiver
-from ikoma.apps.validation.port_conflicts import occupied
+from ikoma.apps.validation.port_conflicts import find_conflicts
 from ikoma.apps.validation.scaled import find_scaled
 from ikoma.apps.validation.starts import find_starts
 from ikoma.apps.validation.variables import find_blank, find_database_variables, find_faults, find_missing_names
@@ -123,7 +123,7 @@ class Validator:
         report.warnings += await asyncio.to_thread(lambda: list(find_empty_mounts(app, source, rest)))
         report.errors += [
             Finding(*source.at(*item.place), item.problem, item.fix)
-            for item in (*impossible(settled.model), *await self.occupied(app, model))
+            for item in (*find_unsupported(settled.model), *await self.find_conflicts(app, model))
             if not settled.leaves_out(item.place)
         ]
         existing = await self._engine.list_resources()
@@ -169,9 +169,9 @@ class Validator:
         model = (await self._resolutions.resolve(app)).model
         return None if model is None else (await self._web_services.settle(app, model)).choice
 
-    async def occupied(self, app: App, model: ComposeModel) -> list[Impossible]:
+    async def find_conflicts(self, app: App, model: ComposeModel) -> list[Obstacle]:
         """Find what a resolved model wants of this machine and another has."""
-        return await occupied(app.name, model, self._engine, self._policy.is_platform)
+        return await find_conflicts(app.name, model, self._engine, self._policy.is_platform)
 
     def taken_domains(self, app: App, model: ComposeModel) -> list[str]:
         """Domains of a model's x-ikoma block that another app has."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ikoma.apps.resolution.unsupported_features import impossible
+from ikoma.apps.resolution.unsupported_features import find_unsupported
 from ikoma.compose.model import parse_model
 
 
@@ -25,7 +25,7 @@ from ikoma.compose.model import parse_model
     ],
 )
 def test_what_no_container_can_be_made_of_is_found(service: dict[str, Any]) -> None:
-    assert len(list(impossible(parse_model({"services": {"web": service}})))) == 1
+    assert len(list(find_unsupported(parse_model({"services": {"web": service}})))) == 1
 
 
 def test_what_can_be_is_not_found() -> None:
@@ -36,11 +36,13 @@ def test_what_can_be_is_not_found() -> None:
         "pid": "service:a",
     }
     for restart in (None, "no", "always", "unless-stopped", "on-failure", "on-failure:3"):
-        assert list(impossible(parse_model({"services": {"web": service | {"restart": restart}}}))) == []
+        assert list(find_unsupported(parse_model({"services": {"web": service | {"restart": restart}}}))) == []
 
 
 def test_a_volume_of_one_letter_is_told_from_a_path() -> None:
-    [found] = impossible(parse_model({"services": {"web": {"volumes": [{"type": "volume", "target": "d:/data"}]}}}))
+    [found] = find_unsupported(
+        parse_model({"services": {"web": {"volumes": [{"type": "volume", "target": "d:/data"}]}}})
+    )
     assert found.fix.startswith("Give the volume d a longer name")
 
 
@@ -49,7 +51,9 @@ def test_a_volume_of_one_letter_is_told_from_a_path() -> None:
 )
 def test_what_answers_requests_needs_an_address_and_a_container(service: dict[str, Any]) -> None:
     services = {"web": service, "side": {}}
-    [found] = impossible(parse_model({"services": services, "x-ikoma": {"service": "web", "port": 3000}}))
+    [found] = find_unsupported(parse_model({"services": services, "x-ikoma": {"service": "web", "port": 3000}}))
     assert found.problem.startswith("web answers the app's requests, and ")
-    assert list(impossible(parse_model({"services": services, "x-ikoma": {"service": "side", "port": 3000}}))) == []
-    assert list(impossible(parse_model({"services": services}))) == []
+    assert (
+        list(find_unsupported(parse_model({"services": services, "x-ikoma": {"service": "side", "port": 3000}}))) == []
+    )
+    assert list(find_unsupported(parse_model({"services": services}))) == []
