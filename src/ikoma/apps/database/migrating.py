@@ -93,15 +93,22 @@ class DatabaseMigrator:
 
     async def lint_pending(self, app: App) -> list[MigrationVerdict]:
         """Tell of each pending migration which locks it takes, and whether the release that serves can run with it."""
-        pending = await self.list_pending(app)
-        names = {item.name for item in pending}
-        applied = [item for item in migration_files.list_migrations(app) if item.name not in names]
-        return await read(lint_all, pending, applied)
+        return await _lint(migration_files.list_migrations(app), await self.list_pending(app))
 
-    async def plan_forward(self, app: App, release: str, command: ReleaseCommand | None) -> ForwardMigration:
-        """Plan the change to what the app's folder says, for a release that is under way."""
-        breaking = any(not verdict.compatible for verdict in await self.lint_pending(app))
-        return self._plan(app, release, await self.list_pending(app), command, breaking=breaking)
+    async def plan_forward(
+        self, app: App, release: str, command: ReleaseCommand | None, ledger: Sequence[LedgerEntry] | None = None
+    ) -> ForwardMigration:
+        """Plan the change to what the app's folder says, for a release that is under way.
+
+        Args:
+            ledger: what the database has, where it was read under the lock that is held still.
+        """
+        files, pending = migration_files.list_migrations(app), []
+        if credentials.find(app) is not None:
+            has = await self.read_ledger(app) if ledger is None else ledger
+            pending = migration_files.select_pending(files, has)
+        breaking = any(not verdict.compatible for verdict in await _lint(files, pending))
+        return self._plan(app, release, pending, command, breaking=breaking)
 
     def plan_command(self, app: App, release: str, command: ReleaseCommand | None) -> ForwardMigration:
         """Plan a release that brings no migrations of its own."""
@@ -334,6 +341,13 @@ class DatabaseRollback:
         for name, down in self.downs:
             progress(f"undo {name}")
             await self.migrator.revert(where, name, down)
+
+
+async def _lint(files: Sequence[Migration], pending: Sequence[Migration]) -> list[MigrationVerdict]:
+    if not pending:
+        return []
+    names = {item.name for item in pending}
+    return await read(lint_all, pending, [item for item in files if item.name not in names])
 
 
 def _rehearsal_path(app: App) -> Path:

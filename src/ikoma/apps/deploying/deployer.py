@@ -138,18 +138,19 @@ class Deployer:
         release = _begin_release(app, frozen, options)
         earlier = Releases(app).current()
         folder = Releases(app).open(release, frozen, given, texts)
-        async with self._history.record_failure(app, release, secrets):
+        async with self._history.record_failure(app, release, secrets) as ledger:
             options.progress("keeping the source")
             place = await asyncio.to_thread(place_new, app, release, frozen, earlier, in_use)
             found = await images.provide(
                 self._engine, frozen, place, folder, progress=options.progress, secrets=secrets
             )
-            change = await self._migrator.plan_forward(app, release.id, frozen.x_ikoma.release_command)
+            change = await self._migrator.plan_forward(app, release.id, frozen.x_ikoma.release_command, ledger)
             release = replace(_record_images(release, found), compatible=not change.stops_first)
             Releases(app).write(release)
             rolled = await self._roll(app, release, runs, replace(place, images=found), options, secrets, change=change)
         release = replace(release, applied=change.applied, backup=rolled.backup, output=change.output)
-        return await self._history.record_served(app, release, rolled.configurations), rolled
+        same = None if change.applied else ledger
+        return await self._history.record_served(app, release, rolled.configurations, same), rolled
 
     async def restart(self, app: App, options: DeployOptions) -> tuple[Release, RolloutResult]:
         """Replace the containers of the release that serves by new ones."""

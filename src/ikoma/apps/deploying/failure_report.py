@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -11,10 +12,11 @@ from ikoma.apps.database.migrating import DatabaseMigrator, is_command
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.releases.rollout_state import RolloutState
 from ikoma.errors import DeployFailed, EngineUnavailable, IkomaError, Next
+from ikoma.ports.databases import LedgerEntry
 from ikoma.ports.engine import Engine
 
-Applied = frozenset[str] | None
-"""Names of the migrations that a database has; None where that is not known."""
+Ledger = Sequence[LedgerEntry] | None
+"""The migrations that a database has; None where that is not known."""
 
 
 class FailureReport:
@@ -24,23 +26,21 @@ class FailureReport:
         self._engine = engine
         self._migrator = migrator
 
-    async def list_applied(self, app: App) -> Applied:
+    async def read_ledger(self, app: App) -> Ledger:
         with suppress(IkomaError):
-            return frozenset(
-                entry.name for entry in await self._migrator.read_ledger(app) if not is_command(entry.name)
-            )
+            return await self._migrator.read_ledger(app)
         return None
 
-    async def describe_release(self, app: App, release: Release, error: IkomaError, before: Applied) -> None:
+    async def describe_release(self, app: App, release: Release, error: IkomaError, before: Ledger) -> None:
         """Say in its error what a release that never served leaves, and what the next deploy does.
 
         Args:
             before: what the database had when it began.
         """
         facts: dict[str, Any] = {"releaseId": release.id, "backup": Releases(app).find(release.id).backup}
-        after = await self.list_applied(app)
+        after = await self.read_ledger(app)
         if before is not None and after is not None:
-            facts["migrationsApplied"] = sorted(after - before)
+            facts["migrationsApplied"] = sorted(_list_names(after) - _list_names(before))
         with suppress(IkomaError):
             facts["nextDeploy"] = {
                 "migrations": [item.name for item in await self._migrator.list_pending(app)],
@@ -77,3 +77,8 @@ class FailureReport:
             if any(item.state == "running" for item in there):
                 return serving.release
         return None
+
+
+def _list_names(ledger: Sequence[LedgerEntry]) -> set[str]:
+    """The migrations of a ledger, without the release commands."""
+    return {entry.name for entry in ledger if not is_command(entry.name)}

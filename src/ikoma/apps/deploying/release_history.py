@@ -11,7 +11,7 @@ from typing import Any
 
 from ikoma.app_folder import App
 from ikoma.apps.database.migrating import DatabaseMigrator
-from ikoma.apps.deploying.failure_report import FailureReport
+from ikoma.apps.deploying.failure_report import FailureReport, Ledger
 from ikoma.apps.deploying.written_files import keep_written
 from ikoma.apps.releases.release import FAILED, Release, Releases
 from ikoma.apps.releases.rollout_state import RolloutState, Underway
@@ -91,10 +91,15 @@ class ReleaseHistory:
             return underway
         return None
 
-    async def record_served(self, app: App, release: Release, configurations: Mapping[str, str]) -> Release:
+    async def record_served(
+        self, app: App, release: Release, configurations: Mapping[str, str], ledger: Ledger = None
+    ) -> Release:
         """Record that a release serves, and let go of those that need not be kept.
 
         It serves whatever is away by now: what cannot be done is left to whoever looks at the app next.
+
+        Args:
+            ledger: what the database has, where that is known to be so still.
         """
         chosen = fitting_scale(app, Releases(app).model(release))
         services = {
@@ -103,8 +108,8 @@ class ReleaseHistory:
         }
         release = replace(release, services=services)
         try:
-            ledger = tuple(asdict(entry) for entry in await self._migrator.read_ledger(app))
-            release = Releases(app).succeed(replace(release, ledger=ledger))
+            has = await self._migrator.read_ledger(app) if ledger is None else ledger
+            release = Releases(app).succeed(replace(release, ledger=tuple(map(asdict, has))))
             await self.tidy(app)
         except (EngineUnavailable, DatabasesUnavailable) as error:
             log.warning("%s: %s serves; the rest is done later: %s", app.name, release.id, error.message)
@@ -134,14 +139,15 @@ class ReleaseHistory:
             await asyncio.to_thread(Snapshots(app).collect_garbage)
 
     @asynccontextmanager
-    async def record_failure(self, app: App, release: Release, secrets: Sequence[Secret]) -> AsyncIterator[None]:
+    async def record_failure(self, app: App, release: Release, secrets: Sequence[Secret]) -> AsyncIterator[Ledger]:
         """Record a failure inside the block as the release's own; what was made for it alone goes.
 
         Once the release has taken over, nothing leads back: the reconciler finishes then what was left undone.
+        The block is given what the database has as it begins.
         """
-        before = await self._report.list_applied(app)
+        before = await self._report.read_ledger(app)
         try:
-            yield
+            yield before
         except IkomaError as error:
             if not _is_serving(app, release):
                 frees = isinstance(error, DiskFull)

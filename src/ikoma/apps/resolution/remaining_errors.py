@@ -18,7 +18,7 @@ from ikoma.apps.yaml import form
 from ikoma.apps.yaml.lines import Source
 from ikoma.apps.yaml.reading import Gathered
 from ikoma.apps.yaml.violation import Violation
-from ikoma.compose.model import ComposeModel, parse_model
+from ikoma.compose.model import ComposeModel
 from ikoma.ports.engine import Resolved
 
 _MOST_ROUNDS, _MOST_SECONDS = 12, 20
@@ -60,15 +60,15 @@ class Remainder:
 async def remainder(
     gathered: Gathered,
     resolved: Resolved | None,
-    ask: Callable[[Gathered], Awaitable[Resolved]],
+    ask: Callable[[Gathered], Awaitable[tuple[Resolved, ComposeModel | None]]],
     gather: Callable[[Mapping[str, bytes]], Awaitable[Gathered]],
 ) -> Remainder:
     """Take out what is refused until the rest is taken.
 
     Args:
         gathered: the app's files as they are.
-        resolved: what Compose made of them; None where violations kept it from them.
-        ask: lets Compose read files.
+        resolved: why Compose refused them; None where violations kept it from them.
+        ask: lets Compose read files: its answer, and the model in it.
         gather: reads the app's files, those with other contents given apart.
     """
     found = Remainder(await asyncio.to_thread(_source, gathered), list(gathered.violations))
@@ -78,12 +78,11 @@ async def remainder(
         if gathered.violations:
             refused = _of_violations(gathered)
         else:
-            resolved = resolved or await ask(gathered)
-            if resolved.model is not None:
-                found.model, found.source = (
-                    _imageless(parse_model(resolved.model)),
-                    await asyncio.to_thread(_source, gathered),
-                )
+            model = None
+            if resolved is None:
+                resolved, model = await ask(gathered)
+            if model is not None:
+                found.model, found.source = _imageless(model), await asyncio.to_thread(_source, gathered)
                 found.refusals = _causes(found.refusals)
                 return found
             error = resolved.error or "Compose refused the file."

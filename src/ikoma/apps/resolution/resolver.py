@@ -127,10 +127,14 @@ class Resolutions:
     async def remainder(self, app: App, resolution: Resolution) -> Remainder:
         """All that is refused in files that have come to no model, and what is left of them."""
         assert resolution.gathered is not None
+
+        async def ask(files: Gathered) -> tuple[Resolved, ComposeModel | None]:
+            return await self._ask(app, files, await self._variables(app, files))
+
         found = await remainder(
             resolution.gathered,
             resolution.resolved,
-            lambda files: self._ask(app, files),
+            ask,
             lambda contents: self.gather(app, contents),
         )
         if found.model is not None:
@@ -181,28 +185,29 @@ class Resolutions:
             return known[1]
         variables = await self._variables(app, gathered)
         resolved = None
+        model = None
         if not gathered.violations and not variables.faults:
-            resolved = await self._ask(app, gathered)
+            resolved, model = await self._ask(app, gathered, variables)
         faults, doubts = await self._variables_files(app, gathered, resolved)
         uses = tuple(await asyncio.to_thread(find_uses, gathered))
-        model = None if resolved is None or resolved.model is None else parse_model(resolved.model)
         found = _Read(resolved, model, variables, (*variables.faults, *faults), (*variables.doubts, *doubts), uses)
         if not gathered.violations:  # one can also be of what is on the disk, not in the files
             self._latest[app] = fingerprint, found
         return found
 
-    async def _ask(self, app: App, gathered: Gathered) -> Resolved:
-        """Ask Compose about files whose variables can be read."""
-        variables = await self._variables(app, gathered)
+    async def _ask(self, app: App, gathered: Gathered, variables: Variables) -> tuple[Resolved, ComposeModel | None]:
+        """Ask Compose about files whose variables can be read; its answer, and the model in it."""
         resolved = await self._engine.resolve(app.name, app.path, gathered.merged, gathered.for_compose)
+        model = None
         if resolved.model is not None:
-            resolved = replace(resolved, model=for_preview(app.name, parse_model(resolved.model)).raw)
-        secrets = await asyncio.to_thread(_secrets, gathered, variables, resolved)
+            model = for_preview(app.name, parse_model(resolved.model))
+            resolved = replace(resolved, model=model.raw)
+        secrets = await asyncio.to_thread(_secrets, gathered, variables, model)
         self._secrets[app] = tuple(secrets)
-        if resolved is not None and resolved.error is not None:
+        if resolved.error is not None:
             error = await asyncio.to_thread(without_parts, resolved.error, list_encodings(secrets))
             resolved = replace(resolved, error=error)
-        return resolved
+        return resolved, model
 
     async def _variables(self, app: App, gathered: Gathered) -> Variables:
         """Read what is set for the compose files: by .env, and by the one beside them."""
@@ -248,7 +253,7 @@ def _beside(gathered: Gathered) -> bytes:
     return b"\n".join((other, own)) if other else own
 
 
-def _secrets(gathered: Gathered, variables: Variables, resolved: Resolved | None) -> list[Secret]:
+def _secrets(gathered: Gathered, variables: Variables, model: ComposeModel | None) -> list[Secret]:
     """Collect what is secret in the files of variables, as it is written, and in what Compose made of it."""
     files = {ENV, *(file.path for file in find_variables_files(gathered))}
     found = [
@@ -257,8 +262,8 @@ def _secrets(gathered: Gathered, variables: Variables, resolved: Resolved | None
         for secret in app_secrets.of_text(gathered.files.get(name, b"").decode(errors="replace"))
     ]
     found += app_secrets.of_variables(variables.values)
-    if resolved is not None and resolved.model is not None:
-        found += app_secrets.of_model(parse_model(resolved.model))
+    if model is not None:
+        found += app_secrets.of_model(model)
     return list(dict.fromkeys(found))
 
 

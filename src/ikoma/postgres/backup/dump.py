@@ -32,7 +32,7 @@ from ikoma.ports.progress import Progress
 from ikoma.postgres.backup.plain_dump import PlainDump, UnexpectedDump
 from ikoma.postgres.backup.surroundings import Surroundings, read_surroundings
 from ikoma.postgres.blockers import watched
-from ikoma.postgres.connect import connected
+from ikoma.postgres.connect import Connection, connected
 from ikoma.postgres.server.server import PostgresServer
 from ikoma.postgres.server.tools import find_tool
 from ikoma.run import ProcessResult, fill
@@ -86,10 +86,11 @@ async def dump(
         BackupFailed: pg_dump failed; there is no file then.
     """
     _refuse_existing(target)
-    estimate, version, theirs = await _facts(server, app)
+    async with connected(server.admin(app.database)) as connection:
+        estimate, version, theirs = await _facts(connection)
+        surroundings = await read_surroundings(connection, app)
+        await _tell_if_too_large(connection, app, progress)
     program = await find_tool("pg_dump", version)
-    surroundings = await read_surroundings(server, app)
-    await _tell_if_too_large(server, app, progress)
     try:
         with open_whole_file(target, mode=0o600, replace=False) as stream:
             owner = heir or app
@@ -175,19 +176,17 @@ class _DumpReader:
             self._progress(f"dump: {self.size >> 20} MiB", min(self.size / self._estimate, 0.99))
 
 
-async def _facts(server: PostgresServer, app: AppName) -> tuple[int, int, list[str]]:
+async def _facts(connection: Connection) -> tuple[int, int, list[str]]:
     """The database's size in bytes, the server's major version, and the extensions that only a superuser can create."""
-    async with connected(server.admin(app.database)) as connection:
-        cursor = await connection.execute(_FACTS)
-        row = await cursor.fetchone()
+    cursor = await connection.execute(_FACTS)
+    row = await cursor.fetchone()
     assert row is not None
     return int(row[0]), int(row[1]) // 10_000, list(row[2])
 
 
-async def _tell_if_too_large(server: PostgresServer, app: AppName, progress: Progress) -> None:
+async def _tell_if_too_large(connection: Connection, app: AppName, progress: Progress) -> None:
     """Say now what the restore would fail of."""
-    async with connected(server.admin(app.database)) as connection:
-        needed, room = (await (await connection.execute(_LOCKS)).fetchall())[0]
+    needed, room = (await (await connection.execute(_LOCKS)).fetchall())[0]
     if needed > room:
         said = f"to restore {app.database} takes about {needed} locks, and PostgreSQL is made for {room}"
         log.warning("%s: raise its max_locks_per_transaction", said)

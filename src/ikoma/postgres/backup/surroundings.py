@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from psycopg import sql
 
 from ikoma.model import AppName
-from ikoma.postgres.connect import connected
-from ikoma.postgres.server.server import PostgresServer
+from ikoma.postgres.connect import Connection
 
 _TAKEN = frozenset(("timezone", "default_text_search_config", "lc_monetary", "lc_numeric", "lc_time", "xmloption"))
 """Settings by which functions work, and which change nothing in how a dump is read."""
@@ -36,17 +35,20 @@ class Surroundings:
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
-async def read_surroundings(server: PostgresServer, app: AppName) -> Surroundings:
-    """The settings that hold in a session of the app's role in its database now."""
-    async with connected(server.admin(app.database)) as connection:
-        entries = await (await connection.execute(_SETTINGS, (app.role,))).fetchall()
-        given = _latest(entry for (entry,) in entries)
-        path = given.pop("search_path", _USUAL_PATH)
-        async with connection.transaction(force_rollback=True):
-            await connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(app.role)))
-            # From here on every name is written with its schema: the app's own could stand in for PostgreSQL's.
-            await connection.execute("SELECT pg_catalog.set_config('search_path', %s, true)", (path,))
-            row = await (await connection.execute("SELECT pg_catalog.current_schemas(true)")).fetchone()
+async def read_surroundings(connection: Connection, app: AppName) -> Surroundings:
+    """The settings that hold in a session of the app's role in its database now.
+
+    Args:
+        connection: of an admin to this database.
+    """
+    entries = await (await connection.execute(_SETTINGS, (app.role,))).fetchall()
+    given = _latest(entry for (entry,) in entries)
+    path = given.pop("search_path", _USUAL_PATH)
+    async with connection.transaction(force_rollback=True):
+        await connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(app.role)))
+        # From here on every name is written with its schema: the app's own could stand in for PostgreSQL's.
+        await connection.execute("SELECT pg_catalog.set_config('search_path', %s, true)", (path,))
+        row = await (await connection.execute("SELECT pg_catalog.current_schemas(true)")).fetchone()
     assert row is not None
     return Surroundings(", ".join(_quoted(schema) for schema in row[0]), given)
 
