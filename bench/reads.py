@@ -1,18 +1,20 @@
-"""Reads by 16 clients, against a control plane that spawns `docker compose ps` for each call."""
+"""Reads by 16 clients, beside spawning `docker compose ps` for each call, and beside a bare route of Starlette."""
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Iterator
 
+from bench.bare import serve_bare
 from bench.figures import Figure, at_least, at_most, rate
-from bench.load import Load, call, spawn
+from bench.load import Load, call, post, spawn
 from bench.world import CLIENTS, World, compose, docker_environment
 
 _LIVE = ("apps.status", "apps.health", "artifact.verify_release")
 _TIMES = {"apps.status": 50, "apps.health": 50, "artifact.verify_release": 8}
+_OVER_BARE = {"apps.status": 0.3, "apps.health": 0.3, "artifact.verify_release": 0.1, "platform.info": 0.5}
 _P99_MS = 50
-_INFO_RATE = 6000
 
 
 def reads(world: World) -> Iterator[Figure]:
@@ -21,12 +23,16 @@ def reads(world: World) -> Iterator[Figure]:
     spawning = compose("-p", app, "ps", "--format", "json")
     environment = docker_environment(world.server)
     spawned: list[Load] = []
+    bare: list[Load] = []
     loads: dict[str, list[Load]] = {name: [] for name in (*_LIVE, "platform.info")}
-    for _ in range(world.rounds):
-        spawned.append(spawn(spawning, environment=environment, clients=CLIENTS, seconds=world.seconds))
-        for name, taken in loads.items():
-            arguments = {"appName": app} if name in _LIVE else {}
-            taken.append(call(world.server, name, arguments, clients=CLIENTS, seconds=world.seconds))
+    with serve_bare() as (url, key):
+        for _ in range(world.rounds):
+            spawned.append(spawn(spawning, environment=environment, clients=CLIENTS, seconds=world.seconds))
+            for name, taken in loads.items():
+                arguments = {"appName": app} if name in _LIVE else {}
+                taken.append(call(world.server, name, arguments, clients=CLIENTS, seconds=world.seconds))
+                body, headers = json.dumps(arguments), {"X-Api-Key": key}
+                bare.append(post(url, body, headers, clients=CLIENTS, seconds=world.seconds))
     beside = [load.rate for load in spawned]
     for name in _LIVE:
         ours = [load.rate for load in loads[name]]
@@ -37,6 +43,8 @@ def reads(world: World) -> Iterator[Figure]:
         beside_p99 = f"{statistics.median(load.p99 for load in spawned):.0f} ms"
         if name in ("apps.status", "apps.health"):
             yield at_most(f"{name}, p99", p99, _P99_MS, " ms", ours=f"{p99:.1f} ms", beside=beside_p99)
-    info = [load.rate for load in loads["platform.info"]]
-    what = f"platform.info, {CLIENTS} clients, audit on"
-    yield at_least(what, statistics.median(info), _INFO_RATE, "/s", ours=rate(info))
+    for name, least in _OVER_BARE.items():
+        ours, yardstick = [load.rate for load in loads[name]], [load.rate for load in bare]
+        times = statistics.median(ours) / statistics.median(yardstick)
+        what = f"{name}, {CLIENTS} clients, rate over a bare Starlette route"
+        yield at_least(what, times, least, "×", ours=rate(ours), beside=rate(yardstick))

@@ -192,11 +192,13 @@ class Registry:
 
     def __init__(self) -> None:
         self._capabilities: dict[str, Capability] = {}
+        self._in_order: tuple[Capability, ...] = ()
 
     def add(self, item: Capability) -> None:
         if item.name in self._capabilities:
             raise ValueError(f"capability {item.name} is declared twice")
         self._capabilities[item.name] = item
+        self._in_order = ()
         NAMES_OF_CALLS.add(item.name)
 
     def get(self, name: str) -> Capability:
@@ -218,10 +220,17 @@ class Registry:
         return name in self._capabilities
 
     def __iter__(self) -> Iterator[Capability]:
-        return iter(sorted(self._capabilities.values(), key=lambda item: item.name))
+        return iter(self.in_order)
 
     def __len__(self) -> int:
         return len(self._capabilities)
+
+    @property
+    def in_order(self) -> tuple[Capability, ...]:
+        """All of them; the same tuple until another is added."""
+        if not self._in_order:
+            self._in_order = tuple(sorted(self._capabilities.values(), key=lambda item: item.name))
+        return self._in_order
 
     def list_names(self) -> list[str]:
         return sorted(self._capabilities)

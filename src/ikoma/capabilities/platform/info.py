@@ -6,7 +6,7 @@ import time
 
 from ikoma import __version__
 from ikoma.capabilities.context import Call
-from ikoma.kernel.answers.leading import may_call
+from ikoma.kernel.answers.leading import list_callable
 from ikoma.kernel.registry import BODY_LIMIT, SQL_BODY_LIMIT, Request, Result, capability, listed, registry
 from ikoma.model import Effect, Role
 
@@ -31,7 +31,7 @@ async def info(call: Call, request: Request) -> PlatformInfoResult:
     return PlatformInfoResult(
         version=__version__,
         uptime=round(time.monotonic() - call.platform.started, 3),
-        capabilities=[item.name for item in registry if may_call(item, call.caller, call.role)],
+        capabilities=list(list_callable(registry, call.caller, call.role)),
         limits={
             "bodyBytes": BODY_LIMIT,
             "sqlBodyBytes": SQL_BODY_LIMIT,

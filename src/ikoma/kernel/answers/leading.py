@@ -7,6 +7,7 @@ the call that it answers; a door has only to say it in its own words.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -95,6 +96,17 @@ class Leading:
 def may_call(capability: Capability, caller: Caller, role: Role) -> bool:
     """Whether a caller may call a capability at all; not yet, whether on every app."""
     return role >= capability.role and caller.reaches_capability(capability)
+
+
+def list_callable(registry: Registry, caller: Caller, role: Role) -> tuple[str, ...]:
+    """The names of all that a caller may call."""
+    return _list_callable(registry, len(registry), caller, role)
+
+
+@lru_cache(maxsize=256)
+def _list_callable(registry: Registry, size: int, caller: Caller, role: Role) -> tuple[str, ...]:
+    """The names, found out once for a caller as it is: many ask again and again. Registries only grow."""
+    return tuple(item.name for item in registry if may_call(item, caller, role))
 
 
 def _plain(made: Capability, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,70 @@
+"""A call asks once for what it needs: what one deploy asks of Compose, Docker and PostgreSQL is counted here.
+
+Nothing is timed. Work of the server's own goes on meanwhile, but asks for none of this, or opens other files.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.apps import make_app
+from tests.rollouts.counted import COMMAND, FILE
+from tests.support import Server, server, stop_apps
+
+APP = "counted"
+
+
+@pytest.fixture(scope="module")
+def counted() -> Iterator[Server]:
+    with server(command=COMMAND) as made:
+        yield made
+        stop_apps(made)
+
+
+def ask(counted: Server, capability: str) -> Counter[str]:
+    """What is asked in one call."""
+    file = Path(counted.env["IKOMA_STATE"]) / FILE
+    file.write_text("")
+    counted.do(capability, {"appName": APP})
+    return Counter(file.read_text().splitlines())
+
+
+def test_a_deploy_asks_once(counted: Server) -> None:
+    folder = make_app(counted, APP)
+    counted.do("db.create", {"appName": APP})
+    compose = folder / "docker-compose.yml"
+    for number, migrated in enumerate((True, False, True)):
+        compose.write_text(compose.read_text() + f"# {number}\n")
+        if migrated:
+            (folder / "migrations" / f"00{number + 1}_things.sql").write_text(f"CREATE TABLE t{number} (id int);\n")
+        asked = ask(counted, "deploy.up")
+        found = {question: count for question, count in asked.items() if not question.startswith("open ")}
+        found.pop("list own networks", None)  # of what was replaced, where something was
+        assert found == {
+            "resolve": 1,
+            "parse": 1,
+            "judge": 2,  # what was validated, and what will run
+            "judge what is made": 1,
+            "redact": 1,
+            # By each judgement, by validation, for the plan and at the creation: others make them meanwhile.
+            "list volumes and networks": 6 if number == 0 else 5,
+            # For validation, before a change, and after it where there was one.
+            "connect for the ledger": 3 if migrated else 2,
+            **({"connect for a migration": 1, "connect for a backup": 1} if migrated else {}),
+        }, number
+        assert asked["list own networks"] <= 1
+
+
+def test_status_and_health_open_no_file_twice(counted: Server) -> None:
+    for capability in ("apps.status", "apps.health"):
+        ask(counted, capability)  # what is remembered of releases is so from here on
+        calls = [ask(counted, capability) for _ in range(5)]  # in one of them nothing else looks at the app
+        opened = [
+            {file: count for file, count in call.items() if file.startswith("open ") and count > 1} for call in calls
+        ]
+        assert {} in opened, opened
+        assert all(call["redact"] == 1 for call in calls)
