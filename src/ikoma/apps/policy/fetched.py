@@ -17,8 +17,9 @@ IMAGE = "curlimages/curl:8.17.0"
 
 _STAGE = "ikoma-fetched"
 _LINE = re.compile(
-    r"[ \t]*ADD[ \t]+((?:--(?:chown|chmod)=[\w:.-]+[ \t]+)*)"
-    r"([^\s\"'\\`\[\]]+)[ \t]+([^\s\"'\\`\[\]$]+)[ \t]*\r?"
+    r"[ \t]*ADD[ \t]+(?:--checksum=sha256:(?P<sum>[0-9a-f]{64})[ \t]+)?"
+    r"(?P<flags>(?:--(?:chown|chmod)=[\w:.-]+[ \t]+)*)(?:--checksum=sha256:(?P<later>[0-9a-f]{64})[ \t]+)?"
+    r"(?P<source>[^\s\"'\\`\[\]]+)[ \t]+(?P<target>[^\s\"'\\`\[\]$]+)[ \t]*\r?"
 )
 _FROM = re.compile(r"[ \t]*FROM[ \t]", re.IGNORECASE)
 _ARG = re.compile(r"[ \t]*ARG[ \t]+([A-Za-z_]\w*)(?:=(\S*))?[ \t]*\r?")
@@ -29,6 +30,7 @@ _ADDRESS = re.compile(
 )
 _PATH = re.compile(r"(?:\./|[\w-]+/)?[\w.-]+/?|(?:\./|[\w-]+/)[\w.-]+(?:/[\w.-]+)*/?", re.ASCII)
 """No part of it could be a host: what begins with a name and a dot is one file."""
+_COMPARE = 'echo \\"$1\\" | sha256sum -c -'
 _UNTOLD = re.compile(r"<<|^\s*#\s*escape\s*=|from=[\"']?\d|ONBUILD", re.IGNORECASE | re.MULTILINE)
 """With these in a file no line of it is taken: lines could mean something else, or stages be counted."""
 
@@ -43,6 +45,8 @@ class Fetch:
     source: str
     name: str | None
     target: str
+    checksum: str | None = None
+    """SHA-256 that what is fetched must have."""
 
 
 def fetches(text: str, args: Mapping[str, str]) -> list[Fetch]:
@@ -68,6 +72,8 @@ def rewritten(text: str, args: Mapping[str, str]) -> str:
             continue
         place = f"/tmp/{index}/{item.name}"  # noqa: S108 (of the container that fetches)
         stage.append(f'RUN ["curl", "-fsSL", "--create-dirs", "-o", "{place}", "{item.source}"]')
+        if item.checksum is not None:
+            stage.append(f'RUN ["sh", "-c", "{_COMPARE}", "sh", "{item.checksum}  {place}"]')
         lines[item.number - 1] = f"COPY {item.flags}--from={_STAGE} {place} {item.target}"
     if len(stage) > 1:
         first = next(number for number, line in enumerate(lines) if _FROM.match(line))
@@ -82,14 +88,15 @@ def _told(lines: list[str], values: Mapping[str, str]) -> Iterator[Fetch]:
         if line.strip() and not line.lstrip().startswith("#"):
             goes_on = line.rstrip().endswith(("\\", "`"))
         said = _LINE.fullmatch(line) if begins else None
-        if said is None or ("$" not in said[2] and ":" not in said[2]):
+        if said is None or ("$" not in said["source"] and ":" not in said["source"]):
             continue
-        source = _VARIABLE.sub(lambda found: values.get(found[1] or found[2], "$"), said[2])
+        source = _VARIABLE.sub(lambda found: values.get(found[1] or found[2], "$"), said["source"])
+        flags, target, checksum = said["flags"], said["target"], said["sum"] or said["later"]
         address = _ADDRESS.fullmatch(source)
         if address and not address[1].endswith(".git") and address[1].strip("."):
-            yield Fetch(number, line, said[1], source, address[1], said[3])
-        elif not address and _PATH.fullmatch(source) and ".." not in source.split("/"):
-            yield Fetch(number, line, said[1], source, None, said[3])
+            yield Fetch(number, line, flags, source, address[1], target, checksum)
+        elif not address and checksum is None and _PATH.fullmatch(source) and ".." not in source.split("/"):
+            yield Fetch(number, line, flags, source, None, target)
 
 
 def _local(source: str) -> str:

@@ -21,6 +21,17 @@ def test_an_address_becomes_a_stage_that_fetches_it() -> None:
     ]
 
 
+@pytest.mark.parametrize("flags", ["--checksum=sha256:{} --chmod=755", "--chmod=755 --checksum=sha256:{}"])
+def test_what_is_fetched_must_have_the_checksum_that_the_file_names(flags: str) -> None:
+    checksum = "ab" * 32
+    text = rewritten(f"FROM a\nADD {flags.format(checksum)} https://example.com/tool /opt/\n", {})
+    assert text.split("\n")[2:5] == [
+        f'RUN ["sh", "-c", "echo \\"$1\\" | sha256sum -c -", "sh", "{checksum}  /tmp/0/tool"]',
+        "FROM a",
+        "COPY --chmod=755 --from=ikoma-fetched /tmp/0/tool /opt/",
+    ]
+
+
 def test_a_file_of_the_app_that_a_variable_names_stands_there_by_itself() -> None:
     assert rewritten("FROM a\nARG F=app.tar\nADD $F /x", {}) == "FROM a\nARG F=app.tar\nADD ./app.tar /x"
 
@@ -49,6 +60,8 @@ def test_a_file_of_the_app_that_a_variable_names_stands_there_by_itself() -> Non
         "FROM a\nADD https://example.com/x https://example.com/y /x",
         "FROM a AS ikoma-fetched\nADD https://example.com/x /x",
         "ADD https://example.com/x /x",
+        "FROM a\nADD --checksum=sha256:12 https://example.com/x /x",
+        f"FROM a\nARG F=x\nADD --checksum=sha256:{'ab' * 32} $F /x",
     ],
 )
 def test_what_cannot_be_told_is_left_to_the_policy(text: str) -> None:
