@@ -8,6 +8,7 @@ missing, and can neither change nor remove anything.
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -98,6 +99,18 @@ def differences(app: AppName, model: ComposeModel, existing: ResourceInventory) 
                 yield Difference("network", key, "labels", False)
 
 
+def overlapping(app: AppName, model: ComposeModel, existing: ResourceInventory) -> Iterator[tuple[str, str, str]]:
+    """Find the subnets that networks of a model choose, and another network has: (key, subnet, name of that one)."""
+    for key, wanted in model.networks.items():
+        name = lasting_name(app, key, wanted)
+        if name is None or name in existing.networks or wanted.get("external"):
+            continue
+        for subnet in sorted(_subnets(wanted)):
+            for other, made in sorted(existing.networks.items()):
+                if other != _AT.sub("", name) and any(_overlap(subnet, taken) for taken in made.subnets):
+                    yield key, subnet, other
+
+
 def require_alike(app: AppName, model: ComposeModel, existing: ResourceInventory) -> None:
     """Raises DeployFailed where something is there that would not do what the model says."""
     for found in differences(app, model, existing):
@@ -118,6 +131,16 @@ def _kept(item: Mapping[str, Any], there: Mapping[str, ResourceInfo]) -> Mapping
     if former != name and former in there and set(there[former].subnets) == _subnets(item):
         return {"name": former, "external": True}
     return item
+
+
+def _overlap(subnet: str, taken: str) -> bool:
+    try:
+        one, other = (ipaddress.ip_network(text, strict=False) for text in (subnet, taken))
+    except ValueError:  # Compose or the engine says so
+        return False
+    if isinstance(one, ipaddress.IPv4Network) and isinstance(other, ipaddress.IPv4Network):
+        return one.overlaps(other)
+    return isinstance(one, ipaddress.IPv6Network) and isinstance(other, ipaddress.IPv6Network) and one.overlaps(other)
 
 
 def _otherwise(network: Mapping[str, Any], made: ResourceInfo) -> Iterator[str]:

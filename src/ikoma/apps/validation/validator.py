@@ -16,7 +16,7 @@ from ikoma.apps.resolution.data_or_source import list_kinds
 from ikoma.apps.resolution.resolver import Resolution, Resolutions
 from ikoma.apps.resolution.routed_service import Settled, WebServices
 from ikoma.apps.resolution.unsupported_features import Obstacle, find_unsupported
-from ikoma.apps.rollouts.drift import differences
+from ikoma.apps.rollouts.drift import differences, overlapping
 from ikoma.apps.routing.routes import Routes
 from ikoma.apps.validation.builds import find_builds
 from ikoma.apps.validation.compose_errors import find_compose_error
@@ -132,6 +132,12 @@ class Validator:
         for other in differences(app.name, model, existing):
             found = Finding(*source.at(f"{other.kind}s", other.key), other.problem, other.fix)
             (report.errors if other.matters else report.warnings).append(found)
+        for key, subnet, name in overlapping(app.name, model, existing):
+            problem = f"The network {key} chooses {subnet}, and the network {name} has addresses of it."
+            is_own = existing.networks[name].project == app.name.project
+            fix = "Leave `ipam` out, and the engine finds a free subnet; or choose another."
+            fix += " That one is the app's own: after deploy.down it is free." if is_own else ""
+            report.errors.append(Finding(*source.at("networks", key), problem, fix))
         if images:
             missing, unknown = await find_missing_images(self._engine, source, rest)
             report.errors += missing
