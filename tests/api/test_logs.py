@@ -189,6 +189,18 @@ def test_the_command_line_prints_lines_and_json(server: Server) -> None:
     assert server.cli("logs", "nowhere").returncode == 1
 
 
+def test_of_an_app_that_is_down_it_is_said_whose_lines_these_are(server: Server) -> None:
+    release = server.do("apps.status", {"appName": "logs-talks"})["release"]
+    assert "note" not in server.do("apps.logs", {"appName": "logs-talks"})
+    server.do("deploy.down", {"appName": "logs-talks"})
+    said = server.do("apps.logs", {"appName": "logs-talks", "tail": 5})
+    assert len(said["lines"]) == 5
+    assert said["note"] == f"logs-talks is down; these are the last lines of release {release}, which served last."
+    assert said["note"] in " ".join(server.cli("logs", "logs-talks").stderr.split())
+    server.do("deploy.restart", {"appName": "logs-talks"})
+    assert "note" not in server.do("apps.logs", {"appName": "logs-talks"})
+
+
 def test_a_stop_does_not_wait_for_followers(server: Server) -> None:
     connection, response = stream(server)
     response.readline()

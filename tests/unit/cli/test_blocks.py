@@ -135,3 +135,10 @@ def test_values_are_words_for_people_and_figures_for_programs(value: object, per
 )
 def test_names_of_fields_are_words(name: str, said: str) -> None:
     assert words.label(name) == said
+
+
+def test_a_command_stays_whole_where_a_sentence_is_broken() -> None:
+    said = "Something is to be done: `ikoma deploy shop --plan 0123456789abcdef` does exactly this."
+    lines = NARROW.lay_out([LabelledSentence("hint", said)])
+    assert any("`ikoma deploy shop --plan 0123456789abcdef`" in line for line in lines)
+    assert " ".join(line.strip() for line in lines).removeprefix("hint:").strip() == said

@@ -19,6 +19,19 @@ from ikoma.transports.mcp.wording import answers, marking, sentences
 REGISTRY = Registry()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["appName", "limit"], "There is more: a larger `limit` shows it."),
+        (["path", "limit", "offset"], "There is more: a larger `limit`, an `offset` or `path` shows it."),
+        (["tail", "since", "grep"], "There is more: a larger `tail`, `since` or `grep` shows it."),
+        ([], "There is more than this shows."),
+    ],
+)
+def test_what_shows_more_is_among_the_arguments_of_the_tool(arguments: list[str], said: str) -> None:
+    assert sentences.list_following({"truncated": True}, arguments) == [said]
+
+
 class Line(Result):
     at: str
     text: Annotated[str, Untrusted("a log")]

@@ -6,10 +6,12 @@ import ast
 import re
 import shlex
 from collections.abc import Iterator
+from functools import partial
 from itertools import product, takewhile
 from pathlib import Path
 
 import click
+import orjson
 import pytest
 
 import ikoma
@@ -24,7 +26,7 @@ from ikoma.kernel.answers.leading import may_call
 from ikoma.kernel.answers.telling import Reader, Telling
 from ikoma.kernel.words import CapabilityNames, reword_details
 from ikoma.model import Role, quote_name
-from ikoma.transports.mcp.tools import make_tool_name
+from ikoma.transports.mcp.tools import is_chosen, make_tool_name
 from ikoma.transports.mcp.wording.speech import Speech
 
 REGISTRY = capabilities.load()
@@ -206,7 +208,7 @@ def _find_command(words: list[str]) -> click.Command:
         (
             Role.OBSERVER,
             "apps.list shows the apps; apps.init creates one.",
-            "apps.list shows the apps; a builder key can create an app's folder from a template.",
+            "apps.list shows the apps; a builder key can create an app's folder from a template or a compose file of one's own.",
         ),
         (Role.OBSERVER, "Wait (operations.wait), then try again.", "Wait, then try again."),
         (Role.OPERATOR, "Free it first (domain.remove), or choose another.", "Free it first, or choose another."),
@@ -293,3 +295,45 @@ def test_the_help_of_a_command_names_commands() -> None:
         command = _find_command(name.split())
         said = command.get_help(click.Context(command, info_name=name))
         assert not DOTTED.search(re.sub(r"ikoma\s+call\s+[a-z._]+", "", said)), said
+
+
+def test_a_call_that_a_sentence_gives_arguments_to_names_its_app() -> None:
+    whole = TELLING.complete_text('Call `deploy.plan {"rollback": true}`; release.list shows.', {"appName": "shop"})
+    assert whole == 'Call `deploy.plan {"appName": "shop", "rollback": true}`; release.list shows.'
+    assert TELLING.complete_text(whole, {"appName": "other"}) == whole, "what it says itself stays"
+    about = 'operations.wait {"operationId": "1"} waits.'
+    assert TELLING.complete_text(about, {"appName": "shop"}) == about, "it takes no app"
+    assert TELLING.complete_text('deploy.plan {"rollback": true}', {}) == 'deploy.plan {"rollback": true}'
+
+
+def test_steps_of_operations_name_what_each_door_calls() -> None:
+    steps = ["waiting for deploy.up to end (operation 1)", "build web | deploy.up is no command"]
+    told = {
+        "id": "2",
+        "capability": "db.backup",
+        "appName": "shop",
+        "state": "running",
+        "steps": [{"name": name, "at": "2026-01-01T00:00:00Z", "fraction": None} for name in steps],
+    }
+    shown = AnswerWording("operations.get", {"operationId": "2"}).result(told)
+    assert [step["name"] for step in shown["steps"]] == [
+        "waiting for `ikoma deploy shop` to end (operation 1)",
+        steps[1],
+    ]
+    body = orjson.loads(SPEECH.body("operations.get", orjson.dumps(told), {"operationId": "2"}))
+    assert [step["name"] for step in body["steps"]] == ["waiting for deploy_up to end (operation 1)", steps[1]]
+    listed = {"operations": [{**told, "steps": [], "step": steps[0]}], "truncated": False}
+    assert "`ikoma deploy shop`" in AnswerWording("operations.list", {}).result(listed)["operations"][0]["step"]
+    body = orjson.loads(SPEECH.body("operations.list", orjson.dumps(listed), {}))
+    assert body["operations"][0]["step"] == "waiting for deploy_up to end (operation 1)"
+
+
+def test_a_tool_that_the_client_does_not_list_is_named_as_one_that_can_be_called() -> None:
+    change = SPEECH.words({}, lists=partial(is_chosen, toolsets=()))
+    said = change("hook.show says why; hook.create and apps.list are others.")
+    assert said == (
+        "hook_show says why; hook_create and apps_list are others. "
+        "(hook_show, hook_create are not listed here: call them anyway.)"
+    )
+    assert change("hook.show again.") == "hook_show again.", "it is said once in an answer"
+    assert SPEECH.words({}, lists=partial(is_chosen, toolsets=("all",)))("hook.show") == "hook_show"
