@@ -195,7 +195,7 @@ def test_of_an_app_that_is_down_it_is_said_whose_lines_these_are(server: Server)
     server.do("deploy.down", {"appName": "logs-talks"})
     said = server.do("apps.logs", {"appName": "logs-talks", "tail": 5})
     assert len(said["lines"]) == 5
-    assert said["note"] == f"logs-talks is down; these are the last lines of release {release}, which served last."
+    assert said["note"] == f"logs-talks is down; this is of release {release}, which served last."
     assert said["note"] in " ".join(server.cli("logs", "logs-talks").stderr.split())
     server.do("deploy.restart", {"appName": "logs-talks"})
     assert "note" not in server.do("apps.logs", {"appName": "logs-talks"})

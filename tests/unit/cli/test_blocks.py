@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ikoma.cli import words
-from ikoma.cli.blocks import Block, FactList, FindingList, ItemList, Message, Paper, Raw, Table
+from ikoma.cli.blocks import Block, FactList, FindingList, ItemList, LabelledSentence, Message, Paper, Raw, Table
 from ikoma.cli.words import Size, Span, State, Time
 from ikoma.kernel.page import Column
 

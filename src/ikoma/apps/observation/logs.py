@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from ikoma.app_folder import App
-from ikoma.apps.releases.release import Release, Releases
+from ikoma.apps.releases.release import FAILED, Release, Releases
 from ikoma.apps.releases.rollout_state import RolloutState
 from ikoma.apps.rollouts.kept_logs import read_logs
 from ikoma.apps.secrets import app_secrets
@@ -83,13 +83,14 @@ class AppLogs:
         tail = _ANY_LINE if query.grep else query.tail + 1
         found = await asyncio.gather(*(self._engine.read_log(item, tail=tail, since=since) for item in containers))
         lines = [(item.service, line) for item, lines in zip(containers, found, strict=True) for line in lines]
-        return _select_lines(app, query, sorted(lines, key=lambda line: line[1].at), starting)
+        selected = _select_lines(app, query, sorted(lines, key=lambda line: line[1].at), starting)
+        return selected if query.release or starting else replace(selected, note=_describe_failed(app))
 
     def _read_kept(self, app: App, query: LogQuery) -> LogExcerpt:
         """Read the kept lines of a release whose containers are gone."""
         releases = Releases(app)
         release = releases.find(query.release) if query.release else releases.current() or releases.latest()
-        note = _describe_kept(app, release, releases.latest()) if release and not query.release else ""
+        note = _describe_kept(app, release) if release and not query.release else ""
         lines = read_logs(app, release.id) if release else []
         services = sorted({service for service, _ in lines}.union(release.services if release else ()))
         if query.service is not None and query.service not in services:
@@ -155,16 +156,23 @@ class AppLogs:
         return [item for item in containers if item.service == service], starting
 
 
-def _describe_kept(app: App, release: Release, latest: Release | None) -> str:
+def _describe_kept(app: App, release: Release) -> str:
     """Say whose lines are shown of an app of which nothing runs."""
     serving = RolloutState(app).serving()
     if serving is None:
-        return f"Nothing of {app.name} serves; these are the last lines of release {release.id}, which {release.state}."
-    said = f"{app.name} is {'down' if serving.down else 'without containers'}; "
-    said += f"these are the last lines of release {release.id}, which served last."
-    if latest is None or latest.id == release.id:
-        return said
-    return f"{said} Release {latest.id} came after it and {latest.state}: ask with it as `release` for its lines."
+        return f"Nothing of {app.name} serves; this is of release {release.id}, which {release.state}."
+    state = "down" if serving.down else "without containers"
+    return (
+        f"{app.name} is {state}; this is of release {release.id}, which served last. {_describe_failed(app)}".rstrip()
+    )
+
+
+def _describe_failed(app: App) -> str:
+    """Say that a later release than that which serves has failed: who looks after a deploy may want its lines."""
+    current, latest = Releases(app).current(), Releases(app).latest()
+    if current is None or latest is None or latest.id <= current.id or latest.state != FAILED:
+        return ""
+    return f"Release {latest.id} came after {current.id} and failed: ask with it as `release` for its lines."
 
 
 def _make_not_found(app: App, service: str, services: Sequence[str]) -> ServiceNotFound:

@@ -22,9 +22,9 @@ class KeysCreateRequest(Request):
     """Whose it is."""
     role: str
     """The highest: observer, operator, builder or admin."""
-    apps: list[Glob] = Field(default_factory=list, max_length=100)
+    apps: list[Glob] = Field(default_factory=list, max_length=100, examples=[["shop", "blog-*"]])
     """Globs; left out: all apps."""
-    capabilities: list[Glob] = Field(default_factory=list, max_length=100)
+    capabilities: list[Glob] = Field(default_factory=list, max_length=100, examples=[["db.*"]])
     """Globs; left out: all of its role."""
     read_only: bool = False
     needs_approval: bool = False

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from ikoma.kernel.access.callers import Caller
+from ikoma.model import quote_name
 
 
 def describe_reach(caller: Caller) -> str:
     """Say which apps a key reaches, and what narrows that."""
     parts = [
-        ", ".join(caller.apps) or "all apps",
-        f"only {', '.join(caller.capabilities)}" if caller.capabilities else "",
+        ", ".join(map(quote_name, caller.apps)) or "all apps",
+        f"only {', '.join(map(quote_name, caller.capabilities))}" if caller.capabilities else "",
         "reads only" if caller.read_only else "",
         "needs approval" if caller.needs_approval else "",
     ]

@@ -208,7 +208,8 @@ def _find_command(words: list[str]) -> click.Command:
         (
             Role.OBSERVER,
             "apps.list shows the apps; apps.init creates one.",
-            "apps.list shows the apps; a builder key can create an app's folder from a template or a compose file of one's own.",
+            "apps.list shows the apps; a builder key can create an app's folder from a template or a compose file of "
+            "one's own.",
         ),
         (Role.OBSERVER, "Wait (operations.wait), then try again.", "Wait, then try again."),
         (Role.OPERATOR, "Free it first (domain.remove), or choose another.", "Free it first, or choose another."),

@@ -19,7 +19,7 @@ from ikoma.model import is_name
 LONGEST = 100_000
 """Characters of one untrusted piece that an answer holds."""
 
-OWN = frozenset({"message", "summary", "hint", "error", "plain"})
+OWN = frozenset({"message", "summary", "hint", "error", "plain", "more", "note", "reaches"})
 """Fields that hold IKOMA's own sentences, whatever the capability."""
 
 _CONTROL = re.compile(
@@ -28,7 +28,7 @@ _CONTROL = re.compile(
 _QUOTED = re.compile(r"(?<!\w)(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")(?!\w)", re.DOTALL)
 _JOINED = r"(?<![\w.-])[A-Za-z0-9]+(?:[-_.]+[A-Za-z0-9]+){5,}"
 """What may be a sentence though it holds no blank, such as the name of a service."""
-_REST = "Ask for less at a time to see the rest: a smaller tail or limit, an offset, a filter."
+_REST = "Ask for less at a time to see the rest."
 
 
 class Wrapper:

@@ -64,9 +64,11 @@ class Speech:
     def error(self, error: IkomaError, given: Mapping[str, Any], lists: Lists = list_all) -> None:
         """An error, in place: it is this caller's own."""
         change = self.words(given, lists)
-        if not error.quotes:
+        is_plain, is_own = error.message == error.audit_message, not error.quotes
+        if is_own:
             error.message = change(error.message)
-        error.audit_message, error.hint = change(error.audit_message), change(error.hint)
+        error.audit_message = error.message if is_plain else change(error.audit_message)
+        error.hint = change(error.hint)
         error.details = reword_details(error.details, change)
 
     def _result(self, capability: Capability, result: Any, change: Change) -> Any:
