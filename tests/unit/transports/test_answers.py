@@ -199,7 +199,7 @@ def test_what_is_too_long_is_cut_and_says_how_to_get_the_rest() -> None:
     result = inside(answered("test.text", "x" * (marking.LONGEST + 5))[0])
     assert result.startswith("x" * marking.LONGEST)
     assert "5 more characters" in result
-    assert "offset" in result
+    assert "Ask for less at a time to see the rest." in result
 
 
 def test_the_text_is_shorter_than_the_fields_and_holds_what_is_needed_to_act() -> None:

@@ -95,7 +95,7 @@ class McpDoor:
             try:
                 await (await self.open()).serve_lines(reader, writer)
             except (ConnectionError, asyncio.IncompleteReadError) as error:
-                log.info("a client of `ikoma mcp` has gone: %s", error)
+                log.info("a client over stdio has gone: %s", error)
             finally:
                 clients.discard(task)
                 writer.close()
