@@ -22,7 +22,7 @@ ALONE = ("contract/test_one_off.py", "hostile/test_key_timing.py")
 """Tests that see what is in all of Docker, or measure."""
 
 APART = {"demo": ("docs",), "runbook": ("docs", "api/test_apps.py")}
-"""Tests, and those that make apps of the same names: never both at once. They come when the others are through."""
+"""Tests, and those that make apps of the same names: never both at once. They come when the others are nearly through."""
 
 LONG = (
     "rollouts/test_serving.py",
@@ -36,6 +36,8 @@ LONG = (
 )
 """What takes minutes begins first, the longest before others, so that no worker is left with it at the end."""
 
+SHORT = ("unit",)
+"""What has many small files comes last, and evens out what the workers have left to do."""
 
 PAGE_GROUPS = {name_of(path): group for path, group in groups(PAGES).items()}
 
@@ -51,6 +53,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(
         key=lambda item: (
             _is_of(item, ALONE),
+            _is_of(item, SHORT),
             _is_of(item, list(APART)),
             *(not _is_of(item, [place]) for place in LONG),
         )

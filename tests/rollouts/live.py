@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests import docker_api
 from tests.apps import remember
 from tests.faults.witness import eventually, half_written
 from tests.images import busybox_image
@@ -102,11 +103,10 @@ class LiveApp:
 
     def containers(self) -> list[Container]:
         """All of them, running or not, in the order of their names."""
-        found = docker_json("ps", "-a", "--no-trunc", "--filter", _project(self.name))
-        shown = [(item["Names"], item) for item in found]
+        found = docker_api.get("/containers/json", all="1", filters={"label": [_project(self.name)]})
         return [
-            Container(item["ID"], _label(item, "com.docker.compose.service"), item["State"])
-            for _, item in sorted(shown, key=lambda pair: pair[0])
+            Container(item["Id"], item["Labels"].get("com.docker.compose.service", ""), item["State"])
+            for item in sorted(found, key=lambda item: str(item["Names"]))
         ]
 
     def running(self, service: str | None = None) -> list[str]:
@@ -118,11 +118,11 @@ class LiveApp:
 
         Not counted are the images of the release that failed last: the next build takes its layers from them.
         """
-        label = _project(self.name)
+        label = f"label={_project(self.name)}"
         files = [path for path in (self.folder / ".ikoma").rglob("*") if path.name not in ("release.json", "logs.json")]
         return {
             "containers": [item.id for item in self.containers()],
-            "networks": sorted(item["Name"] for item in docker_json("network", "ls", "--filter", label)),
+            "networks": sorted(self._networks()),
             "volumes": sorted(item["Name"] for item in docker_json("volume", "ls", "--filter", label)),
             "images": sorted(
                 f"{item['Repository']}:{item['Tag']}"
@@ -132,6 +132,10 @@ class LiveApp:
             "files": sorted(str(path.relative_to(self.folder)) for path in files if path.is_file()),
             "half-written": [str(path) for path in half_written(self.server)],
         }
+
+    def _networks(self) -> list[str]:
+        found = docker_api.get("/networks", filters={"label": [_project(self.name)]})
+        return [item["Name"] for item in found]
 
     def _failed(self) -> list[str]:
         """Ids of the releases that failed before they served, the last first."""
@@ -144,7 +148,7 @@ class LiveApp:
         state = self.folder / ".ikoma"
         serving, standby = (_read(state / f"{name}.json") for name in ("serving", "standby"))
         rollouts = {item.id: inspected(item.id)["Config"]["Labels"]["ikoma.rollout"] for item in self.containers()}
-        networks = [item["Name"] for item in docker_json("network", "ls", "--filter", _project(self.name))]
+        networks = self._networks()
         served = {item["id"] for item in self.releases() if item["state"] == "succeeded"}
         tags = [item["Tag"] for item in docker_json("images", f"ikoma-app/{self.name}/*")]
         kept = (path for path in (state / "releases").glob("*/*") if path.parent.name not in served)
@@ -203,19 +207,14 @@ def docker_json(*arguments: str) -> list[dict[str, Any]]:
 
 
 def inspected(container: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(docker("inspect", container))[0]
+    found: dict[str, Any] = docker_api.get(f"/containers/{container}/json")
     return found
 
 
 def _project(name: str) -> str:
-    return f"label=com.docker.compose.project={name}"
+    return f"com.docker.compose.project={name}"
 
 
 def _read(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     return found
-
-
-def _label(item: dict[str, Any], name: str) -> str:
-    labels = dict(label.split("=", 1) for label in item["Labels"].split(",") if "=" in label)
-    return labels.get(name, "")
