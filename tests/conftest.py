@@ -22,7 +22,7 @@ ALONE = ("contract/test_one_off.py", "hostile/test_key_timing.py")
 """Tests that see what is in all of Docker, or measure."""
 
 APART = {"demo": ("docs",), "runbook": ("docs", "api/test_apps.py")}
-"""Tests, and those that make apps of the same names: never both at once. They come when the others are nearly through."""
+"""Tests, and those that make apps of the same names: never both at once. They come late."""
 
 LONG = (
     "rollouts/test_serving.py",

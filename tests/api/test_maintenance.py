@@ -70,6 +70,10 @@ def test_people_see_a_page_until_it_ends_whatever_is_done_meanwhile() -> None:
 
 def test_an_app_that_answers_no_requests_has_no_page() -> None:
     with started_server() as server:
-        make_app(server, "silent", compose="services: {{web: {{image: '{image}', command: [sleep, infinity]}}}}\n")
+        make_app(
+            server,
+            "silent",
+            compose="services: {{web: {{image: '{image}', command: [sleep, infinity], init: true}}}}\n",
+        )
         server.do("deploy.up", {"appName": "silent"})
         assert server.call("apps.maintenance", {"appName": "silent", "on": True}).code == "no_web_service"

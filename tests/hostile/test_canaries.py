@@ -33,6 +33,7 @@ services:
     image: IMAGE
     env_file: [.env]
     command: ["sh", "-c", "env; while true; do sleep 1; env | head -n 50; done"]
+    stop_grace_period: 1s
     healthcheck: {test: [CMD-SHELL, "env | tail -n 20"], interval: 1s}
 """
 

@@ -27,6 +27,7 @@ services:
   web:
     image: IMAGE
     command: ["httpd", "-f", "-p", "8000", "-h", "/vault"]
+    stop_grace_period: 1s
     volumes: ["vault:/vault", "./data:/data"]
     environment: {VAULT: "${VAULT}"}
 volumes:
@@ -145,6 +146,7 @@ services:
   web:
     image: IMAGE
     command: ["sh", "/src/attack.sh"]
+    stop_grace_period: 1s
     volumes: ["./data:/data", "./src:/src:ro", "own:/own"]
     cap_add: [CHOWN, DAC_OVERRIDE, FOWNER, IPC_LOCK, SETUID, SETGID]
     security_opt: ["no-new-privileges:true"]
@@ -169,9 +171,14 @@ while [ ! -e enough ]; do
 done; rm -rf sub; ln -s OUTSIDE sub; touch left; sleep 600
 """
     world.write("src/swap.sh", swap.replace("OUTSIDE", str(world.outside)))
-    running = "services: {web: {image: IMAGE, command: [sh, /src/swap.sh], volumes: ['./data:/data', './src:/src:ro']}}"
+    running = (
+        "services: {web: {image: IMAGE, command: [sh, /src/swap.sh], stop_grace_period: 1s, "
+        "volumes: ['./data:/data', './src:/src:ro']}}"
+    )
     nested = running.replace("['./data:/data'", "['./data/sub:/sub', './data:/data'")
-    alone = "services: {web: {image: IMAGE, command: [sleep, '600'], volumes: ['./data/sub:/sub']}}"
+    alone = (
+        "services: {web: {image: IMAGE, command: [sleep, '600'], stop_grace_period: 1s, volumes: ['./data/sub:/sub']}}"
+    )
     with nothing_happens(world):
         assert world.deploy(running).status == 200
         for compose in (nested, alone) * 8:
@@ -190,7 +197,9 @@ def test_a_file_that_a_container_swaps_while_it_is_read_never_leads_outside(worl
     safe = {
         "src/Dockerfile": f"FROM {busybox_image()}\nRUN true\n",
         "src/app.env": "A=1\n",
-        "src/part.yml": "services: {part: {image: IMAGE, command: [sleep, '600']}}\n".replace("IMAGE", busybox_image()),
+        "src/part.yml": "services: {part: {image: IMAGE, command: [sleep, '600'], stop_grace_period: 1s}}\n".replace(
+            "IMAGE", busybox_image()
+        ),
     }
     for name, text in safe.items():
         world.write(name, text)
@@ -201,12 +210,11 @@ def test_a_file_that_a_container_swaps_while_it_is_read_never_leads_outside(worl
         f"cd /src; cp {name} keep; i=0\nwhile [ $i -lt 20000 ]; do\n  ln -sf {target} {name}.x; mv -f {name}.x {name}; "
         f"cp keep {name}.y; mv -f {name}.y {name}; i=$((i+1))\ndone; sleep 600\n",
     )
+    web = "command: [sh, /src/swap.sh], stop_grace_period: 1s, volumes: ['./src:/src']"
     compose = {
-        "src/Dockerfile": "services: {web: {build: ./src, command: [sh, /src/swap.sh], volumes: ['./src:/src']}}",
-        "src/app.env": "services: {web: {image: IMAGE, env_file: src/app.env, command: [sh, /src/swap.sh], "
-        "volumes: ['./src:/src']}}",
-        "src/part.yml": "include: [src/part.yml]\n"
-        "services: {web: {image: IMAGE, command: [sh, /src/swap.sh], volumes: ['./src:/src']}}",
+        "src/Dockerfile": f"services: {{web: {{build: ./src, {web}}}}}",
+        "src/app.env": f"services: {{web: {{image: IMAGE, env_file: src/app.env, {web}}}}}",
+        "src/part.yml": f"include: [src/part.yml]\nservices: {{web: {{image: IMAGE, {web}}}}}",
     }[file]
     said = []
     with nothing_happens(world):
@@ -329,7 +337,9 @@ def test_images_of_others_cannot_be_run_or_built_upon(world: World) -> None:
     bank = inspect("inspect", "-f", "{{.Image}}", inspect("ps", "-q", "--filter", "name=live-bank-web")[0])[0]
     digits = bank.removeprefix("sha256:")
     for reference in (bank, digits, digits[:12], "ikoma-app/live-bank/web"):
-        answer = world.deploy(f"services: {{web: {{image: '{reference}', command: [sleep, '600']}}}}")
+        answer = world.deploy(
+            f"services: {{web: {{image: '{reference}', command: [sleep, '600'], stop_grace_period: 1s}}}}"
+        )
         assert answer.code == "policy_violation", reference
     copied = "FROM scratch\nCOPY --from=ikoma-app/live-bank/web / /"
     for line in (f"FROM {digits[:10]}", f"ARG A={digits[:10]}\nFROM $A", copied):
@@ -339,7 +349,7 @@ def test_images_of_others_cannot_be_run_or_built_upon(world: World) -> None:
 
 def test_what_was_waived_is_judged_anew_at_each_restart(world: World) -> None:
     house = world.house
-    compose = "services: {web: {image: IMAGE, command: [sleep, '600'], cap_add: [SYS_NICE]}}"
+    compose = "services: {web: {image: IMAGE, command: [sleep, '600'], stop_grace_period: 1s, cap_add: [SYS_NICE]}}"
     assert world.deploy(compose).code == "policy_violation"
     until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
     waiver = house.do(
@@ -368,7 +378,9 @@ def test_a_waiver_of_mounts_from_outside_gives_nothing_of_the_platform(world: Wo
     until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
     waived = {"appName": "live-shop", "rule": "bind-outside", "reason": "to be tried", "expires": until}
     waiver = world.house.do("policy.waive", waived)
-    compose = "services: {web: {image: IMAGE, command: [sleep, '600'], volumes: ['X:/outside:ro']}}"
+    compose = (
+        "services: {web: {image: IMAGE, command: [sleep, '600'], stop_grace_period: 1s, volumes: ['X:/outside:ro']}}"
+    )
     with nothing_happens(world):
         assert world.deploy(compose.replace("X", str(world.outside))).status == 200
         house = world.house
@@ -385,7 +397,7 @@ def test_a_waiver_of_mounts_from_outside_gives_nothing_of_the_platform(world: Wo
 
 def test_files_that_are_changed_while_a_deploy_goes_on_change_nothing_of_it(world: World) -> None:
     """What was checked is what runs: the folder is rewritten with a hostile file as soon as the deploy has begun."""
-    safe = f"services: {{web: {{image: '{busybox_image()}', command: [sleep, '600']}}}}"
+    safe = f"services: {{web: {{image: '{busybox_image()}', command: [sleep, '600'], stop_grace_period: 1s}}}}"
     hostile = f"services: {{web: {{image: '{busybox_image()}', privileged: true, volumes: ['/:/host']}}}}"
     path = world.shop / "docker-compose.yml"
     stop = threading.Event()

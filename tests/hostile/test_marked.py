@@ -50,6 +50,7 @@ services:
     labels: {{note: "{evil}"}}
     environment: {{NOTE: "{evil}", SAID: "${{SAID}}"}}
     command: [sh, -c, "echo '{evil}'; mkdir -p /tmp/w; echo '{evil}' > /tmp/w/index.html; httpd -f -p 3000 -h /tmp/w"]
+    init: true
     healthcheck:
       test: [CMD-SHELL, "echo '{evil}'; wget -q --spider http://127.0.0.1:3000/"]
       interval: 1s

@@ -146,7 +146,7 @@ def test_a_server_killed_in_a_breaking_release_command_takes_it_back_and_says_so
 def test_a_release_command_finds_the_services_that_its_own_waits_for(server: Server) -> None:
     own = new_app(server, "live-commands-own")
     backend = (
-        f"  backend:\n    image: {busybox_image()}\n    command: [httpd, -f, -p, '80', -h, /bin]\n"
+        f"  backend:\n    image: {busybox_image()}\n    command: [httpd, -f, -p, '80', -h, /bin]\n    init: true\n"
         '    healthcheck: {test: [CMD, wget, -q, --spider, "http://127.0.0.1/ls"], interval: 1s}\n'
     )
     needs = "depends_on: {backend: {condition: service_healthy}}"
