@@ -27,6 +27,8 @@ _FORMAT = (
 
 def remove_projects(projects: Collection[str]) -> None:
     """Remove all that Docker has of these Compose projects, and the images that were built for them."""
+    if not projects:
+        return
     label = '{{.Label "com.docker.compose.project"}}'
     for listing, removing in (
         (["ps", "-a", "--format", f"{{{{.ID}}}} {label}"], ["rm", "-f", "-v"]),

@@ -93,7 +93,7 @@ def eventually(holds: Callable[[], object], what: str, seconds: float = 30) -> N
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.02)
+        time.sleep(0.05)  # what is asked costs others time
 
 
 def half_written(server: Server) -> list[Path]:
