@@ -6,6 +6,7 @@ its server's socket and left alone.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import socket
 import subprocess
@@ -49,9 +50,11 @@ def remove_projects(projects: Collection[str]) -> None:
 def remove_leftovers() -> list[str]:
     """Remove the Compose projects of dead test servers, once in a run of the tests; their names."""
     argv = ["docker", "ps", "-a", "--filter", "label=ikoma.app", "--format", _FORMAT]
-    listed = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
-    dead = {item["project"] for item in map(json.loads, listed) if _is_dead(Path(item["folder"]))}
-    remove_projects(dead)
+    with open(__file__) as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)  # two workers that remove the same at once would be in each other's way
+        listed = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
+        dead = {item["project"] for item in map(json.loads, listed) if _is_dead(Path(item["folder"]))}
+        remove_projects(dead)
     return sorted(dead)
 
 
