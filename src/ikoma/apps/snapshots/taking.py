@@ -23,6 +23,9 @@ from ikoma.model import make_printable, quote_name
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 NEVER = (".ikoma", ".env")
 """Names in an app's folder that are never part of a snapshot."""
+UNASKED = (*NEVER, "RUNBOOK.md")
+"""Names that are no part of it where the whole folder is taken: a file that each deploy writes would change all that is
+built from the folder, at each deploy."""
 _LONGEST_PATH = 3000
 _TICK, _COARSE_TICK = 100_000_000, 2_000_000_000
 """Nanoseconds within which two changes may have the same time, also where a filesystem keeps whole seconds."""
@@ -108,7 +111,7 @@ class Taking:
         folders = []
         with os.scandir(folder) as found:
             for entry in found:
-                if not parts and entry.name in NEVER:
+                if not parts and entry.name in UNASKED:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     folders.append((*parts, entry.name))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ikoma.app_folder import can_be_a_path
 from ikoma.apps.snapshots.manifest import Snapshot, SnapshotEntry
-from ikoma.apps.snapshots.taking import NEVER
+from ikoma.apps.snapshots.taking import UNASKED
 from ikoma.compose.mounts import Sources
 from ikoma.durable import open_file
 
@@ -39,7 +39,11 @@ class SourceChanges:
 def find_changes(root: Path, found: Sources, before: Snapshot) -> SourceChanges:
     """Compare the source of an app with what a release kept of it. Links are not followed."""
     now = dict(_walk(root, found.paths, found.left_out))
-    known = {path: entry for path, entry in before.entries.items() if entry.kind != "folder"}
+    known = {
+        path: entry
+        for path, entry in before.entries.items()
+        if entry.kind != "folder" and (path not in UNASKED or path in now)
+    }
     added = [path for path in now if path not in known]
     changed = [path for path, status in now.items() if path in known and _differs(root / path, status, known[path])]
     return SourceChanges(
@@ -61,7 +65,7 @@ def compute_marks(root: Path, paths: Sequence[Path], data: Sequence[Path] = ()) 
 
 def _walk(root: Path, paths: Sequence[Path], data: Sequence[Path]) -> Iterator[tuple[str, os.stat_result]]:
     """Walk what a snapshot would take, and files that are asked for by their own path."""
-    never = {Path(os.path.realpath(root)) / name for name in NEVER}
+    never = {Path(os.path.realpath(root)) / name for name in UNASKED}
     for path in paths:
         if not can_be_a_path(str(path)):
             continue

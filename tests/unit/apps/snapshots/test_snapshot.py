@@ -195,6 +195,13 @@ def test_the_whole_folder_goes_without_its_secrets_and_its_state(shop: Shop) -> 
     assert described(shop.tree(1, snapshot), hidden=()) == described(shop.app.path)
 
 
+def test_the_runbook_that_each_deploy_writes_is_taken_where_it_is_asked_for_alone(shop: Shop) -> None:
+    for path in ("RUNBOOK.md", "docs/RUNBOOK.md"):
+        shop.write(path)
+    assert list(shop.take(1, ".").entries) == [".", "docs", "docs/RUNBOOK.md", "src"]
+    assert "RUNBOOK.md" in shop.take(2, "RUNBOOK.md").entries
+
+
 def test_of_data_nothing_is_taken_but_that_it_is_there(shop: Shop) -> None:
     for path in ("data/a/b", "src/up/x", "src/upper", "docker-compose.yml"):
         shop.write(path)
@@ -208,7 +215,7 @@ def test_a_look_at_the_whole_folder_sees_what_a_snapshot_takes(shop: Shop) -> No
     root, data = shop.app.path, (shop.app.path / "data",)
     snapshot = shop.take(1, ".", data=data)
     marked = compute_marks(root, [root], data)
-    for path in (".env", "data/a", "data/b", ".ikoma/x"):
+    for path in (".env", "data/a", "data/b", ".ikoma/x", "RUNBOOK.md"):
         shop.write(path, "another")
     assert find_changes(root, Sources((root,), (), data, data), snapshot) == SourceChanges()
     assert compute_marks(root, [root], data) == marked
