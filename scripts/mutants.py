@@ -37,7 +37,7 @@ APPS = SOURCE / "ikoma" / "apps"
 POLICY = ("containers", "dockerfile", "images", "model", "network", "rules", "storage")
 JUDGING = [
     *(APPS / "policy" / f"{name}.py" for name in POLICY),
-    *(APPS / "yaml" / f"{name}.py" for name in ("reading", "form")),
+    *(APPS / "yaml" / f"{name}.py" for name in ("reading", "references", "named_variables", "form")),
 ]
 TABLES = ("CHECKS", "TOP")
 KERNEL = SOURCE / "ikoma" / "kernel"

@@ -21,7 +21,7 @@ from ikoma.apps.routing.routes import Routes
 from ikoma.apps.validation.finding import Report
 from ikoma.apps.validation.validator import Validator
 from ikoma.engines.compose.engine import ComposeEngine
-from ikoma.kernel.store import Store
+from ikoma.kernel.state.store import Store
 from ikoma.model import AppName
 from ikoma.ports.databases import Databases
 from ikoma.ports.proxy import Proxy

@@ -29,7 +29,7 @@ from ikoma.compose.model import ComposeModel
 from ikoma.compose.mounts import sources
 from ikoma.engines.compose import argv
 from ikoma.engines.compose.engine import ComposeEngine
-from ikoma.kernel.store import Store
+from ikoma.kernel.state.store import Store
 from ikoma.ports.engine import VARIABLES_FILE
 from ikoma.run import run
 from tests.hostile.corpus import MODELS, Case, cases, judged, judged_model, lay_out

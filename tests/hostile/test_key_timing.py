@@ -20,7 +20,7 @@ import pytest
 
 from ikoma.errors import Unauthenticated
 from ikoma.kernel.access.callers import Callers
-from ikoma.kernel.store import Store
+from ikoma.kernel.state.store import Store
 from ikoma.model import Role
 
 ROUNDS, TRIES = 1500, 5

@@ -33,7 +33,7 @@ from ikoma.kernel.operations.journal import Journal
 from ikoma.kernel.operations.operations import Operations
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.registry import Capability, Registry, Request, Result, capability
-from ikoma.kernel.store import Store
+from ikoma.kernel.state.store import Store
 from ikoma.model import Effect, Role
 from ikoma.transports import headers
 from ikoma.transports.mcp.adapter import McpAdapter, exchange, find_connection

@@ -59,7 +59,7 @@ from ikoma.kernel.operations.journal import Journal, Record
 from ikoma.kernel.operations.operations import Operations
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.redaction.redaction import Scrubber, ScrubbingFormatter
-from ikoma.kernel.store import Store
+from ikoma.kernel.state.store import Store
 from ikoma.kernel.supervisor import Supervisor
 from ikoma.model import Secret
 from ikoma.platform.background import (

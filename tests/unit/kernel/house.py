@@ -24,7 +24,7 @@ from ikoma.kernel.operations.operations import Operations
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.redaction.redaction import KnownSecrets, Scrubber
 from ikoma.kernel.registry import AppRequest, Loss, Registry, Request, Result, Sensitive, capability
-from ikoma.kernel.store import Store
+from ikoma.kernel.state.store import Store
 from ikoma.model import Effect, Role
 
 SECRET = "hunter2-hunter2"  # that the platform knows

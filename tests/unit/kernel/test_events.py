@@ -11,14 +11,14 @@ import pytest
 
 from ikoma.kernel import events as module
 from ikoma.kernel.events import Event, EventKind, Events, Severity
-from ikoma.kernel.store import Store
+from ikoma.kernel.state.store import Store
 from tests.unit.kernel.test_waits import STATE, kept_by_another
 
 ELSEWHERE = """
 import sys
 from pathlib import Path
 from ikoma.kernel.events import Event, Events, EventKind, Severity
-from ikoma.kernel.store import Store
+from ikoma.kernel.state.store import Store
 events = Events(Store(Path(sys.argv[1])))
 for number in range(int(sys.argv[2])):
     events.publish(Event(EventKind.FAILED, Severity.ERROR, "shop", f"o{number}", "deploy.up", "It failed."))

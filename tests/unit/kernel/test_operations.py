@@ -36,7 +36,7 @@ from ikoma.kernel.operations.journal import Journal
 from ikoma.kernel.operations.operations import Operations
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.registry import AppRequest, Loss, Registry, Request, Result, Sensitive, capability
-from ikoma.kernel.store import Store
+from ikoma.kernel.state.store import Store
 from ikoma.model import AppName, Effect, Role
 
 REGISTRY = Registry()

@@ -21,7 +21,7 @@ from ikoma.kernel import waiting
 from ikoma.kernel.audit.chain import verify
 from ikoma.kernel.audit.entry import AuditEntry
 from ikoma.kernel.audit.log import AuditLog
-from ikoma.kernel.store import Store
+from ikoma.kernel.state.store import Store
 from ikoma.model import AppName, Role
 from tests.unit.kernel.house import House
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from ikoma.apps.yaml.violation import quoted
 from ikoma.errors import Next, NotFound
-from ikoma.kernel.store import Store, StoreTable
+from ikoma.kernel.state.store import Store, StoreTable
 from ikoma.model import AppName, format_moment
 
 

@@ -25,7 +25,7 @@ from ikoma.apps.app import Apps
 from ikoma.apps.releases.release import format_now
 from ikoma.durable import write_file
 from ikoma.errors import HookReplayed, HookWornOut, IkomaError, Next, NotFound, StateUnreadable
-from ikoma.kernel.store import Store, StoreTable
+from ikoma.kernel.state.store import Store, StoreTable
 from ikoma.model import AppName, Secret
 
 log = logging.getLogger("ikoma")

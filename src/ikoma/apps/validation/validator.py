@@ -20,14 +20,14 @@ from ikoma.apps.rollouts.drift import differences, overlapping
 from ikoma.apps.routing.routes import Routes
 from ikoma.apps.validation.builds import find_builds
 from ikoma.apps.validation.compose_errors import find_compose_error
-from ikoma.apps.validation.disk import look_at_disks
+from ikoma.apps.validation.disk.folders import find_left_out
+from ikoma.apps.validation.disk.missing_files import find_empty_mounts, find_missing_files
+from ikoma.apps.validation.disk.owners import find_unwritable
+from ikoma.apps.validation.disk.space import look_at_disks
 from ikoma.apps.validation.finding import Finding, Report
-from ikoma.apps.validation.folders import find_left_out
 from ikoma.apps.validation.images import find_missing_images
 from ikoma.apps.validation.migrations import find_migrations
-from ikoma.apps.validation.missing_files import find_empty_mounts, find_missing_files
 from ikoma.apps.validation.moved_data import find_left_behind
-from ikoma.apps.validation.owners import find_unwritable
 from ikoma.apps.validation.policy_findings import find_notice, find_violations, find_waiver
 from ikoma.apps.validation.port_conflicts import find_conflicts
 from ikoma.apps.validation.scaled import find_scaled

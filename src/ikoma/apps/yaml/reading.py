@@ -11,7 +11,7 @@ import os
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,9 @@ from ikoma.apps.environment.entries import find_too_deep
 from ikoma.apps.yaml import differences, form
 from ikoma.apps.yaml.file_choice import Chosen, choose, read_chosen
 from ikoma.apps.yaml.lines import Parts, Source
+from ikoma.apps.yaml.named_variables import find_deep_places, find_passed_on, find_variables, is_of_the_server
 from ikoma.apps.yaml.notice import Notice
+from ikoma.apps.yaml.references import FileReference, find_references
 from ikoma.apps.yaml.violation import Place, Violation, quoted
 from ikoma.compose.paths import LocatedPath, locate
 from ikoma.errors import FileMissing, IkomaError, PathOutside
@@ -32,20 +34,8 @@ _MOST_TOGETHER = 4 << 20
 _MOST_FILES = 50
 _DEEPEST = 50
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|git@|github\.com/", re.IGNORECASE)
-_VARIABLE = re.compile(r"\$(?:\$|\{?(?P<name>[A-Za-z_]\w*))")
-# Compose reads files without any variable of the server: these are refused because nobody can mean another's.
-_OF_THE_SERVER = re.compile(
-    r"(API_KEY_HASH|SERVER_MODE|(APPS|BACKUPS)_ROOT|AUDIT_LOG|SOURCE_SSH_KEY|(IKOMA|BUILDX|BUILDKIT)_\w+"
-    # Of Docker's and Compose's own, for apps have variables that begin so: DOCKER_TAG, COMPOSE_PORT_HTTP.
-    r"|DOCKER_(API_VERSION|AUTH_CONFIG|BUILDKIT|CERT_PATH|CLI_\w+|CONFIG|CONTENT_TRUST\w*|CONTEXT|CUSTOM_HEADERS"
-    r"|DEFAULT_PLATFORM|HOST|RAMDISK|SOCK\w*|TLS\w*|TMPDIR)"
-    r"|COMPOSE_(ANSI|API_VERSION|BAKE|COMPATIBILITY|CONVERT_WINDOWS_PATHS|DISABLE_ENV_FILE|DOCKER_CLI_BUILD|ENV_FILES"
-    r"|EXPERIMENTAL_\w+|FILE|HTTP_TIMEOUT|IGNORE_ORPHANS|MENU|PARALLEL_LIMIT|PATH_SEPARATOR|PROGRESS|PROJECT_DIRECTORY"
-    r"|PROVIDER_\w+|RELAY_IMAGE|REMOVE_ORPHANS|STATUS_STDOUT|TLS_VERSION))"
-)
 _NO_PATH = "A file is named here by something that is no path."
 _INSTEAD_OF_NO_PATH = "Write the path as text, in quotes where it has signs that mean something in YAML."
-_COMPOSE_SAYS = frozenset({"COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES"})
 
 
 @dataclass(slots=True)
@@ -193,15 +183,15 @@ def _document(app: App, gathered: Gathered, path: str, base: str, known: frozens
     project = read.value.get("name")
     if is_main and project not in (None, app.name.project, app.name.previewed):
         gathered.names[path] = project
-    used = [*_variables(read.value), *_passed_on(read.value)]
+    used = [*find_variables(read.value), *find_passed_on(read.value)]
     gathered.named.update(name for _, name in used)
     for place, name in used:
-        if _OF_THE_SERVER.fullmatch(name) and name not in known | _COMPOSE_SAYS:
+        if is_of_the_server(name, known):
             gathered.found("server-variable", place, f"${{{name}}} is a variable of the server.", path)
-    for place in _deep_places(read.value):
+    for place in find_deep_places(read.value):
         what = "Variables stand in each other's defaults here, too many levels deep."
         gathered.violations.append(_too_deep(place, what, path))
-    for place, reference in _references(read.value):
+    for place, reference in find_references(read.value):
         if reference is None:
             gathered.violations.append(Violation("yaml-form", place, _NO_PATH, path, instead=_INSTEAD_OF_NO_PATH))
         else:
@@ -227,62 +217,7 @@ class _Step:
     known: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Reference:
-    """A path in a compose file that is read with it.
-
-    `kind` is include, extends, plain (its content is read as it is) or mounted (only where it leads is checked).
-    """
-
-    kind: str
-    path: str
-    folder: str | None = None
-    env_files: tuple[str, ...] = ()
-
-
-def _references(document: Mapping[str, Any]) -> Iterator[tuple[Place, _Reference | None]]:
-    """List what a compose file reads; None where that cannot be told."""
-    for index, entry in enumerate(_listed(document.get("include"))):
-        yield from ((("include", index), item) for item in _included(entry))
-    services = document.get("services")
-    for name, service in services.items() if isinstance(services, Mapping) else ():
-        if isinstance(service, Mapping):
-            yield from _of_service(("services", name), service)
-    for kind in ("configs", "secrets"):
-        items = document.get(kind)
-        for name, item in items.items() if isinstance(items, Mapping) else ():
-            yield from _file_of((kind, name), item, "mounted")
-
-
-def _included(entry: Any) -> Iterator[_Reference | None]:
-    if not isinstance(entry, Mapping):
-        yield _Reference("include", entry) if isinstance(entry, str) else None
-        return
-    paths, env_files = _listed(entry.get("path")), _listed(entry.get("env_file"))
-    folder = entry.get("project_directory")
-    if not paths or not all(isinstance(text, str) for text in (*paths, *env_files, folder or "")):
-        yield None
-        return
-    for path in paths:
-        yield _Reference("include", path, folder or posixpath.dirname(paths[0]), tuple(env_files))
-
-
-def _of_service(place: Place, service: Mapping[str, Any]) -> Iterator[tuple[Place, _Reference | None]]:
-    yield from _file_of((*place, "extends"), service.get("extends"), "extends")
-    for key in ("env_file", "label_file"):
-        for index, entry in enumerate(_listed(service.get(key))):
-            path = entry.get("path") if isinstance(entry, Mapping) else entry
-            yield (*place, key, index), _Reference("plain", path) if isinstance(path, str) else None
-    yield from _file_of((*place, "credential_spec"), service.get("credential_spec"), "mounted")
-
-
-def _file_of(place: Place, item: Any, kind: str) -> Iterator[tuple[Place, _Reference | None]]:
-    file = item.get("file") if isinstance(item, Mapping) else None
-    if file is not None:
-        yield (*place, "file"), _Reference(kind, file) if isinstance(file, str) else None
-
-
-def _follow(app: App, gathered: Gathered, step: _Step, place: Place, reference: _Reference) -> None:
+def _follow(app: App, gathered: Gathered, step: _Step, place: Place, reference: FileReference) -> None:
     target = _inside(app, gathered, step, place, reference.path, literal=reference.kind != "mounted")
     if target is None or reference.kind == "mounted":
         return
@@ -384,57 +319,6 @@ def _optional(app: App, gathered: Gathered, path: str, source: str | None = None
     return True
 
 
-def _variables(value: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _variables(item, (*place, key))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _variables(item, (*place, index))
-    elif isinstance(value, str) and "$" in value:
-        yield from ((place, found["name"]) for found in _VARIABLE.finditer(value) if found["name"])
-
-
 def _too_deep(place: Place, what: str, file: str) -> Violation:
     danger = "Compose reads each level anew, which takes the server's time."
     return Violation("too-large", place, what, file, danger=danger, instead=nesting.FIX)
-
-
-def _deep_places(value: Any, place: Place = ()) -> Iterator[Place]:
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _deep_places(item, (*place, key))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _deep_places(item, (*place, index))
-    elif isinstance(value, str) and nesting.is_too_deep(value):
-        yield place
-
-
-def _passed_on(document: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
-    """Variables that are named without a value, so that whoever reads the file gives theirs."""
-    services = document.get("services")
-    for name, service in services.items() if isinstance(services, Mapping) else ():
-        if isinstance(service, Mapping):
-            build = service.get("build")
-            yield from _valueless(("services", name, "environment"), service.get("environment"))
-            if isinstance(build, Mapping):
-                yield from _valueless(("services", name, "build", "args"), build.get("args"))
-    for kind in ("configs", "secrets"):
-        items = document.get(kind)
-        for name, item in items.items() if isinstance(items, Mapping) else ():
-            if isinstance(item, Mapping) and isinstance(item.get("environment"), str):
-                yield (kind, name, "environment"), item["environment"]
-
-
-def _valueless(place: Place, value: Any) -> Iterator[tuple[Place, str]]:
-    if isinstance(value, Mapping):
-        yield from (((*place, name), name) for name, given in value.items() if given is None)
-    elif isinstance(value, list):
-        yield from (
-            ((*place, index), item) for index, item in enumerate(value) if isinstance(item, str) and "=" not in item
-        )
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [] if value is None else [value]

@@ -22,7 +22,7 @@ from pathlib import Path
 from ikoma.errors import DiskFull, InvalidArguments, Next, NotFound, OutOfScope, RoleTooLow, Unauthenticated
 from ikoma.kernel.redaction.redaction import KEY_PREFIX
 from ikoma.kernel.registry import Capability
-from ikoma.kernel.store import FLAG, NAMES, Codec, Store, StoreTable
+from ikoma.kernel.state.store import FLAG, NAMES, Codec, Store, StoreTable
 from ikoma.model import AppName, Effect, Role, format_moment
 from ikoma.settings import read_api_key_hash
 

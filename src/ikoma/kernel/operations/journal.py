@@ -19,7 +19,7 @@ import orjson
 import psutil
 
 from ikoma.errors import IdempotencyMismatch
-from ikoma.kernel.store import JSON, Codec, Store, StoreTable
+from ikoma.kernel.state.store import JSON, Codec, Store, StoreTable
 from ikoma.model import format_moment
 
 RUNNING, SUCCEEDED, FAILED, CANCELLED, INTERRUPTED = "running", "succeeded", "failed", "cancelled", "interrupted"

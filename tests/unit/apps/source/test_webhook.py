@@ -13,7 +13,7 @@ from ikoma.apps.app import Apps
 from ikoma.apps.source import webhook
 from ikoma.apps.source.webhook import DeliveryMark, Webhooks
 from ikoma.errors import HookReplayed, HookWornOut
-from ikoma.kernel.store import Store
+from ikoma.kernel.state.store import Store
 from ikoma.model import AppName
 
 YEAR = 366 * 24 * 3600

@@ -9,7 +9,7 @@ from ikoma.errors import ApprovalClosed, ApprovalDenied, ApprovalNeeded, Approva
 from ikoma.kernel.access import approvals as module
 from ikoma.kernel.access.approvals import APPROVED, DENIED, EXPIRED, USED, Approvals
 from ikoma.kernel.access.callers import Caller
-from ikoma.kernel.store import Store
+from ikoma.kernel.state.store import Store
 from ikoma.model import Role
 
 BOT = Caller("key_bot", "bot", Role.ADMIN, needs_approval=True)

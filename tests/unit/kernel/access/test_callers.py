@@ -9,7 +9,7 @@ import pytest
 
 from ikoma.errors import InvalidArguments, NotFound, OutOfScope, Unauthenticated
 from ikoma.kernel.access.callers import Caller, Callers
-from ikoma.kernel.store import Store
+from ikoma.kernel.state.store import Store
 from ikoma.model import Effect, Role
 
 

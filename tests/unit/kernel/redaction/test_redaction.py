@@ -12,7 +12,7 @@ from ikoma.engines.docker.readable import make_readable
 from ikoma.kernel.access.callers import Callers
 from ikoma.kernel.audit.entry import AuditEntry
 from ikoma.kernel.redaction.redaction import KnownSecrets, Scrubber, is_plain, list_encodings, scrub
-from ikoma.kernel.store import Store
+from ikoma.kernel.state.store import Store
 from ikoma.model import Role, Secret
 
 

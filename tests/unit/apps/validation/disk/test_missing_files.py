@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from ikoma.app_folder import App
+from ikoma.apps.validation.disk.missing_files import find_empty_mounts, find_missing_files
 from ikoma.apps.validation.finding import Finding
-from ikoma.apps.validation.missing_files import find_empty_mounts, find_missing_files
 from ikoma.apps.yaml.lines import Source
 from ikoma.compose.model import ComposeModel, parse_model
 from ikoma.model import AppName

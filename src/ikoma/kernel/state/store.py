@@ -1,7 +1,7 @@
 """state.db: the SQLite file of the control plane's own records, shared by every process of it.
 
 One connection of a process reads and writes it. Its tables are made and changed by the numbered migrations of
-state_migrations.py, each whole or not at all, whichever process comes first. A change waits for other processes that
+migrations.py, each whole or not at all, whichever process comes first. A change waits for other processes that
 write; the event loop of a server goes on meanwhile.
 """
 
@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 import orjson
 
 from ikoma.errors import DiskFull, StartRefused
-from ikoma.kernel.state_migrations import MIGRATIONS
+from ikoma.kernel.state.migrations import MIGRATIONS
 from ikoma.kernel.waiting import PATIENCE, runs_loop, wait_for, wait_in_turn
 
 T = TypeVar("T")

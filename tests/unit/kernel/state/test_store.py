@@ -21,8 +21,8 @@ from ikoma.errors import ApprovalNeeded, DiskFull, HookReplayed, StartRefused
 from ikoma.kernel.access.approvals import Approvals
 from ikoma.kernel.access.callers import Caller, Callers
 from ikoma.kernel.operations.journal import Journal, Record
-from ikoma.kernel.state_migrations import MIGRATIONS
-from ikoma.kernel.store import Store
+from ikoma.kernel.state.migrations import MIGRATIONS
+from ikoma.kernel.state.store import Store
 from ikoma.model import AppName, Role
 from tests.unit.kernel.house import House
 
@@ -258,8 +258,8 @@ def test_a_file_of_a_newer_version_is_refused_and_left_as_it_is(tmp_path: Path) 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from ikoma.kernel.state_migrations import MIGRATIONS
-from ikoma.kernel.store import Store
+from ikoma.kernel.state.migrations import MIGRATIONS
+from ikoma.kernel.state.store import Store
 left = int(sys.argv[2])
 class Mortal(Store):
     def _migrate(self):
@@ -294,8 +294,8 @@ def test_a_migration_that_was_killed_is_begun_again_at_the_next_start(tmp_path: 
 OPENS = """
 import sys, time
 from pathlib import Path
-from ikoma.kernel.state_migrations import MIGRATIONS
-from ikoma.kernel.store import Store
+from ikoma.kernel.state.migrations import MIGRATIONS
+from ikoma.kernel.state.store import Store
 print(flush=True)
 sys.stdin.readline()
 print(Store(Path(sys.argv[1])).version)

@@ -1,0 +1,1 @@
+"""Findings about what is on the disk: room, folders, owners, files that are missing."""

@@ -1,0 +1,1 @@
+"""state.db: the records of the control plane itself."""

@@ -1,0 +1,46 @@
+"""docs/architecture.md speaks of the tree as it is, and the tree keeps its rooms small."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import ikoma
+
+SOURCE = Path(ikoma.__file__).parent
+PAGE = SOURCE.parent.parent / "docs" / "architecture.md"
+NAMED = re.compile(r"`((?:[a-z_0-9]+/)*[a-z_0-9]+(?:\.py|/))`")
+OF_AN_APP = {"src/", "tree/"}  # folders on the server
+MOST_MODULES = 16
+MOST_LINES = 425
+
+
+def modules() -> list[Path]:
+    return [path for path in SOURCE.rglob("*.py") if "templates" not in path.parts]
+
+
+def test_every_module_and_room_of_the_page_is_there() -> None:
+    files = [f"/{path.relative_to(SOURCE).as_posix()}" for path in modules()]
+    rooms = {f"{folder.as_posix()}/" for path in map(Path, files) for folder in path.parents}
+    named = set(NAMED.findall(PAGE.read_text(encoding="utf-8"))) - OF_AN_APP
+    assert len(named) > 50
+    missing = {name for name in named if not any(place.endswith(f"/{name}") for place in (*files, *rooms))}
+    missing = {name for name in missing if name != "src/ikoma/capabilities/"}
+    assert missing == set()
+
+
+def test_a_room_of_apps_has_a_row_on_the_page() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    rooms = {path.parent.name for path in modules() if path.parent.parent == SOURCE / "apps"}
+    assert {room for room in rooms if f"`{room}/`" not in text} == set()
+
+
+def test_a_room_holds_few_modules_and_a_module_few_lines() -> None:
+    rooms: dict[str, int] = {}
+    for path in modules():
+        name = path.parent.relative_to(SOURCE).as_posix()
+        if path.name != "__init__.py" and not name.startswith("capabilities"):
+            rooms[name] = rooms.get(name, 0) + 1
+    assert {name: count for name, count in rooms.items() if count > MOST_MODULES} == {}
+    long = {path.name: lines for path in modules() if (lines := path.read_bytes().count(b"\n")) > MOST_LINES}
+    assert long == {}
