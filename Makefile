@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up check test evaluate lint bench mutants docs lock clean
+.PHONY: help setup demo up check test evaluate lint bench mutants installs bundle docs lock clean
 
 venv := .venv/bin
 PYTHON ?=
@@ -39,7 +39,7 @@ check: ## Lint, and the tests of parts alone that need no Docker, Compose or ser
 
 test: ## Run all tests against a real Docker Engine and PostgreSQL (ARGS="-k name" for some)
 	@[ "$$(id -u)" = 0 ] || { printf '✗ The tests need root: they run PostgreSQL as a user of its own and start containers.\n' >&2; exit 1; }
-	@scripts/setup engine images dev browser node
+	@scripts/setup engine images dev browser wheels node
 	@$(venv)/python scripts/images.py
 	@$(venv)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 20 $(ARGS)
 
@@ -60,6 +60,15 @@ bench: ## Measure IKOMA beside the alternative, and print the ratios
 mutants: ## Take each rule of the policy and each step of the pipeline away, and see a test fail
 	@scripts/setup engine dev
 	@$(venv)/python scripts/mutants.py $(ARGS)
+
+installs: ## Kill install.sh at 20 random moments and run it again, and try it on a Debian just made (needs debootstrap)
+	@scripts/setup engine images dev wheels
+	@IKOMA_INSTALL_KILLS=20 $(venv)/python -m pytest tests/install $(ARGS)
+	@$(venv)/python -m tests.install.fresh
+
+bundle: ## Make dist/ikoma-VERSION-MACHINE.tar, with which a machine without a network installs
+	@scripts/setup engine
+	@$(venv)/python scripts/bundle.py dist $(ARGS)
 
 docs: ## Write anew what is made of the code: docs/capabilities.md, rules.md, errors.md, cli/commands.json
 	@scripts/setup

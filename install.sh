@@ -128,7 +128,7 @@ answers() {
     printf 'GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n' >&5
     IFS= read -r -t 10 line <&5 || line=
     exec 5>&-
-    [[ $line == *" 200 "* ]] && [ -s "$home/api-key.txt" ]
+    [[ $line == *" 200 "* ]] && [ -s "$home/api-key.txt" ] && "is_well_$flavour"
 }
 
 wait_for_answer() {
@@ -137,15 +137,8 @@ wait_for_answer() {
         ! answers || return 0
         sleep 0.5
     done
-    printf 'IKOMA does not answer after two minutes. Its own words: %s\n' "$(own_words_of "$flavour")"
+    printf 'IKOMA does not answer after two minutes. Its own words: %s\n' "$("own_words_$flavour")"
     return 1
-}
-
-own_words_of() {
-    case $1 in
-    compose) docker logs --tail 10 ikoma 2>&1 ;;
-    embedded) journalctl -u ikoma -n 10 --no-pager 2>&1 ;;
-    esac
 }
 
 goodbye() {

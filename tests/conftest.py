@@ -21,10 +21,11 @@ ROOT = Path(__file__).parent
 ALONE = ("contract/test_one_off.py", "hostile/test_key_timing.py")
 """Tests that see what is in all of Docker, or measure."""
 
-APART = {"demo": ("docs",), "runbook": ("docs", "api/test_apps.py")}
+APART = {"demo": ("docs",)}
 """Tests, and those that make apps of the same names: never both at once. They come late."""
 
 LONG = (
+    "install",
     "rollouts/test_serving.py",
     "docs",
     "rollouts",
@@ -39,6 +40,7 @@ LONG = (
 SHORT = ("unit",)
 """What has many small files comes last, and evens out what the workers have left to do."""
 
+INSTALLED = tuple(f"tests/install/test_{name}.py" for name in ("compose_flavour", "embedded_flavour", "runbook"))
 PAGE_GROUPS = {name_of(path): group for path, group in groups(PAGES).items()}
 
 
@@ -65,10 +67,12 @@ def _is_of(item: pytest.Item, places: Sequence[str]) -> bool:
 
 
 class FilesAndPages(LoadFileScheduling):  # type: ignore[misc]
-    """Give a worker a whole file; of the pages of the documentation, those that make the same apps."""
+    """Give a worker a whole file; of the pages, those that make the same apps; all that is tried on one machine."""
 
     def _split_scope(self, nodeid: str) -> str:
         file, _, test = nodeid.partition("::")
+        if file in INSTALLED:
+            return "tests/install"
         page = re.search(r"\[(.+)\]$", test) if file == "tests/docs/test_pages.py" else None
         return f"{file}::{PAGE_GROUPS[page[1]]}" if page else file
 

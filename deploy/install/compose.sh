@@ -7,6 +7,7 @@ readonly command=/usr/local/bin/ikoma plugin=/usr/local/lib/docker/cli-plugins/d
 install_compose() {
     image=ikoma:$(name_of_sources)
     step "Folders and password of the containers" never_done prepare_containers
+    [ ! -e "$root/images.tar.gz" ] || step "Images of the bundle" has_images load_images
     step "PostgreSQL's image, $postgres_image" has_postgres_image pull_postgres_image
     step "IKOMA's image, $image" has_image build_image
     step "docker compose" has_compose install_compose_plugin
@@ -33,13 +34,17 @@ first_free_port() {
 has_postgres_image() { docker image inspect "$postgres_image" >/dev/null; }
 pull_postgres_image() { docker pull -q "$postgres_image" </dev/null; }
 has_image() { docker image inspect "$image" >/dev/null; }
+has_images() { has_postgres_image && has_image; }
+load_images() { docker load -q -i "$root/images.tar.gz"; }
 build_image() { sources | docker build -q -t "$image" --build-arg BASE="$base_image" -f deploy/Dockerfile -; }
 has_compose() { docker compose version; }
 
 # Where the distribution has no Compose of today, that of IKOMA's image serves the machine too.
 install_compose_plugin() {
     install -d "${plugin%/*}"
-    docker run --rm --network none --entrypoint cat "$image" /usr/local/bin/docker-compose | write_whole "$plugin" 755
+    # shellcheck disable=SC2016 # the shell in the container fills it in
+    docker run --rm --network none --entrypoint sh "$image" -c 'cat "$(command -v docker-compose)"' |
+        write_whole "$plugin" 755
     has_compose
 }
 
@@ -65,7 +70,30 @@ listen_addresses() {
     printf '127.0.0.1%s' "${bridge:+,$bridge}"
 }
 
-start_containers() { compose up -d --remove-orphans; }
+start_containers() {
+    compose up -d --remove-orphans || {
+        own_words_compose
+        return 1
+    }
+}
+
+readonly containers=(ikoma-postgres ikoma-proxy ikoma)
+
+health_of() { docker inspect -f '{{.State.Health.Status}}' "$1" 2>&1; }
+
+is_well_compose() {
+    local container
+    for container in "${containers[@]}"; do [ "$(health_of "$container")" = healthy ] || return 1; done
+}
+
+own_words_compose() {
+    local container
+    for container in "${containers[@]}"; do
+        [ "$(health_of "$container")" != healthy ] || continue
+        printf '%s is %s:\n' "$container" "$(health_of "$container")"
+        docker logs --tail 5 "$container" 2>&1
+    done
+}
 
 # `ikoma` inside its container, in the same folder where the container has it.
 write_command() {

@@ -48,3 +48,6 @@ start_service() {
     systemctl enable ikoma
     systemctl restart ikoma
 }
+
+is_well_embedded() { systemctl -q is-active ikoma; }
+own_words_embedded() { journalctl -u ikoma -n 10 --no-pager 2>&1; }

@@ -7,6 +7,7 @@ obstacles=0
 preflight() {
     if [ "$(id -u)" -ne 0 ]; then obstacle "You are not root." "sudo ./install.sh"; fi
     check_system
+    check_bundle
     check_size
     check_earlier
     check_ports
@@ -41,6 +42,15 @@ check_system() {
     x86_64 | aarch64) ;;
     *) obstacle "The processor is $(uname -m)." "Use a machine with x86_64 or aarch64." ;;
     esac
+}
+
+# A bundle says what its files must be; a checkout does not.
+check_bundle() {
+    local wrong
+    [ -e "$root/SHA256SUMS" ] || return 0
+    wrong=$(cd "$root" && sha256sum -c --quiet SHA256SUMS 2>/dev/null || true)
+    [ -z "$wrong" ] || obstacle "This bundle is not whole: ${wrong//$'\n'/, }." \
+        "Fetch it again, compare it (sha256sum -c $(basename "$root").tar.sha256), and unpack it anew."
 }
 
 memory_mb() { printf '%d' $(($(getconf _PHYS_PAGES) * $(getconf PAGE_SIZE) / 1048576)); }

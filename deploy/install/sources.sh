@@ -8,7 +8,8 @@ sources() {
     local parts=(Makefile README.md LICENSE pyproject.toml requirements src scripts/setup scripts/engine.sh)
     parts+=(deploy/Dockerfile deploy/start-proxy)
     [ ! -d "$root/wheels" ] || parts+=(wheels)
-    tar -C "$root" --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 --exclude=__pycache__ -c "${parts[@]}"
+    tar -C "$root" --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 \
+        --mode=u=rwX,go=rX --exclude=__pycache__ -c "${parts[@]}"
 }
 
 name_of_sources() { printf '%s-%s' "$(version)" "$(sources | sha256sum | head -c 8)"; }

@@ -33,11 +33,10 @@ seconds_since() {
     printf '%d.%d' $((microseconds / 1000000)) $((microseconds / 100000 % 10))
 }
 
-# write_whole FILE MODE: what is read becomes the file, at once or not at all.
+# write_whole FILE MODE: what is read becomes the file, at once or not at all. Only one install.sh is at work, so what a
+# killed one left by the same name is written over.
 write_whole() {
-    local fresh
-    fresh=$(mktemp "$1.XXXXXX")
-    cat >"$fresh" && chmod "$2" "$fresh" && sync "$fresh" && mv -f "$fresh" "$1"
+    (umask 077 && cat >"$1.new") && [ -s "$1.new" ] && chmod "$2" "$1.new" && sync "$1.new" && mv -f "$1.new" "$1"
 }
 
 random_hex() { head -c 24 /dev/urandom | od -An -tx1 | tr -d ' \n'; }

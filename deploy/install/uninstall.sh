@@ -42,7 +42,11 @@ remove_compose() {
 
 remove_embedded() {
     [ -e "$home/current" ] || [ -e "$unit" ] || return 0
-    if [ -d /run/systemd/system ] && [ -e "$unit" ]; then systemctl disable --now ikoma; fi
+    if [ -d /run/systemd/system ]; then
+        [ ! -e "$unit" ] || systemctl disable --now ikoma
+    elif listens_at "$(wanted HTTP_PORT 3000)"; then
+        fail "IKOMA runs, and there is no systemd that could stop it. Stop \`ikoma up\` (Ctrl-C), then run this again."
+    fi
     stop_proxy
     rm -f "$unit"
     if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi

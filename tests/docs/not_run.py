@@ -7,6 +7,7 @@ import re
 NOT_RUN = {
     r"git clone ADDRESS ": "the address is the reader's",
     r"make (setup|test|check|demo|bench|lint)": "the tests themselves run from what it has made",
+    r"make bundle": "tests/install makes one",
     r"sudo ./install.sh": "installs onto the machine itself",
     r"git pull && make setup": "changes the code that is being tested",
     r"(sudo )?systemctl ": "the machine of the tests has no systemd",
