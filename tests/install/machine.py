@@ -41,7 +41,7 @@ class Machine:
         enter = ["nsenter", f"--target={self.init}", *NAMESPACES, "--root", "--wd"]
         return [*enter, "env", "-i", *(f"{name}={value}" for name, value in env.items()), *argv]
 
-    def run(self, *argv: str, timeout: float = 250, **more: Any) -> subprocess.CompletedProcess[str]:
+    def run(self, *argv: str, timeout: float = 600, **more: Any) -> subprocess.CompletedProcess[str]:
         """The command's output, with what it says on the error stream among it."""
         variables: Mapping[str, str] = more.pop("variables", {})
         more = {"stdin": subprocess.DEVNULL} | more if "input" not in more else more

@@ -27,6 +27,7 @@ from tests.install.platform import (
 KILLS = int(os.environ.get("IKOMA_INSTALL_KILLS", "2"))
 MOST_SECONDS = 120
 MOST_IDLE_MB = 250
+pytestmark = pytest.mark.timeout(900)  # the first of them builds the image
 KEPT = ("/srv/apps", HOME, "/var/lib/ikoma", "/var/backups/ikoma", "/var/log/ikoma")
 
 
@@ -141,7 +142,7 @@ def test_purged_nothing_is_left_and_it_installs_in_time(small: Machine, capsys: 
     assert_well(small)
 
 
-@pytest.mark.timeout(200 * KILLS + 200)
+@pytest.mark.timeout(300 * KILLS + 300)
 def test_killed_at_any_moment_and_run_again_it_ends_well(small: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     purge(small)
     began = time.monotonic()

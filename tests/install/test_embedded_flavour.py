@@ -21,6 +21,7 @@ import pytest
 from tests.install.machine import ROOT, Machine
 from tests.install.platform import HOME, kill_after, purge
 
+pytestmark = pytest.mark.timeout(900)  # the first of them builds the image
 INSTALL = ("/ikoma/install.sh", "--embedded", "--yes")
 UNIT = (ROOT / "deploy" / "ikoma.service").read_text()
 

@@ -16,7 +16,7 @@ import click
 from ikoma.cli import output, verbs
 from ikoma.cli.blocks import Block, CheckList, Message
 from ikoma.cli.client import settings_or_exit
-from ikoma.cli.doctor import network
+from ikoma.cli.doctor import network, upkeep
 from ikoma.cli.doctor.finding import DoctorFinding
 from ikoma.cli.words import Phrase, Size, text_of
 from ikoma.settings import Settings
@@ -67,7 +67,10 @@ def _examine(settings: Settings) -> Iterator[DoctorFinding]:
     yield _clock()
     yield from network.ports(settings)
     yield network.resolver(settings)
+    yield from upkeep.networks(settings)
     yield _server(settings)
+    yield from upkeep.versions(settings)
+    yield from upkeep.keys(settings)
     yield from network.domains(settings)
 
 

@@ -1,0 +1,123 @@
+"""Checks of `ikoma doctor` on what time brings: addresses for networks, keys that grow old, versions that wait."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from ikoma import __version__
+from ikoma.cli import client
+from ikoma.cli.doctor.finding import DoctorFinding
+from ikoma.settings import Settings
+
+_SECONDS = 5.0
+_ENOUGH_NETWORKS = 2
+_OLD, _UNUSED, _SOON = timedelta(days=365), timedelta(days=90), timedelta(days=14)
+_REBOOT = Path("/run/reboot-required")
+_DOCKERS_OWN = (
+    *((f"172.{second}.0.0/16", 16) for second in range(17, 32)),
+    ("192.168.0.0/16", 20),
+)
+"""Where Docker takes networks from unless its settings say otherwise."""
+
+
+def networks(settings: Settings) -> Iterator[DoctorFinding]:
+    """Say whether Docker has addresses for the networks of more apps."""
+    from ikoma.errors import IkomaError
+
+    try:
+        pools, used = asyncio.run(_ask_docker(settings))
+    except IkomaError:
+        return  # the check of Docker itself says so
+    if len(find_free(pools, used, _ENOUGH_NETWORKS)) >= _ENOUGH_NETWORKS:
+        yield DoctorFinding("networks", True, "Docker has addresses for more")
+    else:
+        fix = "docker network prune, or more default-address-pools in /etc/docker/daemon.json"
+        yield DoctorFinding("networks", None, "Docker has hardly any addresses left for networks of apps", fix)
+
+
+async def _ask_docker(settings: Settings) -> tuple[list[tuple[str, int]], list[str]]:
+    from ikoma.engines.docker.docker_api import DockerApi
+
+    api = DockerApi(settings.docker_host)
+    try:
+        async with api.connect(seconds=20) as docker:
+            said = await docker.system.info()
+            listed = await docker.networks.list()
+    finally:
+        await api.close()
+    pools = [(pool["Base"], pool["Size"]) for pool in said.get("DefaultAddressPools") or []]
+    ranges = [item for network in listed for item in (network.get("IPAM") or {}).get("Config") or []]
+    return pools or list(_DOCKERS_OWN), [item["Subnet"] for item in ranges if item.get("Subnet")]
+
+
+def find_free(pools: Sequence[tuple[str, int]], used: Sequence[str], most: int) -> list[str]:
+    """Networks that Docker could make next, `most` of them at most.
+
+    Args:
+        pools: ranges of addresses, each with the prefix length of the networks in it.
+        used: the ranges of the networks that there are.
+    """
+    taken = [ipaddress.ip_network(subnet) for subnet in used]
+    every = (
+        subnet
+        for base, size in pools
+        if ":" not in base
+        for subnet in ipaddress.ip_network(base, strict=False).subnets(new_prefix=size)
+    )
+    free = (str(subnet) for subnet in every if not any(subnet.overlaps(other) for other in taken if other.version == 4))
+    return list(itertools.islice(free, most))
+
+
+def keys(settings: Settings) -> Iterator[DoctorFinding]:
+    """Say which keys are old, unused or about to end."""
+    try:
+        found = client.call("keys.list", {"limit": 500}, timeout=_SECONDS)["keys"]
+    except (client.CallFailed, SystemExit):
+        return
+    worth = list(judge_keys(found, datetime.now(UTC)))
+    yield from worth or [DoctorFinding("API keys", True, "none is old, unused or about to end")]
+
+
+def judge_keys(rows: Sequence[Mapping[str, Any]], now: datetime) -> Iterator[DoctorFinding]:
+    """One finding for each key that somebody should look at."""
+    for row in rows:
+        check = f"key {row['name']}"
+        if row["revokedAt"] or ((ends := _moment(row["expiresAt"])) and ends < now):
+            continue
+        if ends and ends - now < _SOON:
+            successor = f"ikoma keys create {row['name']} --role {row['role']} makes another"
+            yield DoctorFinding(check, None, f"ends on {ends:%Y-%m-%d}", successor)
+        elif (seen := _moment(row["lastUsedAt"]) or _moment(row["createdAt"])) and now - seen > _UNUSED:
+            unused = f"not used since {seen:%Y-%m-%d}"
+            yield DoctorFinding(check, None, unused, f"ikoma keys revoke {row['id']}, if nobody needs it")
+        elif (made := _moment(row["previousUntil"]) or _moment(row["createdAt"])) and now - made > _OLD:
+            yield DoctorFinding(check, None, f"made on {made:%Y-%m-%d}", f"ikoma keys rotate {row['id']}")
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def versions(settings: Settings) -> Iterator[DoctorFinding]:
+    """Say whether the server that runs is of the version that is installed, and the system of its own."""
+    try:
+        runs = str(client.call("platform.info", {}, timeout=_SECONDS)["version"])
+    except (client.CallFailed, SystemExit):
+        return
+    if runs == __version__:
+        yield DoctorFinding("version", True, f"{runs} is installed, and runs")
+    else:
+        yield DoctorFinding("version", None, f"{__version__} is installed, {runs} runs", _restart(settings))
+    if _REBOOT.exists():
+        yield DoctorFinding("system", None, "an upgrade of the system waits for a restart of the machine", "reboot")
+
+
+def _restart(settings: Settings) -> str:
+    compose = settings.ikoma_home / "docker-compose.yml"
+    return f"docker compose -f {compose} up -d" if compose.exists() else "systemctl restart ikoma"

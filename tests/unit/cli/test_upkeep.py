@@ -1,0 +1,73 @@
+"""`ikoma doctor` on what time brings."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from ikoma.cli.doctor.upkeep import find_free, judge_keys
+
+NOW = datetime(2026, 11, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("pools", "used", "free"),
+    [
+        ([("10.0.0.0/8", 24)], [], ["10.0.0.0/24", "10.0.1.0/24"]),
+        ([("10.0.0.0/23", 24)], ["10.0.0.0/24"], ["10.0.1.0/24"]),
+        ([("10.0.0.0/23", 24)], ["10.0.0.0/16"], []),
+        ([("10.0.0.0/24", 24), ("10.1.0.0/24", 24)], ["fd00::/64"], ["10.0.0.0/24", "10.1.0.0/24"]),
+        ([("fd00::/64", 80)], [], []),
+    ],
+    ids=["wide", "one left", "inside another", "the other protocol", "no addresses of version 4"],
+)
+def test_free_networks_are_those_that_nothing_overlaps(
+    pools: list[tuple[str, int]], used: list[str], free: list[str]
+) -> None:
+    assert find_free(pools, used, 2) == free
+
+
+def key(**dates: str | None) -> dict[str, Any]:
+    usual = {"createdAt": "2026-09-01T00:00:00Z", "lastUsedAt": "2026-11-29T00:00:00Z"}
+    return {
+        "id": "key_1",
+        "name": "ci",
+        "role": "operator",
+        "expiresAt": None,
+        "revokedAt": None,
+        "previousUntil": None,
+        **usual,
+        **dates,
+    }
+
+
+@pytest.mark.parametrize(
+    ("row", "said", "fix"),
+    [
+        (key(createdAt="2025-11-01T00:00:00Z"), "made on 2025-11-01", "ikoma keys rotate key_1"),
+        (key(lastUsedAt="2026-08-01T00:00:00Z"), "not used since 2026-08-01", "ikoma keys revoke key_1"),
+        (key(createdAt="2026-08-01T00:00:00Z", lastUsedAt=None), "not used since 2026-08-01", "ikoma keys revoke"),
+        (key(expiresAt="2026-12-05T00:00:00Z"), "ends on 2026-12-05", "ikoma keys create"),
+    ],
+    ids=["old", "unused", "never used", "ends soon"],
+)
+def test_a_key_to_look_at_is_named_with_what_to_do(row: dict[str, Any], said: str, fix: str) -> None:
+    (finding,) = judge_keys([row], NOW)
+    assert (finding.check, finding.ok, finding.details) == ("key ci", None, said)
+    assert finding.fix.startswith(fix)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        key(),
+        key(createdAt="2024-01-01T00:00:00Z", previousUntil="2026-10-01T00:00:00Z"),
+        key(revokedAt="2026-01-01T00:00:00Z", createdAt="2020-01-01T00:00:00Z"),
+        key(expiresAt="2026-01-01T00:00:00Z"),
+    ],
+    ids=["in use", "rotated", "revoked", "ended"],
+)
+def test_other_keys_are_not(row: dict[str, Any]) -> None:
+    assert list(judge_keys([row], NOW)) == []
