@@ -85,7 +85,9 @@ def _stage(staged: Path) -> None:
 def _fetch_wheels(wheels: Path, pythons: tuple[str, ...]) -> None:
     locked = [word for name in ("run", "build") for word in ("-r", str(ROOT / "requirements" / f"{name}.txt"))]
     machine = platform.machine()
-    fitting = [word for libc in ("2014", "_2_17", "_2_28") for word in ("--platform", f"manylinux{libc}_{machine}")]
+    fitting = [
+        word for libc in ("2014", "_2_17", "_2_28", "_2_34") for word in ("--platform", f"manylinux{libc}_{machine}")
+    ]
     for python in pythons:
         chosen = ["--only-binary=:all:", "--python-version", python, *fitting]
         fetching = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--require-hashes", *chosen, *locked]

@@ -10,6 +10,7 @@ this environment and the Debian. What was got is kept in FOLDER for the next tim
 from __future__ import annotations
 
 import asyncio
+import filecmp
 import os
 import shutil
 import subprocess
@@ -64,11 +65,22 @@ def make_system(suite: str, place: Path) -> Path:
 
 
 def unpack_bundle(folder: Path) -> None:
-    tell("the bundle")
     os.environ |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(ROOT / ".venv/wheels"), "BASE_IMAGE": "python:3.13"}
-    bundle = make_bundle(folder / "bundle", (PYTHON,))
+    tell("the bundle, twice")
+    other = make_anew(folder / "other")
+    bundle = make_anew(folder / "bundle")
+    assert filecmp.cmp(other, bundle, shallow=False), "two bundles of one checkout differ"
+    other.unlink()
     subprocess.run(["tar", "-xf", bundle, "-C", folder / "ikoma", "--strip-components=1"], check=True)
     bundle.unlink()
+
+
+def make_anew(folder: Path) -> Path:
+    """A bundle whose image is built with no layer of an earlier one."""
+    names = subprocess.check_output(["docker", "images", "--format", "{{.Repository}}:{{.Tag}}", "ikoma"], text=True)
+    if names.split():
+        subprocess.run(["docker", "rmi", *names.split()], check=True, stdout=subprocess.DEVNULL)
+    return make_bundle(folder, (PYTHON,))
 
 
 def try_compose(fresh: Machine) -> None:

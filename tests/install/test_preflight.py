@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,12 +22,18 @@ FIT: dict[str, str] = {
 
 
 def check(
-    folder: Path, programs: Mapping[str, str], *options: str, files: Mapping[str, str] | None = None, prepare: str = ":"
+    folder: Path,
+    programs: Mapping[str, str],
+    *options: str,
+    files: Mapping[str, str] | None = None,
+    prepare: str = ":",
+    install: Path = INSTALL,
 ) -> tuple[int, str]:
     """Look at this machine, with these programs and files in place of its own; exit code and output.
 
     Args:
         prepare: shell commands that make the machine what it is.
+        install: the script, where it is another.
 
     It runs in mount and network namespaces of its own, so that the files are another's, and no port is taken.
     """
@@ -34,15 +42,15 @@ def check(
         place = folder / "bin" / name
         place.write_text(f"#!/bin/sh\n{script}\n")
         place.chmod(0o755)
-    script = ["set -e", "mount -t tmpfs none /opt"]
+    lines = ["set -e", "mount -t tmpfs none /opt"]
     given = {"/etc/os-release": 'ID=debian\nVERSION_ID="12"\n', **(files or {})}
-    for number, (place, text) in enumerate(given.items()):
+    for number, (covered, text) in enumerate(given.items()):
         (folder / str(number)).write_text(text)
-        script.append(f"mount --bind {folder}/{number} {place}")
-    script += [prepare, "exec 2>&1"]
-    script.append(f'PATH={folder}/bin:$PATH exec {INSTALL} --check "$@"')
+        lines.append(f"mount --bind {folder}/{number} {covered}")
+    lines += [prepare, "exec 2>&1"]
+    lines.append(f'PATH={folder}/bin:$PATH exec {install} --check "$@"')
     finished = subprocess.run(
-        ["unshare", "--mount", "--net", "bash", "-c", "\n".join(script), "check", *options],
+        ["unshare", "--mount", "--net", "bash", "-c", "\n".join(lines), "check", *options],
         capture_output=True,
         text=True,
         timeout=60,
@@ -148,3 +156,19 @@ def test_what_the_machine_has_already_is_in_the_way(
 def test_networks_beside_those_of_docker_are_not_in_the_way(tmp_path: Path) -> None:
     code, output = check(tmp_path, {}, prepare=f"{CARD} && ip addr add 10.1.2.3/8 dev wide")
     assert code == 0, output
+
+
+def test_a_bundle_that_is_not_whole_is_in_the_way(tmp_path: Path) -> None:
+    bundle = tmp_path / "ikoma-1"
+    bundle.mkdir()
+    shutil.copy(INSTALL, bundle)
+    for name in ("deploy", "scripts"):
+        shutil.copytree(INSTALL.parent / name, bundle / name)
+    (bundle / "images.tar.gz").write_bytes(b"images")
+    (bundle / "SHA256SUMS").write_text(f"{hashlib.sha256(b'images').hexdigest()}  images.tar.gz\n")
+    (tmp_path / "whole").mkdir()
+    assert check(tmp_path / "whole", {}, install=bundle / "install.sh") == (0, "✓ Nothing is in the way\n")
+    (bundle / "images.tar.gz").write_bytes(b"imag")
+    (tmp_path / "cut").mkdir()
+    code, output = check(tmp_path / "cut", {}, install=bundle / "install.sh")
+    assert (code, "✗ This bundle is not whole: images.tar.gz: FAILED." in output) == (1, True), output
