@@ -46,6 +46,7 @@ NOWHERE: tuple[tuple[str, dict[str, Any]], ...] = (
     ("db_query", {"sql": "SELEC 1"}),
     ("db_migrate", {"sql": "CREATE TABEL x ()"}),
     ("db_seed", {"sql": "INSERT INTO orders (nothing) VALUES (1)"}),
+    ("deploy_scale", {"service": "web", "replicas": 0}),
 )
 """Mistakes that the message explains, and no other call."""
 OBSERVER = tuple(failure for failure in FAILURES if failure[0] in ("apps_status", "apps_logs", "release_show"))

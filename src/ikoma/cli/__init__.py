@@ -104,7 +104,7 @@ def run() -> None:
         code = main(standalone_mode=False)
         sys.stdout and sys.stdout.flush()
     except click.ClickException as error:
-        error.show()
+        _show(error)
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
         code = _INTERRUPTED
@@ -121,6 +121,17 @@ def run() -> None:
         )
     _drop_output()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _show(error: click.ClickException) -> None:
+    """Show what was typed wrongly, within the width of the terminal."""
+    if isinstance(error, click.UsageError) and type(error).show is click.UsageError.show:
+        from ikoma.cli.blocks import Message
+        from ikoma.cli.output import make_paper
+
+        lines = make_paper(sys.stderr).lay_out([Message(f"Error: {error.format_message()}")])
+        error = click.UsageError("\n".join(lines).removeprefix("Error: "), error.ctx)
+    error.show()
 
 
 def _fail(said: str) -> int:

@@ -79,7 +79,7 @@ class CannotRunTwice(IkomaError):
 
     code, status = "cannot_run_twice", 409
     default_hint = "Keep one, or change in the compose file what stands in the way and deploy it."
-    default_next = (Next("apps.status"),)
+    default_next = (Next("files.read"),)
 
 
 class WebNeeded(IkomaError):
@@ -87,7 +87,6 @@ class WebNeeded(IkomaError):
 
     code, status = "web_needed", 409
     default_hint = "deploy.down takes the app out of service; apps.maintenance shows people a page meanwhile."
-    default_next = (Next("apps.status"),)
 
 
 class ServiceIsBuilt(IkomaError):
@@ -165,4 +164,4 @@ class DomainInCompose(IkomaError):
 
     code, status = "domain_in_compose", 409
     default_hint = "Change domains or redirects of x-ikoma in the compose file, then call deploy.up."
-    default_next = (Next("domain.list"),)
+    default_next = (Next("files.read"),)
