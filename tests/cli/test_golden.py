@@ -208,6 +208,7 @@ def repository(server: Server, host: GitHost) -> Iterator[Step]:
 def people(server: Server) -> Iterator[Step]:
     """Keys, approvals, the audit log."""
     yield "keys-none", ["keys", "list"]
+    yield "keys-wrong", ["keys", "create", "ci", "--role", "boss"]
     yield "keys-create", ["keys", "create", "ci", "--role", "operator", "--apps", "deli", "--needs-approval"]
     identity = server.do("keys.list")["keys"][0]["id"]
     yield "keys", ["keys", "list"]
