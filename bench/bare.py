@@ -63,7 +63,9 @@ def serve_bare() -> Iterator[tuple[str, str]]:
     port, key = free_port(), make_key()
     with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
         argv = [sys.executable, "-m", "bench.bare", str(port), file.name]
-        process = subprocess.Popen(argv, cwd=_ROOT, env={**os.environ, "BARE_KEY": key})
+        environment = {**os.environ, "BARE_KEY": key}
+        # A session of its own, as the server has: on a busy machine the kernel shares the processors among sessions.
+        process = subprocess.Popen(argv, cwd=_ROOT, env=environment, start_new_session=True)
         try:
             url = f"http://127.0.0.1:{port}/execute/platform.info"
             _wait_for(url, process)

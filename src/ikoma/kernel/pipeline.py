@@ -318,7 +318,7 @@ class Pipeline:
 
     def _call(self, admitted: _Admitted, progress: Progress, emit: Emit | None = None) -> Any:
         identity = admitted.attempt.request_id
-        told = (admitted.reader.sees_paths, admitted.attempt.lists, self._stopping)
+        told = (_sees_paths(admitted.role, admitted.attempt), admitted.attempt.lists, self._stopping)
         return self._make_call(CallContext(admitted.caller, admitted.role, identity, progress, emit, *told))
 
     def _lock(self, admitted: _Admitted, progress: Progress) -> AbstractAsyncContextManager[None]:

@@ -62,8 +62,11 @@ class Store:
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         """Run a statement; one that writes belongs in a transaction. DiskFull where the file cannot be written."""
-        with _report_failures():
+        try:
             return self._connection.execute(sql, values)
+        except sqlite3.OperationalError:
+            with _report_failures():
+                raise
 
     async def change(self, work: Callable[[], T], *, durable: bool = True) -> T:
         """Do work that writes, all of it or nothing, once no other process writes.
