@@ -76,6 +76,7 @@ class World:
 
 @contextmanager
 def world(*, quick: bool) -> Iterator[World]:
+    os.environ["IKOMA_TESTS_FORK"] = "0"  # what is measured is the program as a user starts it
     with started_server(RATE_LIMIT_MAX_REQUESTS="1000000000") as server:
         yield World(server, rounds=2 if quick else 5, seconds=1 if quick else 3)
 
@@ -126,3 +127,9 @@ def proportional_memory(pid: int) -> int:
     """A process's share of memory (PSS), in bytes."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
+def processor_seconds(pid: int) -> float:
+    """The processor time that a process has taken, in user and system mode."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

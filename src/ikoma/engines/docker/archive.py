@@ -71,7 +71,7 @@ async def _make_holder(docker: aiodocker.Docker, project: str, volume: str) -> s
     known = await docker._query_json("volumes")
     if volume not in [item["Name"] for item in known["Volumes"] or []]:
         raise BackupFailed(f"There is no volume {volume}.")  # Docker would make one
-    images = await docker._query_json("images/json")
+    images = await docker.images.list()
     if not images:
         raise BackupFailed(
             f"The volume {volume} cannot be read: no container mounts it, and there is no image to make one of.",

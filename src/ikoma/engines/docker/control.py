@@ -30,8 +30,8 @@ async def start(api: DockerApi, identity: str) -> None:
     """Start a container; NotStarted, with the engine's own reason, where it cannot be."""
     async with api.connect(_START_SECONDS) as docker:
         try:
-            async with docker._query(f"containers/{identity}/start", method="POST"):
-                return
+            await docker.containers.container(identity).start()
+            return
         except aiodocker.DockerError as error:
             if error.status == _UNCHANGED:
                 return
@@ -58,11 +58,8 @@ async def kill(api: DockerApi, identity: str) -> None:
 
 async def rename(api: DockerApi, identity: str, name: str) -> None:
     """Give a container a name; one that has it keeps it."""
-    async with (
-        api.connect() as docker,
-        docker._query(f"containers/{identity}/rename", method="POST", params={"name": name}),
-    ):
-        return
+    async with api.connect() as docker:
+        await docker.containers.container(identity).rename(name)
 
 
 async def remove(api: DockerApi, identity: str, *, volumes: bool) -> None:
@@ -107,9 +104,8 @@ async def disconnect(api: DockerApi, network: str, identity: str) -> None:
 
 async def list_networks(api: DockerApi, project: str) -> list[str]:
     """Names of the networks of a Compose project."""
-    filters = json.dumps({"label": [f"com.docker.compose.project={project}"]})
     async with api.connect() as docker:
-        listed = await docker._query_json("networks", params={"filters": filters})
+        listed = await docker.networks.list(filters={"label": [f"com.docker.compose.project={project}"]})
     return sorted(network["Name"] for network in listed)
 
 
@@ -146,7 +142,7 @@ async def find_image(api: DockerApi, reference: str) -> Image | None:
     """The image that a name stands for now; None where it is not here."""
     async with api.connect() as docker:
         try:
-            shown: Mapping[str, Any] = await docker._query_json(f"images/{reference}/json")
+            shown: Mapping[str, Any] = await docker.images.inspect(reference)
         except aiodocker.DockerError as error:
             if error.status not in (400, _GONE):
                 raise
@@ -159,9 +155,8 @@ async def find_image(api: DockerApi, reference: str) -> Image | None:
 async def tag(api: DockerApi, image: str, name: str) -> None:
     """Give an image one more name, `repository:tag`."""
     repository, _, label = name.rpartition(":")
-    params = {"repo": repository, "tag": label}
-    async with api.connect() as docker, docker._query(f"images/{image}/tag", method="POST", params=params):
-        return
+    async with api.connect() as docker:
+        await docker.images.tag(image, repository, tag=label)
 
 
 async def list_images(api: DockerApi, prefix: str) -> list[str]:
@@ -210,12 +205,12 @@ async def remove_step_container(api: DockerApi, identity: str, *, since: float) 
     """
     async with api.connect(_REMOVE_SECONDS) as docker:
         try:
-            shown = await docker._query_json(f"containers/{identity}/json")
+            shown = await docker.containers.container(identity).show()
             for _ in range(_LOOKS):  # that of another image, which ends because this one failed
                 if shown["State"]["Status"] != "running":
                     break
                 await asyncio.sleep(_PAUSE)
-                shown = await docker._query_json(f"containers/{identity}/json")
+                shown = await docker.containers.container(identity).show()
         except aiodocker.DockerError as error:
             if error.status == COULD_NOT_CONNECT:
                 raise

@@ -209,7 +209,7 @@ class DockerApi:
         """The engine's account of a container's state; nothing where it is gone."""
         async with self.connect() as docker:
             try:
-                shown = await docker._query_json(f"containers/{identity}/json")
+                shown = await docker.containers.container(identity).show()
             except aiodocker.DockerError as error:
                 if error.status == COULD_NOT_CONNECT:
                     raise
@@ -220,7 +220,7 @@ class DockerApi:
         """All that the engine says of a container; None where it is gone."""
         async with self.connect() as docker:
             try:
-                shown: Mapping[str, Any] = await docker._query_json(f"containers/{identity}/json")
+                shown: Mapping[str, Any] = await docker.containers.container(identity).show()
             except aiodocker.DockerError as error:
                 if error.status != _GONE:
                     raise
@@ -257,7 +257,7 @@ class DockerApi:
     async def list_resources(self) -> ResourceInventory:
         """All volumes and networks, by name."""
         async with self.connect() as docker:
-            listed, networks = await asyncio.gather(docker._query_json("volumes"), docker._query_json("networks"))
+            listed, networks = await asyncio.gather(docker._query_json("volumes"), docker.networks.list())
         return ResourceInventory(
             {item["Name"]: _made(item) for item in listed["Volumes"] or []},
             {item["Name"]: _made(item) for item in networks},
@@ -278,9 +278,7 @@ class DockerApi:
 
     async def _ask_version(self) -> EngineVersion:
         async with self.connect() as docker:
-            version, bridge = await asyncio.gather(
-                docker.version(), docker._query_json("networks", params=_only_bridge())
-            )
+            version, bridge = await asyncio.gather(docker.version(), docker.networks.list(filters=_BRIDGE))
         return EngineVersion(
             version=version["Version"],
             api=version["ApiVersion"],
@@ -288,8 +286,7 @@ class DockerApi:
         )
 
 
-def _only_bridge() -> dict[str, str]:
-    return {"filters": json.dumps({"type": ["builtin"], "driver": ["bridge"], "name": ["bridge"]})}
+_BRIDGE = {"type": ["builtin"], "driver": ["bridge"], "name": ["bridge"]}
 
 
 def _gateway(bridge: Mapping[str, Any]) -> str | None:
@@ -311,7 +308,7 @@ def is_step(shown: Mapping[str, Any]) -> bool:
 
 async def _is_step(docker: aiodocker.Docker, item: Mapping[str, Any]) -> bool:
     try:
-        return is_step(await docker._query_json(f"containers/{item['Id']}/json"))
+        return is_step(await docker.containers.container(item["Id"]).show())
     except aiodocker.DockerError as error:
         if error.status == COULD_NOT_CONNECT:
             raise

@@ -30,7 +30,7 @@ async def has_image(api: DockerApi, reference: str) -> bool:
         return False
     async with api.connect() as docker:
         try:
-            await docker._query_json(f"images/{reference}/json")
+            await docker.images.inspect(reference)
         except aiodocker.DockerError as error:
             if error.status not in (400, 404):
                 raise

@@ -118,5 +118,5 @@ def _host_config(shown: Mapping[str, Any], networks: Sequence[str]) -> dict[str,
 
 async def _inspect(api: DockerApi, identity: str) -> Mapping[str, Any]:
     async with api.connect() as docker:
-        found: Mapping[str, Any] = await docker._query_json(f"containers/{identity}/json")
+        found: Mapping[str, Any] = await docker.containers.container(identity).show()
     return found

@@ -31,7 +31,7 @@ _FEW = 64 << 10
 async def find_user(api: DockerApi, identity: str) -> Owner | None:
     """The user that a container's processes run as; None where its image does not say who that is."""
     async with api.connect(_SECONDS) as docker:
-        shown = await docker._query_json(f"containers/{identity}/json")
+        shown = await docker.containers.container(identity).show()
         name, _, group = str((shown["Config"] or {}).get("User") or "0").partition(":")
         people = list(_entries(await _file(docker, identity, "/etc/passwd")))
         groups = list(_entries(await _file(docker, identity, "/etc/group"))) if group else []
@@ -49,7 +49,7 @@ async def find_user(api: DockerApi, identity: str) -> Owner | None:
 async def own_volumes(api: DockerApi, identity: str, owner: Owner) -> None:
     """Give a container's volumes that are empty and root's to an owner; the container was not started yet."""
     async with api.connect(_SECONDS) as docker:
-        shown = await docker._query_json(f"containers/{identity}/json")
+        shown = await docker.containers.container(identity).show()
         for mount in shown.get("Mounts") or []:
             if mount.get("Type") == "volume" and mount.get("RW"):
                 place = str(mount["Destination"])
