@@ -100,12 +100,12 @@ assert "Show whether the lamp is on." in main.get_help(context)
 assert "Usage: lamp [OPTIONS] APP" in main.get_command(context, "lamp").get_help(click.Context(main, info_name="lamp"))
 assert command_line("trash.lamp", {"appName": "shop"}) == "ikoma lamp shop"
 assert not views.is_well("trash.lamp", {"bright": False})
-assert [block.text for block in views.blocks_of("trash.lamp", {"bright": False}, {})] == ["The lamp is off."]
+assert [block.text for block in views.lay_out_result("trash.lamp", {"bright": False}, {})] == ["The lamp is off."]
 assert [tools.make_tool(found).name for found in tools.choose([*registry], ["trash"])].count("trash_lamp") == 1
 assert "trash_lamp" in tools.map_names(registry)
 assert "## trash" in docs.capabilities_page(registry) and "### trash.lamp" in docs.capabilities_page(registry)
 assert "`lamp APP`" in docs.commands_page("| task | commands |\\n| --- | --- |\\n")
-assert "ikoma lamp myapp" in reference.reference_page(registry)
+assert "ikoma lamp myapp" in reference.render_reference(registry)
 assert "/execute/trash.lamp" in openapi.make_document(registry)["paths"]
 """
 
