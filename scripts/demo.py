@@ -91,7 +91,9 @@ class Demo:
         self.create_database()
         address = self.deploy()
         self.deploy_again(address)
-        return self.verify()
+        verified = self.verify()
+        self.bring_back(address)
+        return verified
 
     def prepare(self) -> None:
         self.story.phase("Getting ready")
@@ -207,6 +209,26 @@ class Demo:
         self.story.checks(result["checks"])
         return bool(result["verified"])
 
+    def bring_back(self, address: str) -> None:
+        """The app is removed with all its data, and comes back with the same entries."""
+        self.story.phase("Removed, and back again")
+        before = self.read_entries(address)
+        with self.call("apps.remove", "admin") as (step, result):
+            step.says("containers, network, database and folder are gone; the trash keeps a copy of all")
+        with self.call("apps.restore", "admin") as (step, result):
+            step.says(f"release {result['details']['release']} serves again")
+        with self.story.step("the same entries") as step:
+            if (after := self.read_entries(address)) != before:
+                raise Failed("The entries are not the same as before.", json.dumps(after))
+            step.says(f"all {len(before)} of them, read through the app")
+
+    def read_entries(self, address: str) -> list[Any]:
+        status, body = request(address, "GET", "/api/entries")
+        if status != 200:
+            raise Failed("The entries cannot be read through the app.", body.decode(errors="replace"))
+        entries: list[Any] = json.loads(body)
+        return entries
+
     def clean_up(self) -> bool:
         """Leave nothing; whether that succeeded."""
         self.story.phase("Cleaning up")
@@ -227,14 +249,18 @@ class Demo:
         with self.story.step("apps.remove") as step:
             while True:
                 try:
-                    self.server.call("apps.remove", "admin", {"appName": self.app}, step.progresses)
+                    removed = self.server.call("apps.remove", "admin", {"appName": self.app}, step.progresses)
                 except Failed as failure:
                     if failure.code != "app_busy" or time.monotonic() > deadline:
                         raise
                     step.progresses("waiting for the interrupted call to end")
                 else:
                     step.says("containers, network and database are gone; a dump went to the trash first")
-                    return
+                    break
+        with self.story.step("trash.delete") as step:
+            entry = Path(removed["details"]["trash"]).name
+            self.server.call("trash.delete", "admin", {"id": entry}, step.progresses)
+            step.says("nothing of it is kept")
 
     def remove_the_rest(self) -> None:
         with self.story.step("everything else") as step:

@@ -84,6 +84,8 @@ class Settings:
     """How many releases of an app are kept."""
     releases_max_days: int
     """For how many days a release is kept."""
+    trash_days: int
+    """For how many days a removed app is kept."""
     proxy_host: str
     """Where the proxy listens for everyone; "" is every address of this machine."""
     proxy_http_port: int
@@ -210,6 +212,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         ikoma_role=_role(values["IKOMA_ROLE"], "IKOMA_ROLE") if values.get("IKOMA_ROLE") else None,
         releases_keep=read("RELEASES_KEEP", "20", _integer(2, 1000)),
         releases_max_days=read("RELEASES_MAX_DAYS", "365", _integer(1, 10_000)),
+        trash_days=read("TRASH_DAYS", "7", _integer(1, 10_000)),
         apps_root=read("APPS_ROOT", "/srv/apps", _folder),
         ikoma_home=home,
         ikoma_state=read("IKOMA_STATE", "/var/lib/ikoma", _folder),

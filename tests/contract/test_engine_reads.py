@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from ikoma.engines.compose.engine import ComposeEngine
-from ikoma.errors import EngineUnavailable, IkomaError
+from ikoma.errors import AppNameTaken, EngineUnavailable, IkomaError
 from ikoma.model import AppName, Secret
-from ikoma.ports.engine import Resolved
+from ikoma.ports.engine import Resolved, ResourceInfo
 from ikoma.ports.progress import ignore_progress
 from tests.contract.project import ANSWERS, Project, a_project, docker, service, shell
 from tests.contract.registry import a_registry
@@ -286,6 +286,44 @@ def test_a_mount_inside_the_volume_s_place_is_not_saved_with_it(project: Project
     target = project.folder / "saved.tar"
     project.do(project.engine.save_volume(project.app, f"{project.app}_store", target))
     assert set(_members(target)) == {"./outer"}
+
+
+def test_a_volume_that_was_saved_comes_back_as_it_was(project: Project) -> None:
+    script = "mkdir /data/deep && echo kept > /data/deep/note && chown -R 70:71 /data && chmod 2750 /data/deep"
+    script += " && ln -s deep/note /data/link && head -c 3000000 /dev/zero > /data/large; sleep 1000"
+    described = {"store": {"labels": {"of": "mine"}}}
+    project.up({"web": shell(script, volumes=VOLUME)}, volumes=described)
+    time.sleep(0.5)
+    volume, saved, again = f"{project.app}_store", project.folder / "saved.tar", project.folder / "again.tar"
+    project.do(project.engine.save_volume(project.app, volume, saved))
+    made = project.do(project.engine.list_resources()).volumes[volume]
+    with pytest.raises(AppNameTaken):
+        project.do(project.engine.load_volume(project.app, volume, made, saved))
+    project.do(project.engine.down(project.app, volumes=True, progress=ignore_progress))
+    project.do(project.engine.load_volume(project.app, volume, made, saved))
+    assert project.do(project.engine.list_resources()).volumes[volume] == made
+    assert docker("ps", "--all", "--quiet", "--filter", f"volume={volume}") == []
+    project.do(project.engine.save_volume(project.app, volume, again))
+    with tarfile.open(saved) as before, tarfile.open(again) as after:
+        described_before, described_after = (
+            {
+                item.name: (item.type, item.mode, item.uid, item.gid, item.size, item.linkname, int(item.mtime))
+                for item in archive.getmembers()
+            }
+            for archive in (before, after)
+        )
+    assert described_after == described_before
+    assert _members(again) == _members(saved)
+
+
+def test_a_volume_that_cannot_be_filled_is_not_left_behind(project: Project) -> None:
+    project.up({"web": shell("sleep 1000")})
+    broken = project.folder / "broken.tar"
+    broken.write_bytes(b"no archive" * 1000)
+    made = ResourceInfo(project=project.app, driver="local")
+    with pytest.raises(IkomaError):
+        project.do(project.engine.load_volume(project.app, f"{project.app}_store", made, broken))
+    assert docker("volume", "ls", "--quiet", "--filter", f"name={project.app}_store") == []
 
 
 def test_what_a_killed_process_left_does_not_keep_a_volume_in_use(project: Project) -> None:

@@ -12,7 +12,9 @@ import sys
 import time
 from pathlib import Path
 
+from ikoma.apps.database import restoring as database
 from ikoma.apps.rollouts import new_rollout, rollout, standby
+from ikoma.apps.trash import restoring as trash
 from ikoma.cli import run
 
 COMMAND = (sys.executable, "-P", str(Path(__file__).resolve()), "up")
@@ -32,6 +34,6 @@ def reached(step: str) -> None:
 
 
 if __name__ == "__main__":
-    for module in (standby, rollout, new_rollout):
+    for module in (standby, rollout, new_rollout, database, trash):
         module.reached = reached  # type: ignore[attr-defined]
     run()

@@ -12,14 +12,12 @@ from pathlib import Path
 
 from ikoma.app_folder import App
 from ikoma.durable import remove_tree, sweep
-from ikoma.errors import AppNotFound, IkomaError
+from ikoma.errors import AppNotFound, IkomaError, Next
 from ikoma.model import AppName
 
 log = logging.getLogger("ikoma")
 
-_IN_THE_TRASH = (
-    "The trash keeps a copy, which a person brings back on the server (docs/undo.md). apps.init begins anew."
-)
+_IN_THE_TRASH = "The trash keeps it: apps.restore brings it back. apps.init begins anew."
 
 
 class Apps:
@@ -64,7 +62,11 @@ class Apps:
         app = self.at(name)
         if not app.exists:
             if visible(name) and (when := self._find_removal(name)):
-                raise AppNotFound(f"There is no app {name!r}: it was removed on {when}.", hint=_IN_THE_TRASH)
+                raise AppNotFound(
+                    f"There is no app {name!r}: it was removed on {when}.",
+                    hint=_IN_THE_TRASH,
+                    next=Next("apps.restore"),
+                )
             near = difflib.get_close_matches(name, [other for other in self.list_names() if visible(other)], n=1)
             raise AppNotFound(f"There is no app {name!r}.", guess=near[0] if near else None)
         return app

@@ -14,6 +14,7 @@ from ikoma.apps.adapting.adapter import Adapter
 from ikoma.apps.app import Apps
 from ikoma.apps.database.backups import Backups
 from ikoma.apps.database.migrating import DatabaseMigrator
+from ikoma.apps.database.restoring import DatabaseRestorer
 from ikoma.apps.deploying.deployer import Deployer
 from ikoma.apps.deploying.plan import Planner
 from ikoma.apps.deploying.recovery import Recovery
@@ -29,7 +30,8 @@ from ikoma.apps.routing.platform_domain import PlatformDomain
 from ikoma.apps.routing.routes import Routes
 from ikoma.apps.source.checkout import Checkouts
 from ikoma.apps.source.webhook import Webhooks
-from ikoma.apps.trash import Trash
+from ikoma.apps.trash.entries import Trash
+from ikoma.apps.trash.restoring import AppRestorer
 from ikoma.apps.validation.validator import Validator
 from ikoma.errors import AppNotFound
 from ikoma.kernel.access.approvals import Approvals
@@ -57,6 +59,7 @@ class Platform:
     apps: Apps
     backups: Backups
     trash: Trash
+    restorer: AppRestorer
     resolutions: Resolutions
     validator: Validator
     adapter: Adapter
@@ -66,6 +69,7 @@ class Platform:
     recovery: Recovery
     planner: Planner
     migrator: DatabaseMigrator
+    restorations: DatabaseRestorer
     routes: Routes
     platform_domain: PlatformDomain
     waivers: Waivers
@@ -130,9 +134,13 @@ class Call:
             f"the last backup, {latest.name} of {latest.created_at}" if latest else "no backup: none was ever made",
         )
 
-    async def forget(self, app: App) -> None:
-        """An app's folder is gone: so is all that is kept of it elsewhere."""
-        await self.platform.deployer.forget(app)
+    async def forget(self, app: App, *, releases: bool = True) -> None:
+        """An app's folder is gone: so is all that is kept of it elsewhere.
+
+        Args:
+            releases: whether the images of its releases go too.
+        """
+        await self.platform.deployer.forget(app, images_too=releases)
         self.platform.health.forget(app)
         await self.platform.waivers.change(partial(self.platform.waivers.forget, app.name))
 

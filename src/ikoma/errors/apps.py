@@ -51,6 +51,38 @@ class StateUnreadable(IkomaError):
     default_hint = "Look at the app's .ikoma folder on the server: its files are IKOMA's own. Other apps go on."
 
 
+class AppNameTaken(IkomaError):
+    """An app cannot be brought back under this name: something has it."""
+
+    code, status = "app_name_taken", 409
+    default_hint = "Give it another name with `as`, or remove what has the name now. Nothing was changed."
+    default_next = (Next("trash.list"),)
+
+
+class TrashEntryMissing(IkomaError):
+    """There is no such entry in the trash."""
+
+    code, status = "trash_entry_missing", 404
+    default_hint = "trash.list shows what there is."
+    default_next = (Next("trash.list"),)
+
+
+class TrashEntryIncomplete(IkomaError):
+    """The entry of the trash does not hold the whole app."""
+
+    code, status = "trash_entry_incomplete", 409
+    default_hint = "A removal that was interrupted goes on when apps.remove is called again. The entry stays as it is."
+    default_next = (Next("trash.list"),)
+
+
+class TrashEntryBusy(IkomaError):
+    """This entry of the trash is being brought back."""
+
+    code, status = "trash_entry_busy", 409
+    default_hint = "Wait until that has ended; one that was cut off goes on by itself, or when it is called again."
+    default_next = (Next("trash.list"),)
+
+
 class ProjectNameTaken(IkomaError):
     """Containers of this name belong to something else on this machine."""
 

@@ -138,6 +138,22 @@ class BackupForeign(IkomaError):
     default_hint = "Choose a backup of this app; nothing was changed."
 
 
+class UndoMissing(IkomaError):
+    """There is no copy of the database from before a restore."""
+
+    code, status = "undo_missing", 404
+    default_hint = "A copy is kept for a week after db.restore. Restore a backup instead."
+    default_next = (Next("db.status"),)
+
+
+class PointInTimeOff(IkomaError):
+    """Going back to a point in time is not set up on this server."""
+
+    code, status = "point_in_time_off", 409
+    default_hint = "Restore a backup: db.restore with `backupName`. Nothing was changed."
+    default_next = (Next("db.status"),)
+
+
 class RestoreFailed(IkomaError):
     """The restore failed, and the database is as it was."""
 

@@ -17,8 +17,10 @@ from ikoma.apps.app import Apps, log_failures
 from ikoma.apps.environment import variable_history
 from ikoma.apps.files import file_history
 from ikoma.apps.resolution.preview_files import Preview
+from ikoma.apps.trash.entries import Trash
+from ikoma.apps.trash.restoring import AppRestorer
 from ikoma.engines.compose.engine import ComposeEngine
-from ikoma.errors import IkomaError, StartRefused
+from ikoma.errors import AppBusy, IkomaError, StartRefused
 from ikoma.kernel.access.callers import CARETAKER
 from ikoma.kernel.call import Attempt
 from ikoma.kernel.locks import Holder, Locks
@@ -34,11 +36,21 @@ log = logging.getLogger("ikoma")
 
 _GATEWAY_PAUSE = 5.0
 _PRUNE_SECONDS = 3600.0
+_TRASH_SECONDS, _TRASH_AGAIN_SECONDS = 60.0, 2.0
 
 
 async def sweep_databases(databases: Databases) -> None:
     with suppress(IkomaError):  # where PostgreSQL is away, the next start does it
         await databases.sweep()
+
+
+async def drop_former_databases(databases: Databases) -> None:
+    """Drop the copies of databases from before a restore that were kept long enough."""
+    while True:
+        with log_failures("former databases"):
+            for name in await databases.drop_expired_copies():
+                log.info("%s: the copy of its database from before a restore has had its week", name)
+        await asyncio.sleep(_PRUNE_SECONDS)
 
 
 async def prune_versions(apps: Apps) -> None:
@@ -69,6 +81,21 @@ async def roll_back(pipeline: Pipeline, app: App, to: str, reason: str) -> None:
 
 async def remove_preview(pipeline: Pipeline, preview: Preview) -> None:
     await _call(pipeline, "preview.remove", {"appName": preview.of, "ref": preview.ref})
+
+
+async def look_after_trash(pipeline: Pipeline, trash: Trash, restorer: AppRestorer) -> None:
+    """Go on with what killed servers were bringing back, and delete what was kept long enough: by the usual calls."""
+    while True:
+        cut_off = await asyncio.to_thread(restorer.list_cut_off)
+        for entry in cut_off:
+            if (intent := entry.find_intent()) is not None:
+                arguments = {"appName": entry.app, "id": entry.id, "as": intent.app}
+                with log_failures(entry.id), suppress(AppBusy):  # somebody looks at the app at this moment
+                    await _call(pipeline, "apps.restore", arguments)
+        for entry in await asyncio.to_thread(trash.list_expired):
+            with log_failures(entry.id):
+                await _call(pipeline, "trash.delete", {"id": entry.id})
+        await asyncio.sleep(_TRASH_AGAIN_SECONDS if cut_off else _TRASH_SECONDS)
 
 
 async def _call(pipeline: Pipeline, capability: str, arguments: Mapping[str, Any]) -> None:

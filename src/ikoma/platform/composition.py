@@ -16,6 +16,7 @@ from ikoma.apps.adapting.adapter import Adapter
 from ikoma.apps.app import Apps
 from ikoma.apps.database.backups import Backups
 from ikoma.apps.database.migrating import DatabaseMigrator
+from ikoma.apps.database.restoring import DatabaseRestorer
 from ikoma.apps.deploying.deployer import Deployer
 from ikoma.apps.deploying.plan import Planner
 from ikoma.apps.deploying.recovery import Recovery
@@ -41,7 +42,8 @@ from ikoma.apps.secrets.secret_index import SecretIndex
 from ikoma.apps.source.checkout import Checkouts
 from ikoma.apps.source.git import SourceReach
 from ikoma.apps.source.webhook import Webhooks
-from ikoma.apps.trash import Trash
+from ikoma.apps.trash.entries import Trash
+from ikoma.apps.trash.restoring import AppRestorer
 from ikoma.apps.validation.validator import Validator
 from ikoma.capabilities.context import Platform, make_call
 from ikoma.engines.compose.engine import ComposeEngine
@@ -63,8 +65,10 @@ from ikoma.kernel.state.store import Store
 from ikoma.kernel.supervisor import Supervisor
 from ikoma.model import Secret
 from ikoma.platform.background import (
+    drop_former_databases,
     follow_gateway,
     hold_alone,
+    look_after_trash,
     prune_versions,
     remove_preview,
     roll_back,
@@ -163,7 +167,8 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
         resolutions = Resolutions(engine, policy.waived)
         previews = Previews(apps, databases, backups, resolutions)
         validator = Validator(engine, databases, policy, routes, resolutions, web_services)
-        migrator = DatabaseMigrator(databases, backups)
+        restorations = DatabaseRestorer(databases, backups)
+        migrator = DatabaseMigrator(databases, backups, restorations)
         rollbacks, memory = Rollbacks(migrator), settings.container_memory_mb << 20
         rollouts = Rollouts(engine, routes, migrator)
         keep = ReleaseRetention(settings.releases_keep, settings.releases_max_days)
@@ -172,6 +177,7 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
         deployer = Deployer(
             engine, databases, probe, policy, routes, rollouts, migrator, rollbacks, history, recovery, memory=memory
         )
+        trash = Trash(apps, settings.trash_days)
         supervisor = Supervisor()
         scrubber = Scrubber(SecretIndex(apps, [Secret(server.admin()["password"])], resolutions.secrets))
         _scrub_logs(scrubber)
@@ -181,7 +187,8 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
             databases=databases,
             apps=apps,
             backups=backups,
-            trash=Trash(settings.apps_root),
+            trash=trash,
+            restorer=AppRestorer(engine, databases, trash),
             validator=validator,
             adapter=Adapter(validator),
             health=health,
@@ -189,6 +196,7 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
             recovery=recovery,
             planner=Planner(engine, databases, policy, validator, migrator, rollbacks, memory=memory),
             migrator=migrator,
+            restorations=restorations,
             routes=routes,
             platform_domain=PlatformDomain(settings, proxy, routes),
             resolutions=resolutions,
@@ -243,6 +251,8 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
         supervisor.start("events of other processes", events.relay)
         supervisor.start("audit anchors", anchors.run)
         supervisor.start("database sweep", partial(sweep_databases, databases))
+        supervisor.start("former databases", partial(drop_former_databases, databases))
+        supervisor.start("trash", partial(look_after_trash, pipeline, trash, platform.restorer))
         supervisor.start("former files and variables", partial(prune_versions, apps))
         supervisor.start("docker gateway", partial(follow_gateway, engine, server))
         if isinstance(server, EmbeddedPostgres):  # another's server runs where its processes cannot be seen

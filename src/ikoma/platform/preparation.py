@@ -11,6 +11,7 @@ from ikoma.apps.environment import file_permissions
 from ikoma.apps.files import retention
 from ikoma.apps.previews.previews import sweep_previews
 from ikoma.apps.source import checkout
+from ikoma.apps.trash.entries import sweep_trash
 from ikoma.durable import make_folder, sweep, write_file
 from ikoma.engines.compose import staging
 from ikoma.errors import StartRefused
@@ -39,6 +40,7 @@ def prepare(settings: Settings) -> bool:
     apps = Apps(settings.apps_root)
     apps.sweep()
     sweep_previews(settings.apps_root)
+    sweep_trash(settings.apps_root)
     for name in apps.list_names():
         with log_failures(name):
             file_permissions.close(apps.at(name))

@@ -88,6 +88,22 @@ class Dump:
     """Rows of each table in the same snapshot as the dump."""
 
 
+@dataclass(frozen=True, slots=True)
+class UndoCopy:
+    """The database that an app had before its own was restored. Moments are RFC 3339 in UTC."""
+
+    app: str
+    backup: str
+    """The backup that was restored; "" where a restore was undone."""
+    replaced_at: str
+    until: str
+    """The time until which it is kept."""
+
+    def __str__(self) -> str:
+        occasion = f"{self.backup} was restored" if self.backup else "a restore was undone"
+        return f"the copy of the database from before {occasion} at {self.replaced_at[:19]}Z"
+
+
 class Databases(Protocol):
     """PostgreSQL. Raises DatabasesUnavailable within 5 s when it is away."""
 
@@ -164,6 +180,44 @@ class Databases(Protocol):
 
         Raises BackupMissing, BackupForeign, BackupDamaged (checked first), RestoreFailed, DatabaseMissing.
         """
+
+    async def fill(
+        self, credentials: Credentials, dump: Dump, *, of: AppName, work: Path, what: str, progress: Progress
+    ) -> float:
+        """Fill the app's database, or one that stands in for it, with a dump of this app's or of another's; seconds.
+
+        Args:
+            of: the app whose database was dumped. All in it becomes the role's that these credentials name.
+            work: a path for a copy on the way, where that is another; nothing is left there.
+            what: how the sentence begins that says why it fails.
+
+        Raises what `restore` raises, and BackupUnproven where a table has other rows then.
+        """
+
+    def make_beside(self, credentials: Credentials) -> AbstractAsyncContextManager[Credentials]:
+        """An empty database for the block that `swap_in` lets take the place of the app's. It is dropped otherwise.
+
+        Raises DiskFull where it could fill the disk.
+        """
+
+    async def swap_in(self, place: Credentials, note: UndoCopy) -> float:
+        """Let a database that was made beside take the place of the app's, which stays as the undo copy.
+
+        For how many seconds the app waited. The role, its password and its rights stay. All or nothing.
+
+        Raises AppBusy, DatabaseMissing.
+        """
+
+    async def swap_back(self, app: AppName, note: UndoCopy) -> float:
+        """Let the undo copy be the app's database again, and what was that be the copy; for how many seconds it waited.
+
+        Raises UndoMissing, AppBusy.
+        """
+
+    async def find_undo(self, app: AppName) -> UndoCopy | None: ...
+
+    async def drop_expired_copies(self) -> Sequence[str]:
+        """Drop undo copies that were kept long enough; names of their apps."""
 
     def make_stand_in(self, credentials: Credentials) -> AbstractAsyncContextManager[Credentials]:
         """An empty database for the block, where a backup and a migration of the app can be tried. It is dropped then.

@@ -401,6 +401,9 @@ class Engine(Protocol):
     async def save_volume(self, app: AppName, volume: str, target: Path) -> int:
         """Write a volume's content to `target` as a tar file, whole or not at all; its size."""
 
+    async def load_volume(self, app: AppName, volume: str, made: ResourceInfo, source: Path) -> None:
+        """Make a volume as it was made once, and fill it with what `save_volume` wrote. It must not be there yet."""
+
     async def has_image(self, reference: str) -> bool: ...
 
     async def check_image_obtainable(self, reference: str) -> str | None:

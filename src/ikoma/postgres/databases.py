@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from ikoma.errors import DatabasesUnavailable, DiskFull
 from ikoma.model import AppName, Secret
-from ikoma.ports.databases import Credentials, DatabaseState, Dump, Endpoint, LedgerEntry, Migration, QueryRows
+from ikoma.ports.databases import (
+    Credentials,
+    DatabaseState,
+    Dump,
+    Endpoint,
+    LedgerEntry,
+    Migration,
+    QueryRows,
+    UndoCopy,
+)
 from ikoma.ports.progress import Progress
-from ikoma.postgres import provision
-from ikoma.postgres.backup import dump, proof, restore
+from ikoma.postgres import provision, swap
+from ikoma.postgres.backup import dump as dumping
+from ikoma.postgres.backup import proof, restore
 from ikoma.postgres.clients.query import Queries
 from ikoma.postgres.connect import connected
 from ikoma.postgres.logins import Logins
@@ -90,7 +100,7 @@ class PostgresDatabases:
         before: Callable[[Dump], Awaitable[None]] | None = None,
         progress: Progress,
     ) -> Dump:
-        return await dump.dump(self._server, app, target, progress, heir=heir, insist=insist, before=before)
+        return await dumping.dump(self._server, app, target, progress, heir=heir, insist=insist, before=before)
 
     async def restore(
         self, credentials: Credentials, path: Path, *, into: Credentials | None = None, progress: Progress
@@ -101,12 +111,55 @@ class PostgresDatabases:
     async def make_stand_in(self, credentials: Credentials) -> AsyncIterator[Credentials]:
         app = AppName(credentials.database)
         await self._require_room(app)
-        name = await provision.make_stand_in(self._server, app)
+        async with self._make_place(credentials, provision.name_stand_in(app)) as place:
+            yield place
+
+    @asynccontextmanager
+    async def _make_place(self, owned: Credentials, name: str) -> AsyncIterator[Credentials]:
+        """An empty database of that name that the role may enter, dropped after the block."""
+        app = AppName(owned.role)
+        await provision.make_place(self._server, app, name)
         try:
-            yield replace(credentials, database=name)
+            yield replace(owned, database=name)
         finally:
             with suppress(DatabasesUnavailable):  # then it goes with the next one
-                await asyncio.shield(provision.drop_stand_in(self._server, app))
+                await asyncio.shield(provision.drop_place(self._server, app, name))
+
+    @asynccontextmanager
+    async def make_beside(self, credentials: Credentials) -> AsyncIterator[Credentials]:
+        app = AppName(credentials.database)
+        await self._require_room(app)
+        async with self._make_place(credentials, provision.name_beside(app)) as place:
+            yield place
+
+    async def swap_in(self, place: Credentials, note: UndoCopy) -> float:
+        app = AppName(place.role)
+        await self._logins.forget(app.database)
+        return await swap.swap_in(self._server, app, place.database, note)
+
+    async def swap_back(self, app: AppName, note: UndoCopy) -> float:
+        await self._logins.forget(app.database)
+        return await swap.swap_back(self._server, app, note)
+
+    async def find_undo(self, app: AppName) -> UndoCopy | None:
+        return await swap.find_undo(self._server, app)
+
+    async def drop_expired_copies(self) -> Sequence[str]:
+        return await swap.drop_expired(self._server)
+
+    async def fill(
+        self, credentials: Credentials, dump: Dump, *, of: AppName, work: Path, what: str, progress: Progress
+    ) -> float:
+        origin = Credentials(of.database, of.role, credentials.password)
+        if of.role == credentials.role:
+            return await proof.prove(self._server, origin, dump, credentials, what, progress)
+        heir = AppName(credentials.role)
+        async with self._make_place(origin, provision.name_foreign(heir)) as place:
+            await proof.prove(self._server, origin, dump, place, what, progress)
+            with _passing(work):
+                copy = await dumping.dump(self._server, of, work, progress, heir=heir, place=place.database)
+                own = Credentials(heir.database, heir.role, credentials.password)
+                return await proof.prove(self._server, own, copy, credentials, what, progress)
 
     async def prove(
         self, credentials: Credentials, dump: Dump, place: Credentials, *, what: str, progress: Progress
@@ -117,7 +170,7 @@ class PostgresDatabases:
         await provision.sweep(self._server)
 
     async def drop_stand_in(self, app: AppName) -> None:
-        await provision.drop_stand_in(self._server, app)
+        await provision.drop_place(self._server, app, provision.name_stand_in(app))
 
     async def _require_room(self, app: AppName) -> None:
         """Refuse a copy that could fill the disk that every app's database is on."""
@@ -132,3 +185,13 @@ class PostgresDatabases:
     async def close(self) -> None:
         await self._queries.close()
         await self._logins.close()
+
+
+@contextmanager
+def _passing(path: Path) -> Iterator[None]:
+    """A path where a file may be made in the block, and none is before or after."""
+    path.unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)

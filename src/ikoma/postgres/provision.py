@@ -34,7 +34,10 @@ _SESSIONS, _SESSIONS_OF_PREVIEW = 50, 20
 """An app and ten previews, which is the most, leave places for others."""
 
 _GRACE_SECONDS = 1.0
-_STAND_IN = "ikoma-stand-in-"
+_STAND_IN, _BESIDE, _FOREIGN = "ikoma-stand-in-", "ikoma-beside-", "ikoma-foreign-"
+_PASSING = (_STAND_IN, _BESIDE, _FOREIGN)
+"""Names of databases that go with the call that made them. No app can be called so."""
+UNDO = "ikoma-undo-"
 
 _SIZE = "SELECT pg_database_size(current_database())"
 
@@ -56,7 +59,7 @@ ORDER BY CASE WHEN n.nspname = 'public' THEN c.relname ELSE n.nspname || '.' || 
 async def create(server: PostgresServer, app: AppName, password: Secret) -> None:
     """Converge on the app's database with its own isolated role; DatabaseForeign where the name is another's."""
     async with connected(server.admin()) as connection:
-        await _take_turns(connection, app)
+        await take_turns(connection, app)
         await _refuse_foreign(connection, app)
         async with connection.transaction():
             if await _mark(connection, "role", app) is None:
@@ -76,48 +79,54 @@ async def create(server: PostgresServer, app: AppName, password: Secret) -> None
 async def drop(server: PostgresServer, app: AppName) -> None:
     """Drop what was made for the app; sessions in it are ended. What is another's stays, silently: it is not ours."""
     async with connected(server.admin()) as connection:
-        await _take_turns(connection, app)
+        await take_turns(connection, app)
         await connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(_unfinished(app)))
-        await connection.execute(
-            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(_stand_in(app)))
-        )
+        for name in (*(passing + _digest(app) for passing in _PASSING), name_undo(app)):
+            await drop_database(connection, name)
         if await _mark(connection, "database", app) == _mark_of(app):
             await connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(_database(app)))
         if await _mark(connection, "role", app) == _mark_of(app):
             await _drop_role(connection, app)
 
 
-async def make_stand_in(server: PostgresServer, app: AppName) -> str:
-    """Make an empty database that the app's role may enter, besides its own; its name. One that is left goes first."""
-    name = sql.Identifier(_stand_in(app))
+async def make_place(server: PostgresServer, app: AppName, name: str) -> None:
+    """Make an empty database that the app's role may enter, besides its own. One of that name that is left goes first.
+
+    Where there is no such role any more, as of an app that was removed, there is one until the place is dropped.
+    """
+    place = sql.Identifier(name)
     async with connected(server.admin()) as connection:
-        await _take_turns(connection, app)
-        await connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
-        await connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(name))
-        await _isolate(connection, app, name)
-    async with connected(server.admin(_stand_in(app))) as connection:
+        await take_turns(connection, app)
+        if await _mark(connection, "role", app) is None:
+            async with connection.transaction():
+                await connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(_role(app)))
+                await _comment(connection, "ROLE", _role(app), app)
+        await drop_database(connection, name)
+        await connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(place))
+        await _isolate(connection, app, place)
+    async with connected(server.admin(name)) as connection:
         await _close_functions(connection)
         await connection.execute(sql.SQL("ALTER SCHEMA public OWNER TO {}").format(_role(app)))
-    return _stand_in(app)
 
 
-async def drop_stand_in(server: PostgresServer, app: AppName) -> None:
-    """Drop it; sessions in it are ended."""
+async def drop_place(server: PostgresServer, app: AppName, name: str) -> None:
+    """Drop it; sessions in it are ended. The app's role goes too where the app has no database."""
     async with connected(server.admin()) as connection:
-        await connection.execute(
-            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(_stand_in(app)))
-        )
+        await take_turns(connection, app)
+        await drop_database(connection, name)
+        if not await _exists(connection, app) and await _mark(connection, "role", app) == _mark_of(app):
+            with suppress(DatabaseForeign):  # it has rights elsewhere
+                await _drop_role(connection, app)
 
 
 async def sweep(server: PostgresServer) -> None:
     """Drop those that are left; one that is in use has a session, and stays."""
     async with connected(server.admin()) as connection:
-        cursor = await connection.execute(
-            "SELECT datname::text FROM pg_database WHERE starts_with(datname, %s)", (_STAND_IN,)
-        )
+        cursor = await connection.execute("SELECT datname::text FROM pg_database")
         for (name,) in await cursor.fetchall():
-            with suppress(psycopg.errors.ObjectInUse):
-                await connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
+            if name.startswith(_PASSING):
+                with suppress(psycopg.errors.ObjectInUse):
+                    await connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
 
 
 async def is_owned(server: PostgresServer, app: AppName) -> bool:
@@ -175,7 +184,7 @@ def _show(schema: str, table: str) -> str:
     return table if schema == "public" else f"{schema}.{table}"
 
 
-async def _take_turns(connection: Connection, app: AppName) -> None:
+async def take_turns(connection: Connection, app: AppName) -> None:
     """Wait for a run that was killed: its last statement may still be at work in the server."""
     key = int.from_bytes(hashlib.sha256(app.database.encode()).digest()[:8], signed=True)
     await connection.execute("SET lock_timeout = '10s'")
@@ -219,7 +228,12 @@ async def _isolate(connection: Connection, app: AppName, database: sql.Identifie
         await connection.execute(
             sql.SQL("GRANT CONNECT, CREATE, TEMPORARY ON DATABASE {} TO {}").format(database, _role(app))
         )
-        await _comment(connection, "DATABASE", database, app)
+        await mark_database(connection, app, database)
+
+
+async def mark_database(connection: Connection, app: AppName, database: sql.Identifier) -> None:
+    """Say on a database that it was made for this app."""
+    await _comment(connection, "DATABASE", database, app)
 
 
 async def _close_functions(connection: Connection) -> None:
@@ -290,9 +304,33 @@ def _database(app: AppName) -> sql.Identifier:
 
 def _unfinished(app: AppName) -> sql.Identifier:
     """The name of a database that is being made. No app can be called so."""
-    return sql.Identifier(f"ikoma-making-{hashlib.sha256(app.database.encode()).hexdigest()[:32]}")
+    return sql.Identifier(f"ikoma-making-{_digest(app)}")
 
 
-def _stand_in(app: AppName) -> str:
-    """The name of the database that stands in for the app's. No app can be called so."""
-    return f"{_STAND_IN}{hashlib.sha256(app.database.encode()).hexdigest()[:32]}"
+def name_stand_in(app: AppName) -> str:
+    """Name the database that stands in for the app's where a backup or a migration is tried."""
+    return _STAND_IN + _digest(app)
+
+
+def name_beside(app: AppName) -> str:
+    """Name the database that is to take the place of the app's."""
+    return _BESIDE + _digest(app)
+
+
+def name_foreign(app: AppName) -> str:
+    """Name the database that holds what another app's was, on its way into the app's."""
+    return _FOREIGN + _digest(app)
+
+
+def name_undo(app: AppName) -> str:
+    """Name the database that the app's was before it was restored."""
+    return UNDO + _digest(app)
+
+
+def _digest(app: AppName) -> str:
+    return hashlib.sha256(app.database.encode()).hexdigest()[:32]
+
+
+async def drop_database(connection: Connection, name: str) -> None:
+    """Drop a database, if it is there; sessions in it are ended."""
+    await connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))

@@ -57,7 +57,7 @@ TASKS = (
         ("database",),
         "database_missing database_foreign sql_failed sql_file_foreign migration_changed ledger_spoiled cannot_revert "
         "not_a_query query_failed query_timeout query_too_large backup_exists backup_foreign backup_failed "
-        "backup_unproven backup_missing backup_damaged restore_failed",
+        "backup_unproven backup_missing backup_damaged restore_failed undo_missing point_in_time_off",
     ),
     Task(
         "Files",
@@ -115,6 +115,6 @@ TASKS = (
         "Server",
         "This server itself, its alerts and its nodes; and the way out for an app.",
         ("install", "operate", "upgrade", "undo"),
-        "backup_failed",
+        "backup_failed app_name_taken trash_entry_missing trash_entry_incomplete trash_entry_busy",
     ),
 )

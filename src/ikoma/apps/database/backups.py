@@ -5,11 +5,12 @@ A dump is whole or absent, is never overwritten, and carries its manifest only o
 
 from __future__ import annotations
 
+import difflib
 import logging
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 import orjson
 
 from ikoma.durable import sweep, write_file
-from ikoma.errors import BackupExists, BackupForeign
+from ikoma.errors import BackupDamaged, BackupExists, BackupForeign, BackupMissing
 from ikoma.model import AppName, BackupName, format_moment
 from ikoma.ports.databases import Dump
 
@@ -101,6 +102,35 @@ class Backups:
         path = self.root / BackupName.parse(name)
         path.with_name(f"{path.name}.json").unlink(missing_ok=True)
         path.unlink(missing_ok=True)
+
+    def find(self, app: AppName, name: BackupName) -> BackupManifest:
+        """Find a backup of this app that can be restored by a call: whole, as far as its manifest tells.
+
+        Raises:
+            BackupMissing: there is none of this name.
+            BackupForeign: it is another app's, or nobody knows whose: it has no manifest.
+            BackupDamaged: its manifest cannot be read.
+        """
+        path = self.root / name
+        if not path.is_file() or path.is_symlink():
+            near = difflib.get_close_matches(name, [item.name for item in self.list_of(app)], n=1, cutoff=0)
+            hint = f"The nearest is {near[0]}." if near else f"{app} has no backup. db.backup makes one."
+            raise BackupMissing(f"There is no backup {name}.", hint=hint)
+        try:
+            manifest = _read_manifest(path.with_name(f"{name}.json"))
+        except FileNotFoundError:
+            raise BackupForeign(
+                f"{name} has no manifest, so nobody can tell what it would run.",
+                hint=f"A person at the server who trusts it can load it: `ikoma psql --admin {app} < FILE`.",
+            ) from None
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise BackupDamaged(f"The manifest of {name} cannot be read.") from error
+        if manifest.app != app:
+            raise BackupForeign(
+                f"{name} is a backup of {manifest.app}, not of {app}.",
+                hint="With appName of its app, and `as` of the other, it is restored into that one.",
+            )
+        return replace(manifest, name=name)  # a copy says what it is a copy of
 
     def find_latest(self, app: AppName) -> BackupManifest | None:
         """Find the app's newest backup whose file is still there."""

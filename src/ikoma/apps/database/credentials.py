@@ -15,11 +15,15 @@ from ikoma.ports.databases import Credentials, Endpoint
 _FILE = "database.json"
 
 
-def obtain(app: App) -> Credentials:
-    """Obtain the app's credentials, made now when it has none."""
+def obtain(app: App, former: Secret | None = None) -> Credentials:
+    """Obtain the app's credentials, made now when it has none.
+
+    Args:
+        former: the password that it had before it was removed.
+    """
     found = find(app)
     if found is None:
-        password = secrets.token_urlsafe(24)
+        password = secrets.token_urlsafe(24) if former is None else former.reveal()
         content = orjson.dumps({"database": app.name.database, "role": app.name.role, "password": password})
         write_file(app.make_state() / _FILE, content, mode=0o600)
         found = Credentials(app.name.database, app.name.role, Secret(password))

@@ -18,6 +18,7 @@ from ikoma.app_folder import App
 from ikoma.apps.database import credentials, migration_files
 from ikoma.apps.database.backups import Backups
 from ikoma.apps.database.down_migrations import DatabaseRollbackPlan, KnownBackup, RollbackMethod, plan_rollback
+from ikoma.apps.database.restoring import DatabaseRestorer
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.compose.release_command import ReleaseCommand
 from ikoma.errors import BackupMissing, CannotGoBack, DatabasesUnavailable, SqlFailed
@@ -76,9 +77,10 @@ class DatabaseChange(Protocol):
 class DatabaseMigrator:
     """The databases of apps."""
 
-    def __init__(self, databases: Databases, backups: Backups) -> None:
+    def __init__(self, databases: Databases, backups: Backups, restorations: DatabaseRestorer) -> None:
         self._databases = databases
         self._backups = backups
+        self._restorations = restorations
 
     async def read_ledger(self, app: App) -> Sequence[LedgerEntry]:
         """Read the ledger of the app's database; empty where there is none."""
@@ -204,7 +206,9 @@ class DatabaseMigrator:
         return True
 
     async def tidy(self, app: App) -> None:
-        """Remove what a kill has left of a rehearsal."""
+        """Remove what a kill has left of a rehearsal, and say what one has left of a restore."""
+        if (ended := await self._restorations.settle(app)) is not None:
+            log.warning("%s: %s", app.name, ended)
         if (copy := _rehearsal_path(app)).exists():
             await self._databases.drop_stand_in(app.name)
             copy.unlink()

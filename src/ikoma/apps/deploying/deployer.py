@@ -250,10 +250,11 @@ class Deployer:
             raise
         RolloutState(app).take_down()
 
-    async def forget(self, app: App) -> None:
-        """Forget an app that is gone: its route and the names of its images."""
+    async def forget(self, app: App, *, images_too: bool = True) -> None:
+        """Forget an app that is gone: its route and, unless it may come back, the names of its images."""
         await self._routes.forget(app)
-        await images.forget(self._engine, app.name)
+        if images_too:
+            await images.forget(self._engine, app.name)
 
     async def _resume_serving(self, app: App) -> None:
         """Send requests to the containers that are left, after taking an app down has failed or was cancelled."""

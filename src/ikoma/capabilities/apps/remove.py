@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from typing import ClassVar
 
@@ -9,9 +11,10 @@ from ikoma.app_folder import App
 from ikoma.apps.database import credentials
 from ikoma.apps.releases.release import format_now
 from ikoma.apps.rollouts import anonymous_volumes
-from ikoma.apps.source import access
-from ikoma.apps.trash import TrashEntry
+from ikoma.apps.source import access, webhook
+from ikoma.apps.trash.entries import TrashEntry
 from ikoma.capabilities.context import Call
+from ikoma.errors import Next
 from ikoma.kernel.page import Fact, ResultPage
 from ikoma.kernel.registry import AppRequest, Loss, Result, capability, listed
 from ikoma.model import Effect, Role, quote_name
@@ -23,6 +26,7 @@ class AppsRemoveDetails(Result):
 
 
 class AppsRemoveResult(Result):
+    next: Next | None = Next("apps.restore")
     page: ClassVar = ResultPage(
         says="{message}", facts=(Fact("kept in", "details.trash"), Fact("its database", "details.backup"))
     )
@@ -48,14 +52,19 @@ async def losses(call: Call, request: AppRequest) -> Loss:
         lost.append(f"database {app.name.database}: {', '.join(tables) or 'no tables'}")
     lost.append(f"folder {app.path}")
     lost += [f"preview {item.name}" for item, _ in platform.previews.list_of(app)]
-    kept = ("a copy of all of it in the trash, which is brought back by hand alone", *call.kept_of_database(app))
+    if owned and (undo := await platform.databases.find_undo(app.name)) is not None:
+        lost.append(str(undo))
+    kept = (
+        f"a copy of all of it in the trash, which apps.restore brings back within {platform.trash.days} days",
+        *call.kept_of_database(app),
+    )
     return Loss(f"Remove {app.name} with all its data.", tuple(lost), kept)
 
 
 @capability("apps.remove", role=Role.ADMIN, effect=Effect.DESTROYS, idempotent=True, loses=losses)
 @listed("server", "remove", "Move an app with its data to the trash.")
 async def remove(call: Call, request: AppRequest) -> AppsRemoveResult:
-    """Remove an app: containers, networks, volumes, database and folder. A copy goes to the trash first.
+    """Remove an app with its data and volumes. apps.restore brings it back.
 
     Use it only when a person wants the app gone; deploy.down merely stops it.
     """
@@ -64,8 +73,9 @@ async def remove(call: Call, request: AppRequest) -> AppsRemoveResult:
     has_database = await call.platform.databases.owns(app.name)
     entry = call.platform.trash.begin_entry(app)
     await _keep_volumes(call, app, entry)
-    if has_database:
-        await _keep_database(call, app, entry)
+    tables = await _keep_database(call, app, entry) if has_database else {}
+    waivers = [asdict(waiver) for waiver in call.platform.waivers.live(app.name)]
+    lost = _list_lost(app)
     with call.step("remove containers, networks and volumes"):
         await anonymous_volumes.remove_with(call.platform.engine, app, call.progress)
     with call.step("remove the database"):
@@ -74,12 +84,22 @@ async def remove(call: Call, request: AppRequest) -> AppsRemoveResult:
     access.forget(app)
     await call.platform.hooks.change(partial(call.platform.hooks.remove, app))
     backup = str(entry.dump) if entry.dump.is_file() else None
-    entry.describe(app=app.name, removedAt=format_now(), caller=call.caller.name, backup=backup)
-    if app.exists:
+    facts = {"tables": tables, "waivers": waivers, "lost": lost}
+    entry.describe(app=app.name, removedAt=format_now(), caller=call.caller.name, backup=backup, **facts)
+    was_there = app.exists
+    if was_there:
         call.platform.trash.move_folder(app, entry)
-    await call.forget(app)
+    await call.forget(app, releases=not was_there)
+    message = f"{app.name} was moved to the trash. For {call.platform.trash.days} days apps.restore brings it back."
     details = AppsRemoveDetails(trash=str(entry.path), backup=backup)
-    return AppsRemoveResult(success=True, message=f"{app.name} was moved to the trash.", details=details)
+    return AppsRemoveResult(success=True, message=message, details=details)
+
+
+def _list_lost(app: App) -> list[str]:
+    """List what goes into no trash: secrets that open something elsewhere."""
+    found = ["its webhook: hook.create makes one"] if webhook.find(app) else []
+    opens = access.read(app)
+    return [*found, "its keys to git hosts: source.key makes one"] if opens.tokens or opens.keys else found
 
 
 async def _volumes(call: Call, app: App) -> list[str]:
@@ -92,13 +112,20 @@ async def _keep_volumes(call: Call, app: App, entry: TrashEntry) -> None:
     volumes = await _volumes(call, app)
     if volumes:
         await engine.stop(app.name, progress=call.progress)
+    made = (await engine.list_resources()).volumes if volumes else {}
     for name in volumes:
         if not entry.volume_path(name).is_file():
             with call.step(f"keep the volume {name}"):
+                if name in made:
+                    entry.describe_volume(name, made[name])
                 await engine.save_volume(app.name, name, entry.volume_path(name))
 
 
-async def _keep_database(call: Call, app: App, entry: TrashEntry) -> None:
+async def _keep_database(call: Call, app: App, entry: TrashEntry) -> Mapping[str, int]:
+    """Keep the app's database and its password; rows by table."""
+    entry.keep_password(app)
     if not entry.dump.is_file():  # an interrupted removal may have it already
         with call.step("keep the database"):
-            await call.platform.databases.dump(app.name, entry.dump, insist=True, progress=call.progress)
+            dump = await call.platform.databases.dump(app.name, entry.dump, insist=True, progress=call.progress)
+            return dump.tables
+    return {}

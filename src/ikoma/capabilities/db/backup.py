@@ -33,7 +33,7 @@ class DbBackupResult(Result):
 @capability("db.backup", role=Role.OPERATOR, effect=Effect.CHANGES, harmless="it adds a file, and overwrites none")
 @listed("database", "backup", "Dump the app's database to a file.", optional=("backupName",))
 async def backup(call: Call, request: DbBackupRequest) -> DbBackupResult:
-    """Dump the app's database to a file that `psql` restores over it. An existing backup is never overwritten.
+    """Dump the app's database to a file that `psql` restores over it. None is overwritten.
 
     Use it before anything risky.
     """

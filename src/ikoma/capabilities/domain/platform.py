@@ -19,9 +19,8 @@ _WAITING = "the authority gives one when it reaches this server under the name, 
 
 class DomainPlatformRequest(Request):
     domain: DomainName | None = None
-    """Left out: only show how it is."""
+    """Left out: only show it."""
     remove: bool = False
-    """Serve it under no name any more."""
 
 
 class DomainPlatformResult(Result):

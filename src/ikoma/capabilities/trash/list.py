@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from ikoma.apps.trash import TrashEntry
+from ikoma.apps.trash.entries import TrashEntry
 from ikoma.capabilities.context import Call
 from ikoma.kernel.page import Column, ResultPage
 from ikoma.kernel.registry import Request, Result, capability, listed
@@ -53,7 +53,8 @@ async def listing(call: Call, request: TrashListRequest) -> TrashListResult:
     """List removed apps that are kept, newest first: when removed, size and content."""
     found = await asyncio.to_thread(call.platform.trash.list_entries)
     reached = [entry for entry in found if call.caller.reaches(entry.app)]
-    shown = await asyncio.to_thread(lambda: [_entry(entry) for entry in reached[: request.limit]])
+    described = await asyncio.to_thread(lambda: [_entry(entry) for entry in reached[: request.limit]])
+    shown = [item for item in described if item.removed_at]  # the others were deleted a moment ago
     return TrashListResult(entries=shown, truncated=len(reached) > request.limit)
 
 

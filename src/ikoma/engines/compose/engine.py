@@ -44,6 +44,7 @@ from ikoma.ports.engine import (
     OnEngineEvent,
     Owner,
     Resolved,
+    ResourceInfo,
     ResourceInventory,
     RestartHistory,
     ServiceStart,
@@ -115,6 +116,9 @@ class ComposeEngine:
 
     async def save_volume(self, app: AppName, volume: str, target: Path) -> int:
         return await archive.save_volume(self._api, app.project, volume, target)
+
+    async def load_volume(self, app: AppName, volume: str, made: ResourceInfo, source: Path) -> None:
+        await archive.load_volume(self._api, app.project, volume, made, source)
 
     async def read_logs(self, container: Container, lines: int, secrets: Sequence[Secret]) -> Sequence[str]:
         # What is secret is taken out of whole lines: one that was cut could end in half a secret.

@@ -1,14 +1,16 @@
-"""Writes a volume's content to a tar file: streamed, whole or not at all, whether its app runs or not.
+"""Writes a volume's content to a tar file, and back: streamed, whole or not at all, whether its app runs or not.
 
-Docker gives files only of containers, so one that mounts the volume is asked; where there is none, one is made,
-never started, and removed.
+Docker gives and takes files only of containers, so one that mounts the volume is asked; where there is none, one is
+made, never started, and removed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
+import tarfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,11 +21,14 @@ import aiohttp
 
 from ikoma.durable import open_whole_file
 from ikoma.engines.docker.docker_api import DockerApi
-from ikoma.errors import BackupFailed
+from ikoma.errors import AppNameTaken, BackupFailed
+from ikoma.ports.engine import ResourceInfo
 
 _LABEL = "ikoma.reads-volume"
 _PLACE = "/ikoma-volume"
 _SILENCE = 60.0
+_LONGEST_FLUSH = 600.0
+"""Seconds that Docker may take to write the last of a volume."""
 _PIECE = 1 << 20
 _END = 1024
 """A tar file ends with two blocks of zeros."""
@@ -41,6 +46,54 @@ async def save_volume(api: DockerApi, project: str, volume: str, target: Path) -
         if mounted is None:
             async with api.connect() as docker:
                 await _remove(docker, identity)
+
+
+async def load_volume(api: DockerApi, project: str, volume: str, made: ResourceInfo, source: Path) -> None:
+    """Make the volume as it was made before, and fill it from the tar file; what is half filled is removed again."""
+    async with api.connect() as docker:
+        if volume in await _list_volumes(docker):
+            raise AppNameTaken(f"There is a volume {volume} already, and it stays as it is.")
+        wanted = {"Name": volume, "Driver": made.driver, "DriverOpts": {**made.options}, "Labels": {**made.labels}}
+        await docker._query_json("volumes/create", "POST", data=wanted)
+    try:
+        async with api.connect(None) as docker, hold_volume(docker, project, volume) as (identity, place):
+            with source.open("rb") as content:
+                await _put(docker, identity, place, content)
+            # Docker passes over what an archive says of the place itself.
+            top = await asyncio.to_thread(_describe_top, source, place)
+            await _put(docker, identity, "/", top)
+    except BaseException:
+        await asyncio.shield(_remove_volume(api, volume))
+        raise
+
+
+async def _put(docker: aiodocker.Docker, identity: str, place: str, content: BinaryIO | bytes) -> None:
+    query = docker._query(
+        f"containers/{identity}/archive",
+        "PUT",
+        params={"path": place},
+        data=content,
+        headers={"Content-Type": "application/x-tar"},
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=4, sock_read=_LONGEST_FLUSH),
+    )
+    async with query:
+        pass
+
+
+def _describe_top(source: Path, place: str) -> bytes:
+    """Make an archive of the volume's own folder alone: its owner, mode and time."""
+    made = io.BytesIO()
+    with tarfile.open(source) as saved, tarfile.open(fileobj=made, mode="w") as archive:
+        first = saved.next()
+        if first is not None and first.isdir() and first.name in (".", "./"):
+            first.name = place.lstrip("/")
+            archive.addfile(first)
+    return made.getvalue()
+
+
+async def _remove_volume(api: DockerApi, volume: str) -> None:
+    async with api.connect() as docker, docker._query(f"volumes/{volume}", "DELETE", params={"force": "1"}):
+        pass
 
 
 @asynccontextmanager
@@ -68,13 +121,12 @@ async def _find_mounted(docker: aiodocker.Docker, volume: str) -> tuple[str, str
 
 
 async def _make_holder(docker: aiodocker.Docker, project: str, volume: str) -> str:
-    known = await docker._query_json("volumes")
-    if volume not in [item["Name"] for item in known["Volumes"] or []]:
+    if volume not in await _list_volumes(docker):
         raise BackupFailed(f"There is no volume {volume}.")  # Docker would make one
     images = await docker.images.list()
     if not images:
         raise BackupFailed(
-            f"The volume {volume} cannot be read: no container mounts it, and there is no image to make one of.",
+            f"The volume {volume} cannot be reached: no container mounts it, and there is no image to make one of.",
             hint="Pull or build any image on the server, then try again; the volume is untouched.",
         )
     mount = {"Type": "volume", "Source": volume, "Target": _PLACE, "VolumeOptions": {"NoCopy": True}}
@@ -86,6 +138,11 @@ async def _make_holder(docker: aiodocker.Docker, project: str, volume: str) -> s
     }
     created: dict[str, Any] = await docker._query_json("containers/create", "POST", data=config)
     return str(created["Id"])
+
+
+async def _list_volumes(docker: aiodocker.Docker) -> list[str]:
+    known = await docker._query_json("volumes")
+    return [str(item["Name"]) for item in known["Volumes"] or []]
 
 
 async def _remove(docker: aiodocker.Docker, identity: str) -> None:

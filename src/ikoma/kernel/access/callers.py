@@ -115,8 +115,11 @@ def reaches(app: str, globs: Sequence[str]) -> bool:
     return _matches(app, globs) or (previewed is not None and _matches(previewed, globs))
 
 
-CARETAKER = Caller("ikoma", "ikoma", Role.OPERATOR, capabilities=("deploy.rollback", "preview.remove"))
-"""IKOMA itself, where it goes back from a release that turned unhealthy, or a preview has expired."""
+CARETAKER = Caller(
+    "ikoma", "ikoma", Role.ADMIN, capabilities=("deploy.rollback", "preview.remove", "apps.restore", "trash.delete")
+)
+"""IKOMA itself: it goes back from a release that turned unhealthy, ends previews and entries of the trash whose time is
+over, and goes on to bring an app back where a server was killed meanwhile."""
 
 
 def make_hook_caller(app: AppName) -> Caller:

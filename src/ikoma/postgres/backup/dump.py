@@ -71,6 +71,7 @@ async def dump(
     *,
     heir: AppName | None = None,
     insist: bool = False,
+    place: str | None = None,
     before: Callable[[Dump], Awaitable[None]] | None = None,
 ) -> Dump:
     """Dump an app's database to a new file, whole or not at all.
@@ -78,6 +79,7 @@ async def dump(
     Args:
         heir: the app whose database is to equal it, where that is another: all in it becomes that one's.
         insist: end sessions of the app that keep a table locked.
+        place: the database that is dumped, where it is one that stands in for the app's.
         before: is given the dump before it is at `target`, under a path that holds meanwhile.
 
     Raises:
@@ -86,7 +88,8 @@ async def dump(
         BackupFailed: pg_dump failed; there is no file then.
     """
     _refuse_existing(target)
-    async with connected(server.admin(app.database)) as connection:
+    database = place or app.database
+    async with connected(server.admin(database)) as connection:
         estimate, version, theirs = await _facts(connection)
         surroundings = await read_surroundings(connection, app)
         await _tell_if_too_large(connection, app, progress)
@@ -98,7 +101,7 @@ async def dump(
             header = _header(owner, version, content.mark, surroundings)
             reading = _DumpReader(stream, header, content, progress, estimate)
             options = () if heir is None else _WITHOUT_OWNERS
-            parameters = {**server.admin(app.database), "application_name": f"ikoma dump {secrets.token_hex(6)}"}
+            parameters = {**server.admin(database), "application_name": f"ikoma dump {secrets.token_hex(6)}"}
             async with watched(server, parameters["application_name"], app.role, insist=insist) as blockers:
                 finished = await _pg_dump(program, options, parameters, stream.fileno(), reading.follow)
             if finished.code != 0:

@@ -68,13 +68,20 @@ async def _compare(server: PostgresServer, place: Credentials, dump: Dump, what:
         # A schema of the app's cannot have this name.
         counter = sql.Identifier(f"ikoma_count_{secrets.token_hex(6)}")
         await connection.execute(sql.SQL(_COUNTER).format(schema=counter, role=sql.Identifier(place.role)))
-        for schema, table in await (await connection.execute(_TABLES)).fetchall():
-            name = table if schema == "public" else f"{schema}.{table}"
-            if (wanted := dump.tables.get(name)) is None:
-                continue
-            found = await _count(connection, counter, sql.Identifier(schema, table))
-            if found not in (wanted, None):
-                raise BackupUnproven(f"{what}: {quote_name(name)} has {found} rows then, of {wanted}.")
+        try:
+            await _compare_tables(connection, counter, dump, what)
+        finally:
+            await connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(counter))
+
+
+async def _compare_tables(connection: Connection, counter: sql.Identifier, dump: Dump, what: str) -> None:
+    for schema, table in await (await connection.execute(_TABLES)).fetchall():
+        name = table if schema == "public" else f"{schema}.{table}"
+        if (wanted := dump.tables.get(name)) is None:
+            continue
+        found = await _count(connection, counter, sql.Identifier(schema, table))
+        if found not in (wanted, None):
+            raise BackupUnproven(f"{what}: {quote_name(name)} has {found} rows then, of {wanted}.")
 
 
 async def _count(connection: Connection, counter: sql.Identifier, table: sql.Identifier) -> int | None:

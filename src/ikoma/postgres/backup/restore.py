@@ -68,7 +68,7 @@ async def restore(
     with _opened(path) as file:
         progress(f"restore {path.name}: verify", 0.0)
         await asyncio.to_thread(_check, file, path, credentials.database)
-        if not await provision.is_owned(server, AppName(credentials.database)):
+        if into is None and not await provision.is_owned(server, AppName(credentials.database)):
             raise DatabaseMissing(f"There is no database {credentials.database!r} to restore over.")
         program = await find_tool("psql", await _major(server))
         await _run(server, into or credentials, [str(program), "--no-psqlrc", "--quiet"], file, progress)

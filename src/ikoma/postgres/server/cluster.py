@@ -29,12 +29,12 @@ LOCKS = CONNECTIONS * _LOCKS_EACH
 """What the table of locks is made for; it holds half as many again."""
 
 # Names of apps' roles equal those of their databases: `sameuser` alone keeps each in its own. The platform's role
-# comes from this machine only, never from a container; so does an app's role to its stand-in.
+# comes from this machine only, never from a container; so does an app's role to what stands in.
 _HBA = """# Written by IKOMA at each start.
 host all      ikoma 127.0.0.1/32 scram-sha-256
 host all      ikoma 0.0.0.0/0    reject
 host sameuser all   0.0.0.0/0    scram-sha-256
-host "/^ikoma-stand-in-" all 127.0.0.1/32 scram-sha-256
+host "/^ikoma-(stand-in|beside|foreign)-" all 127.0.0.1/32 scram-sha-256
 """
 
 _CONF = """# Written by IKOMA at each start.

@@ -1,0 +1,165 @@
+"""Restores an app's database: a backup is loaded beside, proven, and takes the live one's place by its name alone.
+
+`.ikoma/restoring.json` says what is under way; it is written first. Until the names change the live database is not
+touched, and after that the former one is the undo copy, for a week. Both happen at once, so a server that was killed
+finds the one or the other, and says which.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+
+import orjson
+
+from ikoma.app_folder import App
+from ikoma.apps.database import credentials
+from ikoma.apps.database.backups import BackupManifest, Backups
+from ikoma.apps.releases.rollout_state import RolloutState
+from ikoma.durable import write_file
+from ikoma.errors import AppBusy, DatabaseMissing, Next
+from ikoma.model import AppName, format_moment, quote_name
+from ikoma.ports.databases import Credentials, Databases, Dump, UndoCopy
+from ikoma.ports.progress import Progress
+
+log = logging.getLogger("ikoma")
+
+UNDO_DAYS = 7
+_FILE = "restoring.json"
+_LONGEST_COUNT = 20.0
+
+
+def reached(step: str) -> None:
+    """Called at each step, so that tests can end the process there."""
+    log.debug("db.restore: %s", step)
+
+
+@dataclass(frozen=True, slots=True)
+class TableComparison:
+    """Rows of a table now and in a backup; None where there is no such table, or it was not counted in time."""
+
+    name: str
+    now: int | None
+    backup: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RestoredDatabase:
+    """A restore that is done: `undo` is the copy of what was before, `waited` the seconds that the app waited."""
+
+    undo: UndoCopy
+    waited: float
+    tables: Mapping[str, int]
+
+
+class DatabaseRestorer:
+    """Restores databases of apps. Callers hold the app's lock."""
+
+    def __init__(self, databases: Databases, backups: Backups) -> None:
+        self._databases = databases
+        self._backups = backups
+
+    async def compare(self, app: App, manifest: BackupManifest) -> list[TableComparison]:
+        """Compare the app's tables now with those of a backup."""
+        owned = await self._require(app)
+        rows = await self._databases.count_rows(owned, timeout=_LONGEST_COUNT)
+        return [
+            TableComparison(name, rows.get(name), manifest.tables.get(name))
+            for name in sorted({*rows, *manifest.tables})
+        ]
+
+    async def restore(self, app: App, manifest: BackupManifest, progress: Progress) -> RestoredDatabase:
+        """Let the app's database equal a backup of its own, or of another app's.
+
+        Raises:
+            BackupForeign, BackupDamaged, BackupUnproven: it cannot be restored; the database was not touched.
+            AppBusy: a rollout is not settled, or a session does not end; the database was not touched.
+        """
+        owned = await self._require(app)
+        note = self._begin(app, manifest.name)
+        dump = Dump(self._backups.root / manifest.name, manifest.size, manifest.sha256, manifest.tables)
+        try:
+            async with self._databases.make_beside(owned) as place:
+                reached("made beside")
+                what = f"{manifest.name} cannot be restored, and the database was not touched"
+                progress(f"restore {manifest.name} beside the database")
+                work = app.state / "restoring.sql"
+                await self._databases.fill(
+                    place, dump, of=AppName(manifest.app), work=work, what=what, progress=progress
+                )
+                reached("filled")
+                progress("swap the databases")
+                waited = await self._databases.swap_in(place, note)
+                reached("swapped")
+        finally:
+            _end(app)
+        return RestoredDatabase(note, waited, manifest.tables)
+
+    async def undo(self, app: App, progress: Progress) -> RestoredDatabase:
+        """Let the database be again that was replaced last; what is now becomes the copy.
+
+        Raises:
+            UndoMissing: there is none any more.
+        """
+        owned = await self._require(app)
+        note = self._begin(app, "")
+        try:
+            progress("swap the databases")
+            waited = await self._databases.swap_back(app.name, note)
+            reached("swapped")
+        finally:
+            _end(app)
+        rows = await self._databases.count_rows(owned, timeout=_LONGEST_COUNT)
+        return RestoredDatabase(note, waited, {name: count for name, count in rows.items() if count is not None})
+
+    async def settle(self, app: App) -> str | None:
+        """Say how a restore has ended whose server was killed; None where none was. It is the one or the other."""
+        stored = app.read_state(_FILE)
+        if stored is None:
+            return None
+        copy = await self._databases.find_undo(app.name)
+        (app.state / "restoring.sql").unlink(missing_ok=True)
+        _end(app)
+        what = f"the restore of {stored.get('backup')}" if stored.get("backup") else "the undo of a restore"
+        if copy is not None and asdict(copy) == stored:
+            return f"{what} was done when its server was killed"
+        return f"{what} was cut off, and the database was not touched"
+
+    def _begin(self, app: App, what: str) -> UndoCopy:
+        """Write down what is begun: the note that the undo copy will carry."""
+        if (underway := RolloutState(app).underway()) is not None:
+            raise AppBusy(
+                f"The rollout of {underway.release} is not settled yet.",
+                hint="Wait until it is; release.abandon gives up a database that cannot be taken back.",
+                next=Next("release.list"),
+            )
+        now = datetime.now(UTC)
+        until = format_moment(now + timedelta(days=UNDO_DAYS), "microseconds")
+        note = UndoCopy(app.name, what, format_moment(now, "microseconds"), until)
+        write_file(app.make_state() / _FILE, orjson.dumps(asdict(note)), mode=0o600)
+        reached("noted")
+        return note
+
+    async def _require(self, app: App) -> Credentials:
+        owned = credentials.require(app)
+        if not await self._databases.owns(app.name):
+            raise DatabaseMissing(f"There is no database {owned.database!r} to restore over.")
+        return owned
+
+
+def list_losses(compared: Sequence[TableComparison]) -> list[str]:
+    """List the tables with fewer rows in the backup than now, a line for each: the undo copy alone has those."""
+    lines = []
+    for item in compared:
+        name = quote_name(item.name)
+        if item.backup is None:
+            lines.append(f"{name}: is not in the backup" + ("" if item.now is None else f" ({item.now} rows now)"))
+        elif item.now is not None and item.now > item.backup:
+            lines.append(f"{name}: {item.now} rows now, {item.backup} in the backup")
+    return lines
+
+
+def _end(app: App) -> None:
+    (app.state / _FILE).unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Removed apps: the trash that keeps them, and the way back out of it."""

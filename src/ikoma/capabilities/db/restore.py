@@ -1,0 +1,137 @@
+"""db.restore: let the app's database equal a backup, with a way back."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from ikoma.app_folder import App
+from ikoma.apps.database import own_database
+from ikoma.apps.database.backups import BackupManifest
+from ikoma.apps.database.restoring import RestoredDatabase, list_losses
+from ikoma.capabilities.context import Call
+from ikoma.errors import Next, PointInTimeOff
+from ikoma.kernel.page import Column, Fact, ResultPage
+from ikoma.kernel.registry import AppRequest, Loss, Result, Untrusted, capability, listed, optional
+from ikoma.model import AppName, BackupName, Effect, EntryTime, Role
+
+
+class DbRestoreRequest(AppRequest):
+    backup_name: BackupName | None = None
+    as_: AppName | None = Field(default=None, alias="as")
+    plan: bool = False
+    undo: bool = False
+    time: EntryTime | None = None
+    """Point in time: not set up yet."""
+
+    @model_validator(mode="after")
+    def is_one_thing(self) -> Self:
+        if sum((self.backup_name is not None, self.undo, self.time is not None)) != 1:
+            raise ValueError("give backupName, or undo, or time: one of them")
+        if self.undo and (self.as_ or self.plan):
+            raise ValueError("undo goes with appName alone")
+        return self
+
+    @property
+    def locked(self) -> AppName:
+        return self.as_ or self.app_name
+
+
+class DbRestoreTable(Result):
+    name: Annotated[str, Untrusted("table name")]
+    now: int | None
+    """Rows; null where it is not there."""
+    backup: int | None
+
+
+class DbRestoreDetails(Result):
+    tables: list[DbRestoreTable] = optional(())
+    lost: Annotated[list[str], Untrusted("table names", ours=True)] = optional(())
+    """Rows that the undo copy alone has then."""
+    rows: dict[str, int] = optional()
+    """Rows of each table after it."""
+    undo_until: str | None = optional()
+    waited_ms: int | None = optional()
+    """How long the app's sessions waited."""
+    pending: list[str] = optional(())
+    """Migrations that the backup does not have."""
+
+
+class DbRestoreResult(Result):
+    page: ClassVar = ResultPage(
+        says="{message}",
+        facts=(
+            Fact("lost", "details.lost"),
+            Fact("pending", "details.pending"),
+            Fact("undo until", "details.undoUntil", "time"),
+        ),
+        rows="details.tables",
+        columns=(Column("table", "name"), Column("now", right=True), Column("backup", right=True)),
+    )
+    success: bool
+    message: str
+    details: DbRestoreDetails
+    next: Next | None = None
+
+
+async def losses(call: Call, request: DbRestoreRequest) -> Loss | None:
+    """The undo copy of an earlier restore, which this one replaces; what is live now stays as the copy."""
+    if request.plan or request.undo or request.time is not None:
+        return None
+    app = _find_target(call, request)
+    copy = await call.platform.databases.find_undo(app.name)
+    if copy is None:
+        return None
+    kept = ("the database as it is now, as the undo copy for a week", *call.kept_of_database(app))
+    return Loss(f"Restore {request.backup_name} over the database of {app.name}.", (str(copy),), kept)
+
+
+@capability("db.restore", role=Role.BUILDER, effect=Effect.CHANGES, loses=losses, undo="db.restore")
+@listed(
+    "database",
+    "db-restore",
+    "Bring the database back to a backup.",
+    optional=("backupName",),
+    not_over_mcp=("time",),
+)
+async def restore(call: Call, request: DbRestoreRequest) -> DbRestoreResult:
+    """Let the database equal a backup. `undo` swaps back within a week; `plan` only tells what would go."""
+    if request.time is not None:
+        raise PointInTimeOff
+    app = _find_target(call, request)
+    await own_database.require(app, call.platform.validator.model)
+    if request.undo:
+        done = await call.platform.restorations.undo(app, call.progress)
+        return await _tell(call, app, done, f"The database of {app.name} is as it was before the restore.")
+    assert request.backup_name is not None
+    manifest = call.platform.backups.find(request.app_name, request.backup_name)
+    if request.plan:
+        return await _compare(call, app, manifest)
+    done = await call.platform.restorations.restore(app, manifest, call.progress)
+    said = f"The database of {app.name} equals {manifest.name} of {manifest.created_at}."
+    return await _tell(call, app, done, said)
+
+
+def _find_target(call: Call, request: DbRestoreRequest) -> App:
+    call.caller.check_app(request.locked)
+    return call.app(request.locked)
+
+
+async def _compare(call: Call, app: App, manifest: BackupManifest) -> DbRestoreResult:
+    compared = await call.platform.restorations.compare(app, manifest)
+    lost = list_losses(compared)
+    tables = [DbRestoreTable(name=item.name, now=item.now, backup=item.backup) for item in compared]
+    loses = "No table has more rows now." if not lost else "What is lost stays in the undo copy for a week."
+    message = f"Nothing was changed. {manifest.name} is of {manifest.created_at}. {loses}"
+    return DbRestoreResult(success=True, message=message, details=DbRestoreDetails(tables=tables, lost=lost))
+
+
+async def _tell(call: Call, app: App, done: RestoredDatabase, said: str) -> DbRestoreResult:
+    pending = [item.name for item in await call.platform.migrator.list_pending(app)]
+    more = " deploy.up applies the migrations that it does not have." if pending else ""
+    details = DbRestoreDetails(
+        rows=dict(done.tables), undo_until=done.undo.until, waited_ms=round(done.waited * 1000), pending=pending
+    )
+    message = f"{said}{more} For a week db.restore with undo swaps back."
+    return DbRestoreResult(success=True, message=message, details=details, next=Next("db.status"))

@@ -1,0 +1,52 @@
+"""trash.delete: delete a removed app for good."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import ClassVar
+
+from pydantic import Field
+
+from ikoma.capabilities.context import Call
+from ikoma.kernel.page import ResultPage
+from ikoma.kernel.registry import Loss, Request, Result, capability, listed
+from ikoma.model import Effect, Role
+
+
+class TrashDeleteRequest(Request):
+    id: str = Field(max_length=120, examples=["myapp-20260102-150405-9f3a"])
+
+
+class TrashDeleteResult(Result):
+    page: ClassVar = ResultPage(says="{message}")
+    success: bool
+    message: str
+    freed: int
+    """Bytes."""
+
+
+async def losses(call: Call, request: TrashDeleteRequest) -> Loss:
+    """All that is kept of the app: nothing else holds it."""
+    entry = call.platform.trash.find(request.id)
+    call.caller.check_app(entry.app)
+    call.platform.trash.require_deletable(entry)
+    lost = [f"the folder of {entry.app}, removed at {entry.removed_at}"] if entry.folder.is_dir() else []
+    if entry.dump.is_file():
+        lost.append(
+            f"its database: {', '.join(f'{table} ({rows} rows)' for table, rows in entry.rows.items()) or 'a dump'}"
+        )
+    lost += [f"its volume {name}" for name in entry.list_volumes()]
+    return Loss(
+        f"Delete {entry.id} from the trash.", tuple(lost), call.kept_of_database(call.platform.apps.at(entry.app))
+    )
+
+
+@capability("trash.delete", role=Role.ADMIN, effect=Effect.DESTROYS, loses=losses, rare=True)
+@listed("server", "trash-delete", "Delete a removed app for good.")
+async def delete(call: Call, request: TrashDeleteRequest) -> TrashDeleteResult:
+    """Delete a removed app for good."""
+    entry = call.platform.trash.find(request.id)
+    call.caller.check_app(entry.app)
+    size = await asyncio.to_thread(entry.measure)
+    await call.platform.restorer.delete(entry)
+    return TrashDeleteResult(success=True, message=f"{entry.id} is deleted for good.", freed=size)

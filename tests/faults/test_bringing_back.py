@@ -1,0 +1,382 @@
+"""A removed app and an earlier database come back whole, or not at all: whatever the backup, and after `kill -9`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+import pytest
+
+from tests.apps import COMPOSE, make_app
+from tests.faults.witness import Background, eventually, half_written, named, postgres_port, postmaster
+from tests.rollouts.mortal import COMMAND
+from tests.support import Server
+from tests.support import server as started_server
+
+APP, OTHER = named("back"), named("beside")
+WITH_DATA = COMPOSE.replace('["./src:/www:ro"]', '["./src:/www:ro", "data:/data"]') + "volumes:\n  data: {{}}\n"
+KEEPS = '["sh", "-c", "[ -e /data/note ] || echo first > /data/note; exec httpd -f -p 3000 -h /www"]'
+TABLES = """CREATE TABLE t (id int PRIMARY KEY, word text);
+INSERT INTO t SELECT n, md5(n::text) FROM generate_series(1, 500) n;"""
+RESTORE_STEPS = ("noted", "made beside", "filled", "swapped")
+UNDO_STEPS = ("noted", "swapped")
+RETURN_STEPS = ("noted", "volume", "database", "prepared", "moved", "settled")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """One that can be told to die."""
+    with started_server(command=COMMAND) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def app(server: Server) -> dict[str, str]:
+    """An app that is up, with a database and a volume."""
+    folder = make_app(server, APP, compose=WITH_DATA, command=KEEPS)
+    server.do("db.create", {"appName": APP})
+    (folder / "migrations" / "001_t.sql").write_text(TABLES)
+    server.do("deploy.up", {"appName": APP})
+    return {"appName": APP}
+
+
+def query(server: Server, sql: str, app: str = APP) -> Any:
+    return server.do("db.query", {"appName": app, "sql": sql})["rows"]
+
+
+def put(server: Server, sql: str) -> None:
+    server.do("db.seed", {"appName": APP, "sql": sql})
+
+
+def digest(server: Server, app: str = APP) -> Any:
+    return query(server, "SELECT count(*), md5(string_agg(t::text, ',' ORDER BY id)) FROM t", app)[0]
+
+
+def note_of(name: str = APP) -> str:
+    """The content of the file that the app keeps in its volume."""
+    found = subprocess.check_output(["docker", "ps", "--quiet", "--filter", f"label=com.docker.compose.project={name}"])
+    return subprocess.check_output(["docker", "exec", found.split()[0].decode(), "cat", "/data/note"], text=True)
+
+
+def databases(server: Server) -> list[str]:
+    password = (Path(server.env["IKOMA_STATE"]) / "postgres" / "password").read_text().strip()
+    port = postgres_port(server)
+    with psycopg.connect(host="127.0.0.1", port=port, user="ikoma", password=password, dbname="postgres") as connection:
+        return [str(row[0]) for row in connection.execute("SELECT datname FROM pg_database ORDER BY 1").fetchall()]
+
+
+def passing(server: Server) -> list[str]:
+    return [name for name in databases(server) if name.startswith(("ikoma-beside", "ikoma-foreign", "ikoma-stand-in"))]
+
+
+def state(server: Server, name: str) -> Path:
+    return Path(server.env["IKOMA_STATE"]) / name
+
+
+def killed(server: Server, capability: str, arguments: dict[str, Any], step: str) -> None:
+    """Have the server die at a step of a call, and start it again."""
+    state(server, "kill-at").write_text(step)
+    call = Background(server, capability, arguments)
+    assert server.process is not None
+    server.process.wait(timeout=60)
+    server.process = None
+    assert call.wait() is None
+    server.start()
+
+
+def healthy(server: Server, name: str = APP) -> bool:
+    return bool(server.do("apps.health", {"appName": name})["health"] == "healthy")
+
+
+def backup(server: Server, name: str) -> str:
+    return Path(server.do("db.backup", {"appName": APP, "backupName": name})["backupPath"]).name
+
+
+# --- the database --------------------------------------------------------------------------------------------
+
+
+def test_rows_that_were_deleted_come_back_and_the_undo_takes_them_away_again(
+    server: Server, app: dict[str, str]
+) -> None:
+    made = backup(server, f"{APP}-whole.sql")
+    before = digest(server)
+    put(server, "DELETE FROM t WHERE id > 100; CREATE TABLE later (id int); INSERT INTO later VALUES (1)")
+    after = digest(server)
+    seen = server.do("db.restore", {**app, "backupName": made, "plan": True})["details"]
+    assert {item["name"]: (item["now"], item["backup"]) for item in seen["tables"]} == {
+        "later": (1, None),
+        "t": (100, 500),
+    }
+    assert [line.split(":")[0] for line in seen["lost"]] == ["later"]
+    assert digest(server) == after
+    done = server.do("db.restore", {**app, "backupName": made})["details"]
+    assert done["rows"] == {"t": 500}
+    assert done["waitedMs"] < 2000
+    assert digest(server) == before
+    eventually(lambda: healthy(server), "the app is well with it")
+    server.do("db.restore", {**app, "undo": True})
+    assert digest(server) == after
+    assert query(server, "SELECT count(*) FROM later") == [[1]]
+    server.do("db.restore", {**app, "undo": True})
+    assert digest(server) == before
+    assert passing(server) == []
+    asked = server.call("db.restore", {**app, "backupName": made}, headers={"X-Confirm": "ask"})
+    assert asked.code == "confirmation_needed", "the copy of before would go"
+    assert "a restore was undone" in json.dumps(asked.body)
+
+
+def test_a_backup_goes_into_another_app(server: Server, app: dict[str, str]) -> None:
+    made = backup(server, f"{APP}-other.sql")
+    make_app(server, OTHER)
+    into = {**app, "backupName": made, "as": OTHER}
+    assert server.call("db.restore", into).code == "database_missing"
+    server.do("db.create", {"appName": OTHER})
+    server.do("db.restore", into)
+    assert digest(server, OTHER) == digest(server)
+    assert passing(server) == []
+    key = server.do("keys.create", {"name": "narrow", "role": "builder", "apps": [APP]})["key"]
+    assert server.call("db.restore", into, key=key).status == 403
+    foreign = server.call("db.restore", {"appName": OTHER, "backupName": made})
+    assert foreign.code == "backup_foreign"
+    server.do("apps.remove", {"appName": OTHER})
+
+
+BAD: list[tuple[dict[str, Any], int, str]] = [
+    ({"backupName": "../x.sql"}, 422, "invalid_arguments"),
+    ({"backupName": "/etc/passwd"}, 422, "invalid_arguments"),
+    ({}, 422, "invalid_arguments"),
+    ({"undo": True, "backupName": "a.sql"}, 422, "invalid_arguments"),
+    ({"undo": True, "plan": True}, 422, "invalid_arguments"),
+    ({"time": "2026-01-01T00:00:00Z"}, 409, "point_in_time_off"),
+    ({"time": "yesterday"}, 422, "invalid_arguments"),
+    ({"backupName": "none.sql"}, 404, "backup_missing"),
+    ({"backupName": "bare.sql"}, 409, "backup_foreign"),
+    ({"backupName": "link.sql"}, 404, "backup_missing"),
+    ({"backupName": "cut.sql"}, 409, "backup_damaged"),
+    ({"backupName": "edited.sql"}, 409, "backup_damaged"),
+    ({"backupName": "shell.sql"}, 409, "backup_foreign"),
+    ({"backupName": "program.sql"}, 409, "backup_damaged"),
+    ({"backupName": "unread.sql"}, 409, "backup_damaged"),
+    ({"backupName": "rows.sql"}, 409, "backup_unproven"),
+    ({"backupName": "foreign.sql"}, 409, "backup_foreign"),
+]
+
+
+@pytest.fixture(scope="module")
+def bad_files(server: Server, app: dict[str, str]) -> Path:
+    """Backups that are none, each in its way."""
+    text = Path(server.do("db.backup", {**app, "backupName": "good.sql"})["backupPath"])
+    root, whole = text.parent, text.read_bytes()
+    manifest = (root / "good.sql.json").read_bytes()
+    hurt = state(server, "hurt")
+
+    def write(name: str, content: bytes, told: bytes | None = manifest) -> None:
+        (root / f"{name}.sql").write_bytes(content)
+        if told is not None:
+            (root / f"{name}.sql.json").write_bytes(told)
+
+    write("bare", whole, None)
+    (root / "link.sql").symlink_to(text)
+    write("cut", whole[: len(whole) // 2])
+    write("edited", whole.replace(b"CREATE TABLE", b"CREATE tABLE", 1))
+    write("shell", f"\\! touch {hurt}\n".encode() + whole)
+    write("program", whole.replace(b"BEGIN;", f"COPY (SELECT 1) TO PROGRAM 'touch {hurt}';\nBEGIN;".encode(), 1))
+    write("unread", whole, b'{"app": "')
+    write("rows", whole, json.dumps(json.loads(manifest) | {"tables": {"t": 7}}).encode())
+    foreign = whole.replace(f"the database {APP} of".encode(), b"the database someone of", 1)
+    told = {"size": len(foreign), "sha256": hashlib.sha256(foreign).hexdigest()}
+    write("foreign", foreign, json.dumps(json.loads(manifest) | told).encode())
+    return hurt
+
+
+@pytest.mark.parametrize(("arguments", "status", "code"), BAD, ids=lambda value: json.dumps(value)[:40])
+def test_what_is_no_backup_changes_nothing(
+    server: Server, app: dict[str, str], bad_files: Path, arguments: dict[str, Any], status: int, code: str
+) -> None:
+    before, there = digest(server), databases(server)
+    refused = server.call("db.restore", {**app, **arguments})
+    assert (refused.status, refused.code) == (status, code), refused.body
+    assert refused.body["hint"]
+    assert (digest(server), databases(server)) == (before, there)
+    assert not bad_files.exists()
+    assert not (server.apps / APP / ".ikoma" / "restoring.json").exists()
+
+
+@pytest.mark.parametrize("step", RESTORE_STEPS)
+def test_a_server_killed_in_a_restore_has_the_one_database_or_the_other(
+    server: Server, app: dict[str, str], step: str
+) -> None:
+    made = backup(server, f"{APP}-at-{step.replace(' ', '-')}.sql")
+    then = digest(server)
+    put(server, f"INSERT INTO t VALUES ({1000 + RESTORE_STEPS.index(step)}, 'since')")
+    since = digest(server)
+    killed(server, "db.restore", {**app, "backupName": made}, step)
+    assert digest(server) == (then if step == "swapped" else since)
+    said = f"the restore of {made} was " + ("done" if step == "swapped" else "cut off")
+    eventually(lambda: said in server.log(), "the next start says how it ended")
+    eventually(lambda: passing(server) == [], "nothing is left over")
+    eventually(lambda: healthy(server), "the app is well")
+    if step == "swapped":
+        server.do("db.restore", {**app, "undo": True})
+        assert digest(server) == since
+    assert half_written(server) == []
+
+
+@pytest.mark.parametrize("step", UNDO_STEPS)
+def test_a_server_killed_in_an_undo_has_the_one_database_or_the_other(
+    server: Server, app: dict[str, str], step: str
+) -> None:
+    made = backup(server, f"{APP}-undo-{step}.sql")
+    restored = digest(server)
+    put(server, f"INSERT INTO t VALUES ({2000 + UNDO_STEPS.index(step)}, 'since')")
+    since = digest(server)
+    server.do("db.restore", {**app, "backupName": made})
+    killed(server, "db.restore", {**app, "undo": True}, step)
+    assert digest(server) == (since if step == "swapped" else restored)
+
+
+def test_a_postgresql_that_ends_in_between_leaves_the_database_as_it_was(server: Server, app: dict[str, str]) -> None:
+    made = backup(server, f"{APP}-away.sql")
+    put(server, "INSERT INTO t VALUES (3000, 'since')")
+    since = digest(server)
+    state(server, "wait-at").write_text("filled")
+    call = Background(server, "db.restore", {**app, "backupName": made})
+    eventually(lambda: state(server, "steps").read_text().split("\n")[-2:-1] == ["filled"], "it is filled")
+    ended: psutil.Process = postmaster(server)
+    ended.send_signal(signal.SIGKILL)
+    state(server, "wait-at").unlink()
+    answer = call.wait()
+    assert answer is not None
+    assert answer.status in (200, 503)
+    if answer.status == 503:
+        eventually(lambda: server.call("db.status", app).status == 200, "PostgreSQL is started again")
+        assert digest(server) == since
+    eventually(lambda: healthy(server), "the app is well")
+
+
+# --- the app -------------------------------------------------------------------------------------------------
+
+
+def seen(server: Server) -> tuple[Any, ...]:
+    status = server.do("apps.status", {"appName": APP})
+    releases = [item["id"] for item in server.do("release.list", {"appName": APP})["releases"]]
+    password = json.loads((server.apps / APP / ".ikoma" / "database.json").read_text())["password"]
+    return digest(server), note_of(), status["release"], releases, password
+
+
+def test_an_app_comes_back_as_it_was(server: Server, app: dict[str, str]) -> None:
+    server.do("policy.waive", {**app, "rule": "capabilities", "reason": "a test", "expires": "2027-01-01T00:00:00Z"})
+    eventually(lambda: healthy(server), "the app is up")
+    before = seen(server)
+    removed = server.do("apps.remove", app)
+    assert "apps.restore" in removed["message"]
+    gone = server.call("apps.status", app)
+    assert "apps.restore" in gone.body["hint"]
+    back = server.do("apps.restore", app)
+    assert back["details"]["release"] == before[2]
+    assert healthy(server)
+    assert seen(server) == before
+    assert APP not in [entry["app"] for entry in server.do("trash.list", {})["entries"]]
+    waived = server.do("apps.validate", app)
+    assert "capabilities" in json.dumps(waived)
+    assert server.call("apps.restore", app).code == "trash_entry_missing"
+
+
+def test_an_app_that_was_down_stays_down(server: Server, app: dict[str, str]) -> None:
+    server.do("deploy.down", app)
+    server.do("apps.remove", app)
+    assert server.do("apps.restore", app)["details"]["release"] is None
+    assert server.do("apps.status", app)["health"] == "stopped"
+    server.do("deploy.restart", app)
+    assert note_of() == "first\n"
+
+
+@pytest.mark.parametrize("step", RETURN_STEPS)
+def test_a_server_killed_while_an_app_comes_back_goes_on_after_the_next_start(
+    server: Server, app: dict[str, str], step: str
+) -> None:
+    before = seen(server)
+    server.do("apps.remove", app)
+    killed(server, "apps.restore", app, step)
+    eventually(lambda: server.call("apps.health", app).body.get("result", {}).get("health") == "healthy", "it is back")
+    eventually(lambda: [e for e in server.do("trash.list", {})["entries"] if e["app"] == APP] == [], "its entry went")
+    assert seen(server) == before
+    assert half_written(server) == []
+
+
+def test_a_name_that_is_taken_again_is_kept_and_the_app_comes_back_under_another(
+    server: Server, app: dict[str, str]
+) -> None:
+    before, aside = digest(server), f"{APP}-2"
+    entry = Path(server.do("apps.remove", app)["details"]["trash"])
+    kept = sorted(str(path) for path in entry.rglob("*"))
+    make_app(server, APP)
+    assert server.call("apps.restore", app).code == "app_name_taken"
+    assert server.do("apps.status", app)["health"] == "stopped", "it is the new one"
+    server.do("db.create", app)
+    subprocess.run(["docker", "volume", "create", f"{aside}_data"], check=True, capture_output=True)
+    try:
+        assert server.call("apps.restore", {**app, "as": aside}).code == "app_name_taken"
+    finally:
+        subprocess.run(["docker", "volume", "rm", f"{aside}_data"], check=True, capture_output=True)
+    assert sorted(str(path) for path in entry.rglob("*")) == kept
+    for wrong in ({"id": "x"}, {"id": "../x"}, {"as": "Shop"}, {"as": f"{APP}--x"}, {"id": f"no-{entry.name}"}):
+        assert server.call("apps.restore", {**app, **wrong}).status in (404, 409, 422)
+    assert server.call("apps.restore", {"appName": "never-there"}).code == "trash_entry_missing"
+    server.do("apps.restore", {**app, "as": aside})
+    assert digest(server, aside) == before
+    server.do("deploy.up", {"appName": aside})
+    assert note_of(aside) == "first\n"
+    assert passing(server) == []
+    server.do("apps.remove", {"appName": aside})
+    server.do("apps.remove", app)
+
+
+def test_what_cannot_be_loaded_leaves_the_entry_whole(server: Server) -> None:
+    name = named("spoilt")
+    folder = make_app(server, name)
+    server.do("db.create", {"appName": name})
+    server.do("db.migrate", {"appName": name, "sql": "CREATE TABLE t AS SELECT 1 AS id"})
+    (folder / "kept").write_text("kept")
+    entry = Path(server.do("apps.remove", {"appName": name})["details"]["trash"])
+    whole = (entry / "database.sql").read_bytes()
+    (entry / "database.sql").write_bytes(whole[: len(whole) // 2])
+    refused = server.call("apps.restore", {"appName": name})
+    assert refused.code == "backup_damaged"
+    assert not (server.apps / name).exists()
+    assert name not in databases(server)
+    (entry / "database.sql").write_bytes(whole)
+    server.do("apps.restore", {"appName": name})
+    assert (server.apps / name / "kept").read_text() == "kept"
+    assert query(server, "SELECT id FROM t", name) == [[1]]
+
+
+def test_an_entry_is_deleted_by_a_person_or_by_its_age(server: Server) -> None:
+    name = named("old")
+    made = []
+    for _ in range(2):
+        make_app(server, name)
+        made.append(Path(server.do("apps.remove", {"appName": name})["details"]["trash"]))
+    by_hand, by_age = made
+    asked = server.call("trash.delete", {"id": by_hand.name}, headers={"X-Confirm": "ask"})
+    assert asked.code == "confirmation_needed"
+    assert server.call("trash.delete", {"id": "../../etc"}).code == "trash_entry_missing"
+    assert server.do("trash.delete", {"id": by_hand.name})["freed"] > 0
+    assert not by_hand.exists()
+    (by_age / "restoring.json").write_text(json.dumps({"app": name, "start": False}))
+    assert server.call("trash.delete", {"id": by_age.name}).code == "trash_entry_busy"
+    (by_age / "restoring.json").unlink()
+    told = json.loads((by_age / "removed.json").read_text())
+    (by_age / "removed.json").write_text(json.dumps(told | {"removedAt": "2026-01-01T00:00:00Z"}))
+    server.stop()
+    server.start()
+    eventually(lambda: not by_age.exists(), "its time is over")
+    deleted = [line for line in server.audit() if line["capability"] == "trash.delete" and line["caller"] == "ikoma"]
+    assert [line["result"] for line in deleted] == ["started", "success"]
