@@ -133,11 +133,11 @@ answers() {
 
 wait_for_answer() {
     local waited
-    for ((waited = 0; waited < 240; waited++)); do
+    for ((waited = 0; waited < 600; waited++)); do
         ! answers || return 0
         sleep 0.5
     done
-    printf 'IKOMA does not answer after two minutes. Its own words: %s\n' "$("own_words_$flavour")"
+    printf 'IKOMA does not answer after five minutes. Its own words: %s\n' "$("own_words_$flavour")"
     return 1
 }
 

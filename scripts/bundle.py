@@ -58,11 +58,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where the bundle is to lie")
     parser.add_argument("--python", nargs="+", default=PYTHONS, help="versions of Python to bring wheels for")
     options = parser.parse_args()
-    options.folder.mkdir(parents=True, exist_ok=True)
     print(make_bundle(options.folder, options.python))
 
 
 def make_bundle(folder: Path, pythons: tuple[str, ...]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
     name = f"ikoma-{__version__}-{platform.machine()}"
     with tempfile.TemporaryDirectory() as place:
         staged = Path(place) / name
