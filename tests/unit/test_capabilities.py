@@ -82,7 +82,7 @@ import click
 import ikoma.capabilities.trash
 from ikoma import capabilities, docs
 from ikoma.cli import capability_index, main, views
-from ikoma.cli.naming import command_line
+from ikoma.cli.naming import write_command_line
 from ikoma.transports import openapi
 from ikoma.transports.mcp import tools
 from ikoma.web import reference
@@ -98,7 +98,7 @@ context = click.Context(main)
 assert "lamp" in main.list_commands(context)
 assert "Show whether the lamp is on." in main.get_help(context)
 assert "Usage: lamp [OPTIONS] APP" in main.get_command(context, "lamp").get_help(click.Context(main, info_name="lamp"))
-assert command_line("trash.lamp", {"appName": "shop"}) == "ikoma lamp shop"
+assert write_command_line("trash.lamp", {"appName": "shop"}) == "ikoma lamp shop"
 assert not views.is_well("trash.lamp", {"bright": False})
 assert [block.text for block in views.lay_out_result("trash.lamp", {"bright": False}, {})] == ["The lamp is off."]
 assert [tools.make_tool(found).name for found in tools.choose([*registry], ["trash"])].count("trash_lamp") == 1

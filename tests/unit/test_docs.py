@@ -31,7 +31,9 @@ def test_what_commands_are_made_of_is_the_registrys() -> None:
 
 
 def test_a_command_is_made_without_loading_the_registry() -> None:
-    program = "import sys; from ikoma.cli.verbs import verb_command; verb_command('status'); print(*sys.modules)"
+    program = (
+        "import sys; from ikoma.cli.verbs import make_verb_command; make_verb_command('status'); print(*sys.modules)"
+    )
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert "ikoma.cli.verbs" in loaded
     assert {"pydantic", "ikoma.kernel.registry", "ikoma.capabilities"}.isdisjoint(loaded)

@@ -40,7 +40,7 @@ class Commands(click.Group):
             return found
         if cmd_name in read_verbs():
             verbs: Any = importlib.import_module("ikoma.cli.verbs")
-            made: click.Command = verbs.verb_command(cmd_name)
+            made: click.Command = verbs.make_verb_command(cmd_name)
             return made
         return None
 

@@ -50,7 +50,7 @@ class Command:
 @cache
 def read_commands() -> Mapping[str, Command]:
     """Every capability by its name."""
-    return {name: _command(**described) for name, described in json.loads(FILE.read_bytes()).items()}
+    return {name: _make_command(**described) for name, described in json.loads(FILE.read_bytes()).items()}
 
 
 @cache
@@ -59,12 +59,12 @@ def read_verbs() -> Mapping[str, str]:
     return {command.listing.verb: name for name, command in read_commands().items() if command.listing.verb}
 
 
-def _command(*, sentences: Any, listing: Any, page: Any, **described: Any) -> Command:
+def _make_command(*, sentences: Any, listing: Any, page: Any, **described: Any) -> Command:
     places = tuple(tuple(path) for path in sentences)
-    return Command(sentences=places, listing=Listing(**listing), page=_page(**page) if page else None, **described)
+    return Command(sentences=places, listing=Listing(**listing), page=_make_page(**page) if page else None, **described)
 
 
-def _page(*, facts: Sequence[Any] = (), columns: Sequence[Any] = (), **described: Any) -> ResultPage:
+def _make_page(*, facts: Sequence[Any] = (), columns: Sequence[Any] = (), **described: Any) -> ResultPage:
     return ResultPage(
         facts=[Fact(**fact) for fact in facts], columns=[Column(**column) for column in columns], **described
     )

@@ -48,10 +48,10 @@ LOCAL = {
 @cache
 def list_sections() -> Mapping[str, Mapping[str, str]]:
     """Title of each task → its commands, each with a line: those of LOCAL, then the usual, then the rare."""
-    return {task.title: dict(_commands(task.word)) for task in TASKS}
+    return {task.title: dict(_list_commands(task.word)) for task in TASKS}
 
 
-def _commands(task: str) -> Iterator[tuple[str, str]]:
+def _list_commands(task: str) -> Iterator[tuple[str, str]]:
     yield from ((name, local.summary) for name, local in LOCAL.items() if local.task == task)
     commands = sorted((read_commands()[name] for name in read_verbs().values()), key=lambda command: command.rare)
     for command in commands:

@@ -43,7 +43,7 @@ class CallFailed(Exception):
         self.answer = answer
 
 
-def settings_or_exit() -> Settings:
+def load_settings_or_exit() -> Settings:
     try:
         return load_settings()
     except InvalidSetting as error:
@@ -74,9 +74,9 @@ def call(
         Failed: the server refused, is not there, or the work failed.
     """
     words = naming.AnswerWording(capability, arguments)
-    told = None if progress is None else _in_words(progress, words)
-    settings = settings_or_exit()
-    headers = {"X-Api-Key": _key(settings), "Content-Type": "application/json"}
+    told = None if progress is None else _word_progress(progress, words)
+    settings = load_settings_or_exit()
+    headers = {"X-Api-Key": _read_key(settings), "Content-Type": "application/json"}
     if role := os.environ.get("IKOMA_ROLE"):
         headers["X-Role"] = role
     if asks:
@@ -84,12 +84,12 @@ def call(
     if progress is not None or on_line is not None:
         headers["Accept"] = "application/x-ndjson"
     body = json.dumps(arguments).encode()
-    connection = _connection(settings, timeout)
+    connection = _make_connection(settings, timeout)
     try:
         try:
             connection.connect()
         except (OSError, http.client.HTTPException) as error:
-            raise CallFailed(_no_server(settings, error)) from None
+            raise CallFailed(_report_no_server(settings, error)) from None
         try:
             connection.request("POST", f"/execute/{capability}", body, headers)
             response = connection.getresponse()
@@ -107,7 +107,7 @@ def call(
     return words.result(answer["result"])
 
 
-def _in_words(progress: Progress, words: naming.AnswerWording) -> Progress:
+def _word_progress(progress: Progress, words: naming.AnswerWording) -> Progress:
     """Progress that names commands; what containers and builds say behind a bar stays as it is."""
 
     def tell(message: str, fraction: float | None) -> None:
@@ -140,7 +140,7 @@ def _read(
     raise http.client.IncompleteRead(b"")
 
 
-def _connection(settings: Settings, timeout: float) -> http.client.HTTPConnection:
+def _make_connection(settings: Settings, timeout: float) -> http.client.HTTPConnection:
     if url := os.environ.get("IKOMA_URL"):
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -155,7 +155,7 @@ def _connection(settings: Settings, timeout: float) -> http.client.HTTPConnectio
     return unix
 
 
-def _key(settings: Settings) -> str:
+def _read_key(settings: Settings) -> str:
     key = os.environ.get("IKOMA_API_KEY") or os.environ.get("API_KEY")
     if key:
         return key
@@ -167,7 +167,7 @@ def _key(settings: Settings) -> str:
         raise CallFailed(_report_refusal("unauthenticated", said, hint)) from None
 
 
-def _no_server(settings: Settings, error: Exception) -> Mapping[str, Any]:
+def _report_no_server(settings: Settings, error: Exception) -> Mapping[str, Any]:
     where = os.environ.get("IKOMA_URL") or f"{settings.http_host}:{settings.http_port}"
     return _report_refusal(
         "no_server",

@@ -51,7 +51,7 @@ _OF_ALL = {
 }
 
 
-def completer(argument: str, capability: str = "") -> Completer | None:
+def make_completer(argument: str, capability: str = "") -> Completer | None:
     """The completer of an argument, by its name; None where nothing is known of it."""
     source = _OF_ONE.get((capability, argument)) or _OF_ALL.get(argument) or _OF_AN_APP.get(argument)
     if source is None:
@@ -60,7 +60,7 @@ def completer(argument: str, capability: str = "") -> Completer | None:
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         wanted: dict[str, Any] = {}
         if argument in _OF_AN_APP:
-            app = _app(ctx)
+            app = _find_app(ctx)
             if not app:
                 return []
             wanted["appName"] = app
@@ -71,14 +71,14 @@ def completer(argument: str, capability: str = "") -> Completer | None:
     return complete
 
 
-def _app(ctx: click.Context) -> str | None:
+def _find_app(ctx: click.Context) -> str | None:
     """The app that the line names so far; an option that waits for its value leaves words unread."""
     named = (ctx.params.get(name) for name in ("app", "appName", "place_0"))
     unread = (word for word in ctx.args if not word.startswith("-"))
     return next((str(name) for name in (*named, *unread) if name), None)
 
 
-def capabilities(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def complete_capability(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Names of capabilities."""
     return [
         CompletionItem(name, help=command.summary)
@@ -101,5 +101,5 @@ def _list_offered(source: ValueSource, wanted: dict[str, Any]) -> list[Completio
     return [CompletionItem(value, help=naming.word_call(more) or None) for value, more in offered.items()]
 
 
-apps = completer("appName")
-services = completer("service")
+apps = make_completer("appName")
+services = make_completer("service")

@@ -101,6 +101,6 @@ _YES = "Agree to lose what would be asked about, as scripts must."
 YES = click.option("--yes", is_flag=True, help=_YES)
 
 
-def yes_option() -> click.Option:
+def make_yes_option() -> click.Option:
     """Add the option --yes to a command that is made of its parts."""
     return click.Option(["--yes"], is_flag=True, help=_YES)

@@ -24,27 +24,27 @@ _AT_SERVER = re.compile(r"`ikoma psql( --admin)?`")
 _TAKES = re.compile(r"`[^`]+` takes [\w?, ]+\.")
 
 
-def command_words(capability: str) -> list[str]:
+def split_command(capability: str) -> list[str]:
     """The words of its command; those of `ikoma call` where it has none of its own."""
     known = read_commands().get(capability)
     return ["ikoma", *(known.listing.verb.split() if known and known.listing.verb else ("call", capability))]
 
 
-def command_line(capability: str, arguments: Mapping[str, Any]) -> str:
+def write_command_line(capability: str, arguments: Mapping[str, Any]) -> str:
     """The whole command that makes a call, quoted for a shell."""
-    words = command_words(capability)
+    words = split_command(capability)
     if not arguments:
         return shlex.join(words)
     if words[1] != "call":
         given = _word_arguments(words, arguments)
         if given is not None:
             return shlex.join([*words, *given])
-    return shlex.join(["ikoma", "call", capability, *_as_pairs(arguments)])
+    return shlex.join(["ikoma", "call", capability, *_write_pairs(arguments)])
 
 
 def word_call(capability: str) -> str:
     """The called capability as it is called here; unchanged where nothing of that name can be called."""
-    return shlex.join(command_words(capability)) if capability in read_commands() else capability
+    return shlex.join(split_command(capability)) if capability in read_commands() else capability
 
 
 class AnswerWording:
@@ -66,13 +66,13 @@ class AnswerWording:
                 text = _AT_SERVER.sub(lambda found: f"{found[0][:-1]} {shlex.quote(str(self._app))}`", text)
         if not any(name in text for name in read_commands()):  # what finds them costs more than most calls
             return text
-        return _names().reword(text, self._say, self._data, quoted=True)
+        return _load_names().reword(text, self._say, self._data, quoted=True)
 
     def failure(self, told: Mapping[str, Any]) -> dict[str, Any]:
         if told.get("code") == "app_not_found":  # what is no app's name may be a secret, pasted in the wrong place
             self._app = None
-        worded = _led(reword_failure(told, self.sentence))
-        return _of_the_line(self._capability, worded) if told.get("code") == "invalid_arguments" else worded
+        worded = _word_lead(reword_failure(told, self.sentence))
+        return _word_arguments_error(self._capability, worded) if told.get("code") == "invalid_arguments" else worded
 
     def result(self, result: Any) -> Any:
         return self._result(self._capability, result)
@@ -81,11 +81,11 @@ class AnswerWording:
         known = read_commands().get(capability)
         if known is None or not isinstance(result, dict):
             return result
-        result = _led(reword_result(result, [*known.sentences, ("message",)], self.sentence))
+        result = _word_lead(reword_result(result, [*known.sentences, ("message",)], self.sentence))
         if capability == "operations.list":
-            return {**result, "operations": list(map(_of_its_app, result["operations"]))}
+            return {**result, "operations": list(map(_lead_to_app, result["operations"]))}
         if capability.startswith("operations.") and "capability" in result:
-            result = _of_its_app(result)
+            result = _lead_to_app(result)
             made = AnswerWording(result["capability"], {"appName": result.get("appName")})
             result["result"] = made.result(result.get("result"))
             if result.get("failure"):
@@ -102,28 +102,28 @@ class AnswerWording:
     def _say(self, capability: str, given: Mapping[str, Any]) -> str:
         takes_app = "appName" in read_commands()[capability].properties
         if not takes_app or self._app is not None:
-            return command_line(capability, {**({"appName": self._app} if takes_app else {}), **given})
-        words = command_words(capability)
+            return write_command_line(capability, {**({"appName": self._app} if takes_app else {}), **given})
+        words = split_command(capability)
         return shlex.join([*words, *(["--app"] if words[1] == "call" else []), "APP"])
 
 
-def _of_its_app(operation: Mapping[str, Any]) -> dict[str, Any]:
+def _lead_to_app(operation: Mapping[str, Any]) -> dict[str, Any]:
     """An operation whose steps name commands for its own app."""
     words = AnswerWording(operation["capability"], {"appName": operation.get("appName")})
     return reword_steps(operation, words.sentence)
 
 
-def _led(told: Mapping[str, Any]) -> dict[str, Any]:
+def _word_lead(told: Mapping[str, Any]) -> dict[str, Any]:
     """The answer with the call that leads on as a command."""
     lead = told.get("next")
     if not isinstance(lead, dict) or lead.keys() != {"capability", "arguments"}:
         return dict(told)
-    return {**told, "next": {"command": command_line(lead["capability"], lead["arguments"])}}
+    return {**told, "next": {"command": write_command_line(lead["capability"], lead["arguments"])}}
 
 
-def _of_the_line(capability: str, told: Mapping[str, Any]) -> dict[str, Any]:
+def _word_arguments_error(capability: str, told: Mapping[str, Any]) -> dict[str, Any]:
     """A failure of arguments, each named as it is typed: APP, --read-only."""
-    words = command_words(capability)
+    words = split_command(capability)
     if words[1] == "call":
         return dict(told)
     typed = {"body": "", **_type_value(capability)}
@@ -143,35 +143,35 @@ def _of_the_line(capability: str, told: Mapping[str, Any]) -> dict[str, Any]:
 
 def _type_value(capability: str) -> dict[str, str]:
     """Arguments → how each is typed: its place where it has one, else its option."""
-    words = command_words(capability)
+    words = split_command(capability)
     if words[1] == "call":
         given = read_commands()[capability].properties
         return {name: "--app" if name == "appName" else f"--arg {name}=" for name in given}
     typed: dict[str, str] = {}
-    for parameter in _command(words).params:
-        typed.setdefault(_argument_of(parameter), _as_typed(parameter))
+    for parameter in _find_command(words).params:
+        typed.setdefault(_find_argument(parameter), _name_parameter(parameter))
     return typed
 
 
-def _as_typed(parameter: click.Parameter) -> str:
+def _name_parameter(parameter: click.Parameter) -> str:
     if isinstance(parameter, click.Argument):
         return parameter.human_readable_name.strip("[].")
     return max(parameter.opts, key=len)
 
 
 @cache
-def _names() -> CapabilityNames:
+def _load_names() -> CapabilityNames:
     return CapabilityNames(read_commands())
 
 
 def _word_arguments(words: list[str], arguments: Mapping[str, Any]) -> list[str] | None:
     """Words that follow the command's; None where it has no place for one of the arguments."""
     parameters: dict[str, click.Parameter] = {}
-    for parameter in _command(words).params:  # what has a place needs no option
-        parameters.setdefault(_argument_of(parameter), parameter)
+    for parameter in _find_command(words).params:  # what has a place needs no option
+        parameters.setdefault(_find_argument(parameter), parameter)
     if not arguments.keys() <= parameters.keys():
         return None
-    named = {_argument_of(parameter): parameter for parameter in _command(words).params}
+    named = {_find_argument(parameter): parameter for parameter in _find_command(words).params}
     placed: list[str] = []
     options: list[str] = []
     is_skipped = False
@@ -179,15 +179,15 @@ def _word_arguments(words: list[str], arguments: Mapping[str, Any]) -> list[str]
         if name not in arguments:
             is_skipped = is_skipped or isinstance(parameter, click.Argument)
         elif isinstance(parameter, click.Argument) and not is_skipped:
-            placed += _texts(arguments[name])
+            placed += _list_texts(arguments[name])
         elif isinstance(parameter, click.Argument):
-            options += _option(named[name], arguments[name])
+            options += _write_option(named[name], arguments[name])
         else:
-            options += _option(parameter, arguments[name])
+            options += _write_option(parameter, arguments[name])
     return [*placed, *options] if not any(text.startswith("-") for text in placed) else [*options, "--", *placed]
 
 
-def _command(words: list[str]) -> click.Command:
+def _find_command(words: list[str]) -> click.Command:
     from ikoma.cli import main
 
     command: click.Command | None = main
@@ -198,7 +198,7 @@ def _command(words: list[str]) -> click.Command:
     return command
 
 
-def _argument_of(parameter: click.Parameter) -> str:
+def _find_argument(parameter: click.Parameter) -> str:
     from ikoma.cli import verbs
 
     if isinstance(parameter, verbs.NamelessArgument):
@@ -208,22 +208,22 @@ def _argument_of(parameter: click.Parameter) -> str:
     return first + "".join(part.title() for part in rest)
 
 
-def _option(parameter: click.Parameter, value: Any) -> Iterator[str]:
+def _write_option(parameter: click.Parameter, value: Any) -> Iterator[str]:
     if isinstance(value, bool):
         flags = parameter.opts if value else parameter.secondary_opts
         yield from flags[:1]
         return
-    for text in _texts(value):
+    for text in _list_texts(value):
         yield from (max(parameter.opts, key=len), text)
 
 
-def _texts(value: Any) -> list[str]:
+def _list_texts(value: Any) -> list[str]:
     if isinstance(value, Mapping):
         return [f"{name}={item}" for name, item in value.items()]
     return [str(item) for item in value] if isinstance(value, list) else [str(value)]
 
 
-def _as_pairs(arguments: Mapping[str, Any]) -> Iterator[str]:
+def _write_pairs(arguments: Mapping[str, Any]) -> Iterator[str]:
     for name, value in arguments.items():
         if name == "appName":
             yield from ("--app", str(value))

@@ -37,13 +37,13 @@ def is_terminal(stream: TextIO | None) -> bool:
 def show(result: Any, as_json: bool, blocks: Sequence[Block] = ()) -> None:
     """Print a result: as JSON, or the blocks that a view has made of it."""
     if as_json:
-        click.echo(as_text(result))
+        click.echo(write_text(result))
         return
     for line in make_paper(sys.stdout).lay_out(blocks):
         click.echo(line)
 
 
-def as_text(result: Any) -> str:
+def write_text(result: Any) -> str:
     return json.dumps(result, ensure_ascii=False, indent=2)
 
 
@@ -62,7 +62,7 @@ def fail(message: str, code: str, hint: str | None) -> NoReturn:
 def fail_with(answer: Mapping[str, Any], as_json: bool) -> NoReturn:
     """End with exit code 1 after a failure's envelope was shown: on stdout as JSON, else on stderr."""
     if as_json:
-        click.echo(as_text(answer))
+        click.echo(write_text(answer))
     else:
         say(*make_failure(answer))
     sys.exit(1)
@@ -82,7 +82,7 @@ def make_failure_blocks(
     """A failure as a page: the sentence, what it quotes, what to do, the command that leads on, and its code."""
     quoted = [line for name in _QUOTED for line in _quote(details.get(name))]
     blocks: list[Block] = [
-        LabelledSentence("error", _without_finding(message, details)),
+        LabelledSentence("error", _drop_finding(message, details)),
         Raw("\n".join(quoted), quoted=True),
     ]
     facts: list[tuple[str, Any]] = []
@@ -93,7 +93,7 @@ def make_failure_blocks(
             blocks.append(FindingList("warning" if name == "warnings" else "error", value))
         elif name == "arguments" and isinstance(value, list):
             facts += [
-                (str(item.get("word") or item.get("argument")), _argument(item))
+                (str(item.get("word") or item.get("argument")), _word_problem(item))
                 for item in value
                 if isinstance(item, dict)
             ]
@@ -115,7 +115,7 @@ def _quote(value: Any) -> list[str]:
     return value.splitlines()[:12] if isinstance(value, str) else [str(line) for line in value or ()]
 
 
-def _without_finding(message: str, details: Mapping[str, Any]) -> str:
+def _drop_finding(message: str, details: Mapping[str, Any]) -> str:
     """The sentence; a count where it only repeats the first of the findings below it."""
     found = [item for name, value in details.items() if name != "warnings" and _are_findings(value) for item in value]
     if found and message.startswith(str(found[0]["file"])) and str(found[0]["problem"]) in message:
@@ -123,7 +123,7 @@ def _without_finding(message: str, details: Mapping[str, Any]) -> str:
     return message
 
 
-def _argument(problem: Mapping[str, Any]) -> str:
+def _word_problem(problem: Mapping[str, Any]) -> str:
     """An example: what is wrong with it stands in the sentence already."""
     return f"for example {problem['example']}" if problem.get("example") not in (None, "", [], {}) else ""
 

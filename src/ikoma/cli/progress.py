@@ -72,7 +72,7 @@ class _MovingDisplay(ProgressDisplay):
     def _draw(self) -> None:
         seconds = int(time.monotonic() - self._began)
         spin = _FRAMES[int(time.monotonic() / _TICK) % len(_FRAMES)]
-        bar = "" if self._fraction is None else f" {_bar(self._fraction)}"
+        bar = "" if self._fraction is None else f" {_draw_bar(self._fraction)}"
         tail = f"{bar} {seconds // 60}:{seconds % 60:02}"
         lines = [f"{spin} {_fit(self._message, self._columns - len(tail) - 3)}{tail}"]
         if self._detail:
@@ -101,7 +101,7 @@ def progress_bar() -> Iterator[ProgressDisplay]:
         made.close()
 
 
-def _bar(fraction: float) -> str:
+def _draw_bar(fraction: float) -> str:
     filled = round(max(0.0, min(fraction, 1.0)) * _BAR)
     return "━" * filled + "╌" * (_BAR - filled)
 

@@ -41,40 +41,40 @@ class NamelessArgument(click.Argument):
         self.argument = argument
 
 
-def verb_command(name: str) -> click.Command:
+def make_verb_command(name: str) -> click.Command:
     """The command for a verb: what must be given as arguments, everything as options, `--json` for scripts."""
     capability = read_verbs()[name]
     described = read_commands()[capability]
-    listing, places = described.listing, _places(described)
+    listing, places = described.listing, _list_places(described)
     parameters: list[click.Parameter] = [
         NamelessArgument(
             [f"place_{number}"],
             argument=place,
             required=False,
-            metavar=metavar(place) if place in described.required else f"[{metavar(place)}]",
-            shell_complete=complete.completer(place, capability),
+            metavar=make_metavar(place) if place in described.required else f"[{make_metavar(place)}]",
+            shell_complete=complete.make_completer(place, capability),
         )
         for number, place in enumerate(places)
     ]
     needed = [name for name in described.sensitive if name in described.required or name in listing.unseen]
     for argument, schema in described.properties.items():
         option = (
-            _from_file(argument, listing.from_files[argument], schema)
+            _make_file_option(argument, listing.from_files[argument], schema)
             if argument in listing.from_files
-            else _option(argument, schema, complete.completer(argument, capability))
+            else _make_option(argument, schema, complete.make_completer(argument, capability))
         )
         if argument in needed:
-            said = _source(argument, may_be_left_out=argument == needed[-1])
+            said = _describe_source(argument, may_be_left_out=argument == needed[-1])
             option.help = " ".join(filter(None, (option.help, said)))
         parameters.append(option)
     if described.asks:
-        parameters.append(consent.yes_option())
+        parameters.append(consent.make_yes_option())
     parameters.append(click.Option(["--json", "as_json"], is_flag=True, help="Print the result as JSON."))
 
     def run(as_json: bool, yes: bool = False, **options: Any) -> None:
         words = [options.pop(f"place_{number}") for number in range(len(places))]
         given = {key: value for key, value in options.items() if value is not None and value != ()}
-        arguments = arguments_from(described, places, [word for word in words if word is not None], given)
+        arguments = gather_arguments(described, places, [word for word in words if word is not None], given)
         perform(capability, arguments, as_json, yes=yes)
 
     kind = _Careful if described.asks or described.takes_away else _Command
@@ -97,7 +97,7 @@ class _Careful(_Command, consent.CarefulCommand):
     """One that a person may be asked about first."""
 
 
-def arguments_from(
+def gather_arguments(
     described: Command, places: Sequence[str], words: Sequence[str], given: Mapping[str, Any]
 ) -> dict[str, Any]:
     """A capability's arguments: words in their places, where no option has given that already.
@@ -110,7 +110,7 @@ def arguments_from(
         raise click.UsageError(f"Got unexpected extra argument ({words[len(free)]}).")
     from_files = described.listing.from_files
     typed = {
-        place: read_file(word) if place in from_files else _typed(place, described.properties[place], word)
+        place: read_file(word) if place in from_files else _convert_word(place, described.properties[place], word)
         for place, word in zip(free, words, strict=False)
     }
     arguments = typed | {name: _read(name, value, described) for name, value in given.items()}
@@ -121,10 +121,10 @@ def arguments_from(
         if name not in arguments and not arguments.get(instead)
     ]
     if missing and missing == [name for name in described.sensitive if name in missing][-1:]:
-        arguments[missing[0]] = _secret(missing[0])
+        arguments[missing[0]] = _ask_secret(missing[0])
     elif missing:
-        raise click.UsageError(f"Missing argument '{metavar(missing[0])}'.")
-    return {name: _value(described.properties[name], value) for name, value in arguments.items()}
+        raise click.UsageError(f"Missing argument '{make_metavar(missing[0])}'.")
+    return {name: _convert_value(described.properties[name], value) for name, value in arguments.items()}
 
 
 def perform(name: str, arguments: Mapping[str, Any], as_json: bool, *, yes: bool = False) -> None:
@@ -154,7 +154,7 @@ def call(name: str, arguments: Mapping[str, Any], as_json: bool, *, yes: bool = 
         output.fail_with(failed.answer, as_json)
 
 
-def arguments_of(name: str, pairs: tuple[str, ...]) -> dict[str, Any]:
+def parse_pairs(name: str, pairs: tuple[str, ...]) -> dict[str, Any]:
     """`k=v` pairs as a capability's arguments; `k=@FILE` reads the value from a file."""
     known = read_commands().get(name)
     properties = known.properties if known else {}
@@ -163,49 +163,49 @@ def arguments_of(name: str, pairs: tuple[str, ...]) -> dict[str, Any]:
         key, separator, text = pair.partition("=")
         if not separator:
             raise click.UsageError(f"--arg takes name=value, not {pair!r}")
-        arguments[key] = _value(properties.get(key, {}), read_file(text[1:]) if text.startswith("@") else text)
+        arguments[key] = _convert_value(properties.get(key, {}), read_file(text[1:]) if text.startswith("@") else text)
     return arguments
 
 
 def read_file(path: str) -> str:
     """The content of a file of this machine, or of stdin for `-`."""
     try:
-        return _stdin() if path == "-" else Path(path).read_bytes().decode()
+        return _read_stdin() if path == "-" else Path(path).read_bytes().decode()
     except OSError as error:
         raise click.UsageError(f"{path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
         raise click.UsageError(f"{path} holds something else than text in UTF-8.") from None
 
 
-def metavar(name: str) -> str:
+def make_metavar(name: str) -> str:
     return _METAVARS.get(name, name.upper())
 
 
-def _places(described: Command) -> list[str]:
+def _list_places(described: Command) -> list[str]:
     """Arguments that need no name: the app, what else is required, and what is often given."""
     required = [name for name in described.properties if name in described.required]
     ordered = sorted(required, key=lambda name: name != "appName")
     return [*ordered, *(name for name in described.listing.optional if name not in ordered)]
 
 
-def _source(argument: str, *, may_be_left_out: bool) -> str:
+def _describe_source(argument: str, *, may_be_left_out: bool) -> str:
     """The source of a value that does not stand in the command line."""
     if not may_be_left_out:
         return f"{_FROM_FILE}."
     return f"{_FROM_FILE}; {_LEFT_OUT}{'' if argument in _TYPED else ', or is asked for unseen'}."
 
 
-def _secret(name: str) -> str:
+def _ask_secret(name: str) -> str:
     """A value that had better not stand in a command line: from stdin, or typed, a secret unseen."""
     if output.is_terminal(sys.stdin) and name not in _TYPED:
         typed: str = click.prompt(name.capitalize(), hide_input=True)
         return typed
     if output.is_terminal(sys.stdin):
         click.echo(f"Type the {_TYPED[name]}; Ctrl-D ends it.", err=True)
-    return _stdin().removesuffix("\n")
+    return _read_stdin().removesuffix("\n")
 
 
-def _stdin() -> str:
+def _read_stdin() -> str:
     if sys.stdin is None:
         raise click.UsageError("There is nothing on stdin: it is closed.")
     return sys.stdin.read(MOST + 1)
@@ -216,31 +216,31 @@ def _is_long(name: str) -> bool:
     return known is not None and known.changes
 
 
-def _flag(name: str) -> str:
+def _name_flag(name: str) -> str:
     return _OPTIONS.get(name) or "--" + "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name)
 
 
-def _option(name: str, described: dict[str, Any], finish: complete.Completer | None) -> click.Option:
-    flag = _flag(name)
-    kind: Any = {"integer": int, "number": float}.get(_type(described), str)
+def _make_option(name: str, described: dict[str, Any], finish: complete.Completer | None) -> click.Option:
+    flag = _name_flag(name)
+    kind: Any = {"integer": int, "number": float}.get(_name_type(described), str)
     if "enum" in described:
         kind, finish = click.Choice(described["enum"]), None
-    if _type(described) == "boolean":
+    if _name_type(described) == "boolean":
         opposite = "" if described.get("default") is False else "/--off" if flag == "--on" else f"/--no-{flag[2:]}"
-        return click.Option([flag + opposite, name], is_flag=True, default=None, help=_help(described))
-    if _type(described) in ("object", "array"):
-        value = "NAME=VALUE" if _type(described) == "object" else "TEXT"
+        return click.Option([flag + opposite, name], is_flag=True, default=None, help=_write_help(described))
+    if _name_type(described) in ("object", "array"):
+        value = "NAME=VALUE" if _name_type(described) == "object" else "TEXT"
         return click.Option([flag, name], multiple=True, metavar=value, help=described.get("description"))
-    return click.Option([flag, name], type=kind, help=_help(described), shell_complete=finish)
+    return click.Option([flag, name], type=kind, help=_write_help(described), shell_complete=finish)
 
 
-def _from_file(name: str, flag: str, described: dict[str, Any]) -> click.Option:
+def _make_file_option(name: str, flag: str, described: dict[str, Any]) -> click.Option:
     """An option whose value is what a file of this machine holds; `-` is stdin."""
     kind = click.File("r", encoding="utf-8", errors="strict")
     return click.Option([flag, name], type=kind, metavar="FILE", help=described.get("description"))
 
 
-def _help(described: dict[str, Any]) -> str | None:
+def _write_help(described: dict[str, Any]) -> str | None:
     """The help of an option, with its default."""
     said, default = described.get("description"), described.get("default")
     if default in (None, False, ""):
@@ -254,32 +254,32 @@ def _read(name: str, value: Any, described: Command) -> Any:
         try:
             return value.read()
         except UnicodeDecodeError:
-            raise click.UsageError(f"{_flag(name)}: the file holds something else than text in UTF-8.") from None
+            raise click.UsageError(f"{_name_flag(name)}: the file holds something else than text in UTF-8.") from None
     if isinstance(value, str) and value.startswith("@") and name in described.sensitive:
         return read_file(value[1:])
     return value
 
 
-def _typed(name: str, described: dict[str, Any], word: str) -> Any:
+def _convert_word(name: str, described: dict[str, Any], word: str) -> Any:
     """A word of the command line as the type that its place has.
 
     Raises:
         click.UsageError: it cannot be one.
     """
-    kind = _type(described)
+    kind = _name_type(described)
     if kind == "boolean" and word.lower() in (*_YES, *_NO):
         return word.lower() in _YES
     if "enum" in described and word not in described["enum"]:
-        raise click.UsageError(f"{metavar(name)} is {word!r}; it takes one of {', '.join(described['enum'])}.")
+        raise click.UsageError(f"{make_metavar(name)} is {word!r}; it takes one of {', '.join(described['enum'])}.")
     if kind == "boolean" or (kind == "integer" and not word.lstrip("-").isdecimal()):
         wanted = "on or off" if kind == "boolean" else "a whole number"
-        raise click.UsageError(f"{metavar(name)} is {word!r}; it takes {wanted}.")
+        raise click.UsageError(f"{make_metavar(name)} is {word!r}; it takes {wanted}.")
     return word
 
 
-def _value(described: dict[str, Any], value: Any) -> Any:
+def _convert_value(described: dict[str, Any], value: Any) -> Any:
     """A command line's text as the type the argument has; what does not fit is the server's to refuse."""
-    kind = _type(described)
+    kind = _name_type(described)
     if kind == "object" and isinstance(value, tuple):
         return dict(item.partition("=")[::2] for item in value)
     if kind == "array" and isinstance(value, tuple):
@@ -292,6 +292,6 @@ def _value(described: dict[str, Any], value: Any) -> Any:
     return value
 
 
-def _type(described: dict[str, Any]) -> str:
+def _name_type(described: dict[str, Any]) -> str:
     kinds = [part.get("type") for part in described.get("anyOf", [described])]
     return next((kind for kind in kinds if kind and kind != "null"), "string")

@@ -6,7 +6,7 @@ import click
 
 from ikoma.cli import complete, consent, verbs
 
-_ID = click.argument("identity", metavar="ID", shell_complete=complete.completer("approval"))
+_ID = click.argument("identity", metavar="ID", shell_complete=complete.make_completer("approval"))
 
 
 @click.group(cls=consent.CarefulGroup)

@@ -16,7 +16,7 @@ from ikoma.cli import client, complete, output, verbs, views
 
 @click.group(invoke_without_command=True)
 @click.option("--app", help="Only entries of this app.", shell_complete=complete.apps)
-@click.option("--capability", help="Only entries of this capability.", shell_complete=complete.capabilities)
+@click.option("--capability", help="Only entries of this capability.", shell_complete=complete.complete_capability)
 @click.option("--caller", help="Only entries of this caller.")
 @click.option("--result", type=click.Choice(["started", "success", "error"]))
 @click.option("--since", metavar="TIME", help="Only entries from this time (UTC) on.")
@@ -47,7 +47,7 @@ def verify(anchors: tuple[Path, ...], as_json: bool) -> None:
     On the server itself the files are read directly, so that it needs no running server and trusts none. --anchors
     compares with anchors that were kept elsewhere.
     """
-    settings = client.settings_or_exit()
+    settings = client.load_settings_or_exit()
     if anchors or (not os.environ.get("IKOMA_URL") and os.access(settings.audit_log, os.R_OK)):
         from ikoma.kernel.audit.chain import verify as verify_chain
 

@@ -9,7 +9,7 @@ import webbrowser
 import click
 
 from ikoma.cli import client, complete, output, verbs
-from ikoma.cli.pages import address
+from ikoma.cli.pages import choose_address
 
 
 @click.command("open")
@@ -22,7 +22,7 @@ def open_app(app: str, only_print: bool, as_json: bool) -> None:
         found = client.call("apps.status", {"appName": app})
     except client.CallFailed as failed:
         output.fail_with(failed.answer, as_json)
-    url = address(found["urls"])
+    url = choose_address(found["urls"])
     if url is None:
         missing = {
             "error": f"{app} has no address.",

@@ -14,7 +14,7 @@ _TAIL = 20
 
 def _deploy() -> click.Command:
     """The verb, with one option more."""
-    made = verbs.verb_command("deploy")
+    made = verbs.make_verb_command("deploy")
     made.params.insert(-1, click.Option(["-f", "--follow"], is_flag=True, help="Then show its logs until Ctrl-C."))
     deploys = made.callback
     assert deploys is not None

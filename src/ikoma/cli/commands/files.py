@@ -20,12 +20,12 @@ _PATH_OPTION = click.option("--path", "path_option", metavar="PATH", help="Anoth
 
 @click.command()
 @_APP
-@click.argument("path", required=False, shell_complete=complete.completer("path"))
+@click.argument("path", required=False, shell_complete=complete.make_completer("path"))
 @_PATH_OPTION
 @click.option("--offset", type=click.IntRange(min=0), help="Byte to begin at.")
 @click.option("--limit", type=click.IntRange(min=1), help="The most bytes to print; all when left out.")
 @click.option(
-    "--release", metavar="ID", help="As it was in that release.", shell_complete=complete.completer("release")
+    "--release", metavar="ID", help="As it was in that release.", shell_complete=complete.make_completer("release")
 )
 @verbs.JSON_OPTION
 def cat(
@@ -50,7 +50,7 @@ def cat(
         if as_json:
             output.show(client.call("files.read", arguments | ({"limit": limit} if limit else {})), as_json)
             return
-        for piece in _pieces(arguments, limit):
+        for piece in _read_pieces(arguments, limit):
             sys.stdout.buffer.write(piece)
         sys.stdout.flush()
     except client.CallFailed as failed:
@@ -59,7 +59,7 @@ def cat(
 
 @click.command()
 @_APP
-@click.argument("path", required=False, shell_complete=complete.completer("path"))
+@click.argument("path", required=False, shell_complete=complete.make_completer("path"))
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @_PATH_OPTION
 @click.option("--content", metavar="TEXT", help="The content itself; @FILE reads it from a file.")
@@ -86,7 +86,7 @@ def put(
     if path and path_option and file is None:
         file = Path(path)
         place = path_option
-    bytes_ = _content(file, content)
+    bytes_ = _read_content(file, content)
     arguments: dict[str, Any] = {"appName": app, "path": place, "encoding": "base64"}
     arguments["content"] = base64.b64encode(bytes_).decode()
     if sha256 is not None:
@@ -96,7 +96,7 @@ def put(
     verbs.perform("files.write", arguments, as_json)
 
 
-def _pieces(arguments: dict[str, Any], limit: int | None) -> Iterator[bytes]:
+def _read_pieces(arguments: dict[str, Any], limit: int | None) -> Iterator[bytes]:
     """The file's bytes, as far as they are wanted; a file that changes meanwhile is a failure."""
     rest, first = limit, None
     while rest is None or rest > 0:
@@ -114,7 +114,7 @@ def _pieces(arguments: dict[str, Any], limit: int | None) -> Iterator[bytes]:
         arguments = arguments | {"offset": found["nextOffset"]}
 
 
-def _content(file: Path | None, content: str | None) -> bytes:
+def _read_content(file: Path | None, content: str | None) -> bytes:
     if content is not None and not content.startswith("@"):
         return content.encode()
     source = Path(content[1:]) if content is not None else file

@@ -8,7 +8,7 @@ import click
 
 from ikoma.cli import complete, consent, verbs
 
-_ID = click.argument("identity", metavar="[ID]", required=False, shell_complete=complete.completer("key"))
+_ID = click.argument("identity", metavar="[ID]", required=False, shell_complete=complete.make_completer("key"))
 _ID_OPTION = click.option("--id", "id_option", metavar="ID", help="Another way to name the key.")
 
 
@@ -28,7 +28,7 @@ def keys() -> None:
     multiple=True,
     metavar="GLOB",
     help="Only these capabilities.",
-    shell_complete=complete.capabilities,
+    shell_complete=complete.complete_capability,
 )
 @click.option("--read-only", is_flag=True, help="Reading capabilities only.")
 @click.option("--needs-approval", is_flag=True, help="Another admin key must approve what destroys or gives rights.")
@@ -75,7 +75,7 @@ def listing(limit: int | None, as_json: bool) -> None:
 @verbs.JSON_OPTION
 def rotate(identity: str | None, id_option: str | None, overlap: int | None, yes: bool, as_json: bool) -> None:
     """Make a new key for the holder of ID and show it, this once."""
-    arguments: dict[str, Any] = {"id": _one(identity, id_option)}
+    arguments: dict[str, Any] = {"id": _choose_id(identity, id_option)}
     if overlap is not None:
         arguments["overlap"] = overlap
     verbs.perform("keys.rotate", arguments, as_json, yes=yes)
@@ -88,10 +88,10 @@ def rotate(identity: str | None, id_option: str | None, overlap: int | None, yes
 @verbs.JSON_OPTION
 def revoke(identity: str | None, id_option: str | None, yes: bool, as_json: bool) -> None:
     """End a key at once."""
-    verbs.perform("keys.revoke", {"id": _one(identity, id_option)}, as_json, yes=yes)
+    verbs.perform("keys.revoke", {"id": _choose_id(identity, id_option)}, as_json, yes=yes)
 
 
-def _one(identity: str | None, id_option: str | None) -> str:
+def _choose_id(identity: str | None, id_option: str | None) -> str:
     found = identity or id_option
     if found is None:
         raise click.UsageError("Missing argument 'ID'.")

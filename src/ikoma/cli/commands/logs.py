@@ -26,7 +26,9 @@ _AT_ONCE = 3600
 @click.option("--since", help="30s, 10m, 2h, 1d, or a time such as 2026-01-02T15:04:05Z.")
 @click.option("--grep", help="Only lines with this text, whatever its case.")
 @click.option(
-    "--release", shell_complete=complete.completer("release"), help="Of this release, also where it failed or was left."
+    "--release",
+    shell_complete=complete.make_completer("release"),
+    help="Of this release, also where it failed or was left.",
 )
 @click.option("--timestamps", is_flag=True, default=None, help="Begin each line with its time.")
 @click.option("-f", "--follow", "goes_on", is_flag=True, help="Go on with new lines until Ctrl-C.")

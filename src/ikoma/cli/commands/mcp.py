@@ -18,7 +18,7 @@ from typing import Any
 
 import click
 
-from ikoma.cli.client import settings_or_exit
+from ikoma.cli.client import load_settings_or_exit
 from ikoma.cli.output import fail
 from ikoma.errors import IkomaError
 from ikoma.settings import Settings
@@ -37,7 +37,7 @@ def mcp(toolsets: str, verbose: bool) -> None:
     """
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    settings = settings_or_exit()
+    settings = load_settings_or_exit()
     chosen = [name.strip() for name in toolsets.split(",") if name.strip()]
     running = _connect(settings.mcp_socket_file)
     if running is not None:

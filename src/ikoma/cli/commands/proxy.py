@@ -6,7 +6,7 @@ import asyncio
 
 import click
 
-from ikoma.cli.client import settings_or_exit
+from ikoma.cli.client import load_settings_or_exit
 
 
 @click.command("proxy-stop")
@@ -14,7 +14,7 @@ def stop() -> None:
     """End the proxy of this machine's IKOMA: apps are not reached any more until the server starts again."""
     from ikoma.proxy.caddy import CaddyProxy
 
-    asyncio.run(CaddyProxy(settings_or_exit()).stop())
+    asyncio.run(CaddyProxy(load_settings_or_exit()).stop())
     click.echo("The proxy has stopped.")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from ikoma.cli import complete
-from ikoma.cli.client import settings_or_exit
+from ikoma.cli.client import load_settings_or_exit
 from ikoma.cli.naming import AnswerWording
 from ikoma.cli.output import fail
 from ikoma.errors import FileMissing, IkomaError
@@ -38,7 +38,7 @@ def psql(app: str, admin: bool, arguments: tuple[str, ...]) -> None:
     from ikoma.model import AppName
     from ikoma.postgres.clients.session import psql_session
 
-    settings = settings_or_exit()
+    settings = load_settings_or_exit()
     try:
         try:
             name = AppName.parse(app)
@@ -46,18 +46,18 @@ def psql(app: str, admin: bool, arguments: tuple[str, ...]) -> None:
             raise click.UsageError(f"APP: {error}") from None
         owned = credentials.require(Apps(settings.apps_root).find(name))
         argv, variables = psql_session(settings, None if admin else owned, owned.database)
-        more = _of_files(app, owned.database, arguments, is_admin=admin)
+        more = _find_in_files(app, owned.database, arguments, is_admin=admin)
     except IkomaError as error:
         fail(error.message, error.code, AnswerWording("", {"appName": app}).sentence(error.hint))
     # psql takes the terminal over: this process becomes it. The password is in its environment, never in its title.
     os.execve(argv[0], [*argv, *more, *arguments], {**os.environ, **variables})  # noqa: S606
 
 
-def _of_files(app: str, database: str, arguments: Sequence[str], *, is_admin: bool) -> list[str]:
+def _find_in_files(app: str, database: str, arguments: Sequence[str], *, is_admin: bool) -> list[str]:
     """Further arguments, by what the files are that psql is to run."""
     from ikoma.postgres.backup.input_kind import HEAD_BYTES, look
 
-    options = list(_options(arguments))
+    options = list(_list_options(arguments))
     is_piped = sys.stdin is not None and not sys.stdin.isatty()
     files = [value for letter, value in options if letter == "f" and (value != "-" or is_piped)]
     does_else = any(letter in {"f", *_NO_INPUT} for letter, _ in options)
@@ -66,7 +66,7 @@ def _of_files(app: str, database: str, arguments: Sequence[str], *, is_admin: bo
         return []
     found: dict[str, None] = {}
     for file in [*files, *(["-"] if reads_input else [])]:
-        is_folder, head = _head(file, HEAD_BYTES)
+        is_folder, head = _read_head(file, HEAD_BYTES)
         wanted = look(head, app=app, database=database, is_admin=is_admin, is_folder=is_folder)
         if wanted.told:
             click.echo(wanted.told, err=True)
@@ -75,7 +75,7 @@ def _of_files(app: str, database: str, arguments: Sequence[str], *, is_admin: bo
     return [*found, *(["--file=-"] if reads_input and found else [])]
 
 
-def _options(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _list_options(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
     """psql's options, each by its letter and with its value, where it has one."""
     words = iter(arguments)
     for word in words:
@@ -95,10 +95,10 @@ def _is_nothing(descriptor: int) -> bool:
     return stat.S_ISCHR(os.fstat(descriptor).st_mode)  # /dev/null
 
 
-def _head(file: str, size: int) -> tuple[bool, bytes]:
+def _read_head(file: str, size: int) -> tuple[bool, bytes]:
     """Whether it is a folder, and how it begins. Of a pipe nothing is lost: what was read goes on before the rest."""
     if file == "-":
-        return _head_of_input(size)
+        return _read_head_of_input(size)
     try:
         if (path := Path(file)).is_dir():
             return True, b""
@@ -108,7 +108,7 @@ def _head(file: str, size: int) -> tuple[bool, bytes]:
         raise FileMissing(f"{file} cannot be read: {error.strerror}.", hint="Correct the path.") from error
 
 
-def _head_of_input(size: int) -> tuple[bool, bytes]:
+def _read_head_of_input(size: int) -> tuple[bool, bytes]:
     descriptor = sys.stdin.fileno()
     kind = os.fstat(descriptor).st_mode
     if stat.S_ISDIR(kind):

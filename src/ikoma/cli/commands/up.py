@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ikoma.cli.client import settings_or_exit
+from ikoma.cli.client import load_settings_or_exit
 from ikoma.cli.output import fail
 from ikoma.errors import IkomaError
 from ikoma.settings import Settings
@@ -42,7 +42,7 @@ def up(verbose: bool) -> None:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    settings = settings_or_exit()
+    settings = load_settings_or_exit()
     _take_descriptors()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

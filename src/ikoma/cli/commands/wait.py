@@ -14,7 +14,7 @@ _AT_ONCE = 3600
 
 
 @click.command()
-@click.argument("operation_id", metavar="ID", required=False, shell_complete=complete.completer("operationId"))
+@click.argument("operation_id", metavar="ID", required=False, shell_complete=complete.make_completer("operationId"))
 @click.option("--operation-id", "id_option", metavar="ID", help="Another way to name the operation.")
 @click.option("--seconds", type=click.IntRange(0, _AT_ONCE), help="The longest to wait; until it ends when left out.")
 @verbs.JSON_OPTION
@@ -27,7 +27,7 @@ def wait(operation_id: str | None, id_option: str | None, seconds: int | None, a
     if name is None:
         raise click.UsageError("Missing argument 'ID'.")
     try:
-        ended = _ended(name, seconds)
+        ended = _has_ended(name, seconds)
     except client.CallFailed as failed:
         output.fail_with(failed.answer, as_json)
     except KeyboardInterrupt:
@@ -37,7 +37,7 @@ def wait(operation_id: str | None, id_option: str | None, seconds: int | None, a
     sys.exit(0 if views.is_well("operations.wait", ended) else 1)
 
 
-def _ended(name: str, seconds: int | None) -> Any:
+def _has_ended(name: str, seconds: int | None) -> Any:
     with progress_bar() as progress:
         while True:
             arguments = {"operationId": name, "seconds": _AT_ONCE if seconds is None else seconds}

@@ -15,7 +15,7 @@ import click
 
 from ikoma.cli import output, verbs
 from ikoma.cli.blocks import Block, CheckList, Message
-from ikoma.cli.client import settings_or_exit
+from ikoma.cli.client import load_settings_or_exit
 from ikoma.cli.doctor import network, upkeep
 from ikoma.cli.doctor.finding import DoctorFinding
 from ikoma.cli.words import Phrase, Size, text_of
@@ -31,7 +31,7 @@ _UNSYNCHRONISED = 0x40  # STA_UNSYNC of adjtimex
 @verbs.JSON_OPTION
 def doctor(as_json: bool) -> None:
     """Check this machine and say what is missing. Ends with 1 when something is."""
-    findings = list(_examine(settings_or_exit()))
+    findings = list(_examine(load_settings_or_exit()))
     rows = [
         {
             "check": item.check,
@@ -41,11 +41,11 @@ def doctor(as_json: bool) -> None:
         }
         for item in findings
     ]
-    output.show(rows, as_json, _page(findings))
+    output.show(rows, as_json, _lay_out_page(findings))
     sys.exit(1 if any(item.ok is False for item in findings) else 0)
 
 
-def _page(findings: list[DoctorFinding]) -> list[Block]:
+def _lay_out_page(findings: list[DoctorFinding]) -> list[Block]:
     rows = [(item.ok, item.check, item.details, item.fix if item.ok is not True else "") for item in findings]
     bad = [item.check for item in findings if item.ok is False]
     if bad:
@@ -58,23 +58,23 @@ def _examine(settings: Settings) -> Iterator[DoctorFinding]:
     yield DoctorFinding("python", sys.version_info >= (3, 11), version, "apt-get install python3.11")
     root = os.geteuid() == 0
     yield DoctorFinding("user", root, "root" if root else "not root", "sudo ikoma up")
-    yield _docker(settings)
-    yield _compose()
-    yield _program("git", "git", "--version")
-    yield _program("setpriv", "util-linux", "--version")
-    yield _secrets(settings)
-    yield from (_folder(name, path) for name, path in _folders(settings))
-    yield _clock()
-    yield from network.ports(settings)
-    yield network.resolver(settings)
+    yield _check_docker(settings)
+    yield _check_compose()
+    yield _check_program("git", "git", "--version")
+    yield _check_program("setpriv", "util-linux", "--version")
+    yield _check_secrets(settings)
+    yield from (_check_folder(name, path) for name, path in _list_folders(settings))
+    yield _check_clock()
+    yield from network.check_ports(settings)
+    yield network.check_resolver(settings)
     yield from upkeep.networks(settings)
-    yield _server(settings)
+    yield _check_server(settings)
     yield from upkeep.versions(settings)
     yield from upkeep.keys(settings)
-    yield from network.domains(settings)
+    yield from network.check_domains(settings)
 
 
-def _docker(settings: Settings) -> DoctorFinding:
+def _check_docker(settings: Settings) -> DoctorFinding:
     from ikoma.engines.compose.engine import ComposeEngine
     from ikoma.errors import IkomaError
 
@@ -94,7 +94,7 @@ def _docker(settings: Settings) -> DoctorFinding:
     return DoctorFinding("docker", new, f"{version} (API {api})", "Install Docker Engine 20.10 or newer.")
 
 
-def _compose() -> DoctorFinding:
+def _check_compose() -> DoctorFinding:
     from ikoma.engines.compose.argv import find_compose_program
     from ikoma.errors import IkomaError
 
@@ -102,17 +102,17 @@ def _compose() -> DoctorFinding:
         program = find_compose_program()
     except IkomaError as error:
         return DoctorFinding("compose", False, error.message, error.hint)
-    return _said("compose", [str(program), "version", "--short"], "make setup")
+    return _check_version("compose", [str(program), "version", "--short"], "make setup")
 
 
-def _program(name: str, package: str, *arguments: str) -> DoctorFinding:
+def _check_program(name: str, package: str, *arguments: str) -> DoctorFinding:
     found = shutil.which(name, path=_PROGRAMS) or shutil.which(name)
     if found is None:
         return DoctorFinding(name, False, "not installed", f"apt-get install {package}")
-    return _said(name, [found, *arguments], f"apt-get install --reinstall {package}")
+    return _check_version(name, [found, *arguments], f"apt-get install --reinstall {package}")
 
 
-def _said(name: str, argv: list[str], fix: str) -> DoctorFinding:
+def _check_version(name: str, argv: list[str], fix: str) -> DoctorFinding:
     """A program by what it says of itself."""
     try:
         done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=True)
@@ -123,7 +123,7 @@ def _said(name: str, argv: list[str], fix: str) -> DoctorFinding:
     return DoctorFinding(name, True, f"{version}, {argv[0]}")
 
 
-def _secrets(settings: Settings) -> DoctorFinding:
+def _check_secrets(settings: Settings) -> DoctorFinding:
     from ikoma.apps.environment.file_permissions import describe_remedy, find_exposed
 
     found = find_exposed(settings)
@@ -132,7 +132,7 @@ def _secrets(settings: Settings) -> DoctorFinding:
     return DoctorFinding("secrets", False, f"open to other users: {', '.join(map(str, found))}", describe_remedy(found))
 
 
-def _folders(settings: Settings) -> list[tuple[str, Path]]:
+def _list_folders(settings: Settings) -> list[tuple[str, Path]]:
     return [
         ("APPS_ROOT", settings.apps_root),
         ("IKOMA_STATE", settings.ikoma_state),
@@ -141,7 +141,7 @@ def _folders(settings: Settings) -> list[tuple[str, Path]]:
     ]
 
 
-def _folder(name: str, path: Path) -> DoctorFinding:
+def _check_folder(name: str, path: Path) -> DoctorFinding:
     existing = next(folder for folder in (path, *path.parents) if folder.is_dir())
     free = shutil.disk_usage(existing).free
     if not os.access(existing, os.W_OK):
@@ -150,7 +150,7 @@ def _folder(name: str, path: Path) -> DoctorFinding:
     return DoctorFinding(name, free > _GIB, seen, "docker system prune, or another disk: at least 1 GiB must be free")
 
 
-def _clock() -> DoctorFinding:
+def _check_clock() -> DoctorFinding:
     """Whether the kernel's clock is kept right: certificates, tokens and expiries go by it."""
     import ctypes
 
@@ -164,7 +164,7 @@ def _clock() -> DoctorFinding:
     return DoctorFinding("time", True, "the clock is kept right")
 
 
-def _server(settings: Settings) -> DoctorFinding:
+def _check_server(settings: Settings) -> DoctorFinding:
     where = f"{settings.http_host}:{settings.http_port}"
     try:
         with socket.create_connection((settings.http_host, settings.http_port), timeout=2):

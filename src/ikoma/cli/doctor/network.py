@@ -19,28 +19,28 @@ _LISTENS = "0A"
 _NO_NAMES = (".localhost", ".local", ".internal", ".test", ".example")
 
 
-def ports(settings: Settings) -> Iterator[DoctorFinding]:
+def check_ports(settings: Settings) -> Iterator[DoctorFinding]:
     """Say who listens where the proxy does, or would."""
     for name, number in (("HTTP", settings.proxy_http_port), ("HTTPS", settings.proxy_https_port)):
         setting = f"PROXY_{name}_PORT"
         if number == 0:
             yield DoctorFinding(f"{name} port", True, f"none: {setting} is 0")
         else:
-            yield _port(settings, f"port {number}", number, setting)
+            yield _check_port(settings, f"port {number}", number, setting)
 
 
-def resolver(settings: Settings) -> DoctorFinding:
+def check_resolver(settings: Settings) -> DoctorFinding:
     """Whether names are found."""
     asked = next((name for name in settings.source_hosts if "." in name and name != "*"), "github.com")
     try:
-        found = _addresses(asked)
+        found = _look_up(asked)
     except OSError as error:
         fix = f"getent hosts {asked} tries again; the servers that are asked stand in /etc/resolv.conf"
         return DoctorFinding("DNS", None, f"{asked} is not found: {error.strerror or error}", fix)
     return DoctorFinding("DNS", True, f"{asked} is {found[0]}")
 
 
-def domains(settings: Settings) -> Iterator[DoctorFinding]:
+def check_domains(settings: Settings) -> Iterator[DoctorFinding]:
     """Say of each domain of an app where it points, and until when its certificate is good."""
     try:
         apps = [app["name"] for app in client.call("apps.list", {}, timeout=_SECONDS)["apps"]]
@@ -51,15 +51,15 @@ def domains(settings: Settings) -> Iterator[DoctorFinding]:
         ]
     except (client.CallFailed, SystemExit):
         return
-    own = _own_addresses()
+    own = _list_own_addresses()
     for app, name in names:
         if not name.endswith(_NO_NAMES) and not name.startswith("*"):
-            yield _points_here(name, own)
+            yield _check_domain(name, own)
             if settings.proxy_https_port and settings.proxy_tls != "off":
-                yield _certificate(app, name, settings)
+                yield _check_certificate(app, name, settings)
 
 
-def _port(settings: Settings, check: str, number: int, setting: str) -> DoctorFinding:
+def _check_port(settings: Settings, check: str, number: int, setting: str) -> DoctorFinding:
     import psutil
 
     try:
@@ -69,7 +69,7 @@ def _port(settings: Settings, check: str, number: int, setting: str) -> DoctorFi
             if item.status == "LISTEN" and item.laddr and item.laddr.port == number
         ]
     except psutil.AccessDenied:
-        return _tried(check, number, setting)
+        return _try_port(check, number, setting)
     if not found:
         return DoctorFinding(check, True, "free")
     holder = next((item.pid for item in found if item.pid), None)
@@ -106,7 +106,7 @@ def _find_proxy_user() -> int | None:
         return None
 
 
-def _tried(check: str, number: int, setting: str) -> DoctorFinding:
+def _try_port(check: str, number: int, setting: str) -> DoctorFinding:
     """Without the right to see who listens: whether anybody answers."""
     try:
         with socket.create_connection(("127.0.0.1", number), timeout=1):
@@ -115,20 +115,20 @@ def _tried(check: str, number: int, setting: str) -> DoctorFinding:
         return DoctorFinding(check, True, "free")
 
 
-def _addresses(name: str) -> list[str]:
+def _look_up(name: str) -> list[str]:
     return list(dict.fromkeys(str(item[4][0]) for item in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)))
 
 
-def _own_addresses() -> set[str]:
+def _list_own_addresses() -> set[str]:
     import psutil
 
     return {item.address.partition("%")[0] for items in psutil.net_if_addrs().values() for item in items}
 
 
-def _points_here(name: str, own: set[str]) -> DoctorFinding:
+def _check_domain(name: str, own: set[str]) -> DoctorFinding:
     check = f"DNS of {name}"
     try:
-        found = _addresses(name)
+        found = _look_up(name)
     except OSError:
         return DoctorFinding(
             check,
@@ -143,7 +143,7 @@ def _points_here(name: str, own: set[str]) -> DoctorFinding:
     return DoctorFinding(check, None, f"points to {', '.join(found)}, which is no address of this machine's own", fix)
 
 
-def _certificate(app: str, name: str, settings: Settings) -> DoctorFinding:
+def _check_certificate(app: str, name: str, settings: Settings) -> DoctorFinding:
     from cryptography import x509
 
     check = f"certificate of {name}"
@@ -163,12 +163,12 @@ def _certificate(app: str, name: str, settings: Settings) -> DoctorFinding:
         )
     ends = shown.not_valid_after_utc
     days = (ends - datetime.now(UTC)).days
-    issuer = _organisation(shown.issuer.rfc4514_string().split(","))
+    issuer = _name_organisation(shown.issuer.rfc4514_string().split(","))
     seen = f"of {issuer}, good until {ends:%Y-%m-%d} ({days} days)"
     lasts = days >= _SOON_DAYS or (settings.proxy_tls == "internal" and days >= 0)
     return DoctorFinding(check, lasts, seen, f"ikoma domains {app} says what keeps it from being renewed")
 
 
-def _organisation(parts: Sequence[str]) -> str:
+def _name_organisation(parts: Sequence[str]) -> str:
     named = dict(part.split("=", 1) for part in parts if "=" in part)
     return named.get("O") or named.get("CN") or "nobody"

@@ -16,7 +16,7 @@ from typing import Any
 from ikoma.cli import pages
 from ikoma.cli.blocks import Block, FactList, ItemList, Message, Raw, Table
 from ikoma.cli.capability_index import read_commands
-from ikoma.cli.naming import AnswerWording, command_line
+from ikoma.cli.naming import AnswerWording, write_command_line
 from ikoma.cli.words import flat, guess, label
 from ikoma.kernel.page import Column
 
@@ -100,7 +100,7 @@ def shorten_image(name: str | None) -> str | None:
 def write_command(capability: str, given: Mapping[str, Any], **more: Any) -> str:
     """The command that makes another call for the same app, ready to be pasted."""
     app = {"appName": given["appName"]} if "appName" in given else {}
-    return command_line(capability, {**app, **more})
+    return write_command_line(capability, {**app, **more})
 
 
 def _is_fact(name: str, value: Any) -> bool:

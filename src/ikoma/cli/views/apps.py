@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ikoma.cli.blocks import Block, CheckList, FactList, FindingList, ItemList, Message, Raw, Table
-from ikoma.cli.naming import command_line, word_call
-from ikoma.cli.pages import address
+from ikoma.cli.naming import word_call, write_command_line
+from ikoma.cli.pages import choose_address
 from ikoma.cli.words import Phrase, Size, Span, State, Time, label, plural
 from ikoma.kernel.page import Column
 
@@ -17,7 +17,7 @@ _LOOKS = {"path": "HTTP path", "http": "HTTP path", "healthPath": "HTTP path"}
 def show_list(result: Mapping[str, Any]) -> Sequence[Block]:
     columns = (Column("app"), Column("health"), Column("release", spare=True), Column("address", cut=True))
     rows = [
-        (item["name"], State(_word_health(item)), item.get("release"), address(item.get("urls")))
+        (item["name"], State(_word_health(item)), item.get("release"), choose_address(item.get("urls")))
         for item in result["apps"]
     ]
     blocks: list[Block] = [Table(columns, rows, empty="There are no apps yet: `ikoma init APP` makes one.")]
@@ -67,7 +67,7 @@ def show_status(result: Mapping[str, Any]) -> Sequence[Block]:
     if starting:
         names = (Column("service"), Column("container", cut=True), Column("state"), Column("release"))
         blocks.append(Table(names, starting, title="starting, and not serving yet"))
-    deploy = command_line("deploy.up", {"appName": result["name"]})
+    deploy = write_command_line("deploy.up", {"appName": result["name"]})
     empty = "" if starting else f"It has no containers: `{deploy}` makes them."
     return [*blocks, Table(columns, rows, empty=empty, title="services" if rows else "")]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ikoma.cli.blocks import Block, FactList, Message, Table
-from ikoma.cli.pages import one_line
+from ikoma.cli.pages import join_lines
 from ikoma.cli.views import ForCall, write_command
 from ikoma.cli.words import State, Time, plural
 from ikoma.kernel.page import Column
@@ -42,7 +42,7 @@ def show_hook(result: Mapping[str, Any], given: Mapping[str, Any]) -> Sequence[B
             item.get("ref"),
             (item.get("commit") or "")[:8],
             State(_word_outcome(item)),
-            one_line(item.get("reason")),
+            join_lines(item.get("reason")),
         )
         for item in result["deliveries"][:_LAST]
     ]

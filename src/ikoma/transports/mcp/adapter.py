@@ -53,7 +53,7 @@ from ikoma.kernel.call import CallAnswer
 from ikoma.kernel.events import Events
 from ikoma.kernel.registry import Capability, Registry
 from ikoma.model import Effect
-from ikoma.transports.mcp import people, tools
+from ikoma.transports.mcp import elicitation, tools
 from ikoma.transports.mcp.arguments import convert_arguments
 from ikoma.transports.mcp.calls import Calls, McpConnection, ToolCall
 from ikoma.transports.mcp.progress import Reporter
@@ -182,7 +182,7 @@ class McpAdapter:
         exchange.set(under_way)
         who = self._identify(ctx)
         arguments = self._arguments(params)
-        if word := people.ask_person(params):
+        if word := elicitation.ask_person(params):
             arguments["confirmation"] = word
         if knows_tasks(ctx):
             who = replace(who, patience=MOMENT_SECONDS)
@@ -191,7 +191,7 @@ class McpAdapter:
             try:
                 return await self._perform(ctx, ask)
             except ConfirmationNeeded as plan:
-                answer = await people.ask(ctx, plan, under_way.wrapper)
+                answer = await elicitation.ask(ctx, plan, under_way.wrapper)
                 if answer is None or isinstance(answer, InputRequiredResult):
                     return answer or answers.word_failure(
                         plan, ask.request_id, under_way.wrapper, collect_texts(arguments)
