@@ -42,7 +42,7 @@ def find_nearest_word(word: str, known: Collection[str]) -> str | None:
 
 
 def _score_pair(first: str, verb: str, name: str) -> float:
-    """How alike a name is to one of two parts; 0 where it is another one."""
+    """Say how alike a name is to one of two parts; 0 where it is another one."""
     namespace, _, ending = name.partition(".")
     as_namespace = _score(first, namespace)
     if not as_namespace and namespace in _OF_APPS and any(_score(first, other) for other in _OF_APPS):
@@ -51,7 +51,7 @@ def _score_pair(first: str, verb: str, name: str) -> float:
 
 
 def _score(given: str, meant: str) -> float:
-    """How alike two words are; 0 where they are two words, and no slip of the hand."""
+    """Say how alike two words are; 0 where they are two words, and no slip of the hand."""
     if given[:1] != meant[:1]:
         return 0.0
     if sorted(given) == sorted(meant):  # letters that changed places

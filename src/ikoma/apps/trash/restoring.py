@@ -228,7 +228,7 @@ def _name_volume(entry: TrashEntry, name: str, app: AppName) -> str:
 
 
 def _describe_volume(entry: TrashEntry, name: str, app: AppName) -> ResourceInfo:
-    """How a volume is made again: as it was, and as the app's own where it was that."""
+    """Describe how a volume is made again: as it was, and as the app's own where it was that."""
     made = entry.find_volume(name)
     if made is None:
         key = name.removeprefix(f"{entry.app.project}_")

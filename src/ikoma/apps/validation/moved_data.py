@@ -23,7 +23,7 @@ from ikoma.compose.paths import locate
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where data lies, or is to lie: a volume by its name, or a folder by its path."""
+    """The place where data lies, or is to lie: a volume by its name, or a folder by its path."""
 
     name: str
     """"" where nothing can be brought."""
@@ -89,7 +89,7 @@ def _compare(
 
 
 def _find_old(app: App, model: ComposeModel, mount: Mount, existing: Collection[str]) -> _Place | None:
-    """Where the data of a mount lies, if any is there."""
+    """The place where the data of a mount lies, if any is there."""
     if mount.is_volume:
         name = _name_volume(app, model, mount)
         return _Place(name, f"the volume {name}") if name in existing else None
@@ -98,7 +98,7 @@ def _find_old(app: App, model: ComposeModel, mount: Mount, existing: Collection[
 
 
 def _find_new(app: App, model: ComposeModel, mount: Mount, existing: Collection[str]) -> _Place | None:
-    """Where a mount leads, if nothing can be there yet."""
+    """The place that a mount leads to, if nothing can be there yet."""
     if mount.is_bind:
         path = locate(mount.source).path
         return _Place(str(path)) if _is_empty(path) else None
