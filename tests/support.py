@@ -84,7 +84,7 @@ class Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self, timeout: float = 30) -> None:
+    def start(self, timeout: float = 90) -> None:
         state = Path(self.env.get("IKOMA_STATE", "/var/lib/ikoma"))
         if self.prepared and not state.exists():
             bring_postgres(state)

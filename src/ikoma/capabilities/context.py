@@ -28,6 +28,7 @@ from ikoma.apps.resolution.resolver import Resolutions
 from ikoma.apps.routing.dns import DnsLookup
 from ikoma.apps.routing.platform_domain import PlatformDomain
 from ikoma.apps.routing.routes import Routes
+from ikoma.apps.schedules.runs import ScheduleRuns
 from ikoma.apps.source.checkout import Checkouts
 from ikoma.apps.source.webhook import Webhooks
 from ikoma.apps.trash.entries import Trash
@@ -82,6 +83,7 @@ class Platform:
     sources: Checkouts
     hooks: Webhooks
     previews: Previews
+    schedule_runs: ScheduleRuns
     events: Events
     supervisor: Supervisor
     started: float = field(default_factory=time.monotonic)

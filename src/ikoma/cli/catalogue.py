@@ -37,6 +37,7 @@ LOCAL = {
     "audit": Local("ikoma.cli.commands.audit"),
     "logs": Local("ikoma.cli.commands.logs"),
     "run": Local("ikoma.cli.commands.run"),
+    "schedule-set": Local("ikoma.cli.commands.schedule"),
     "cat": Local("ikoma.cli.commands.files"),
     "put": Local("ikoma.cli.commands.files"),
     "deploy": Local("ikoma.cli.commands.deploy"),

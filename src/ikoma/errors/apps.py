@@ -183,6 +183,14 @@ class DomainTaken(IkomaError):
     default_hint = "Remove it there first (domain.remove), or choose another."
 
 
+class ScheduleNotFound(IkomaError):
+    """The app has no schedule of that name."""
+
+    code, status = "schedule_not_found", 404
+    default_hint = "schedules.list shows its schedules."
+    default_next = (Next("schedules.list"),)
+
+
 class DomainNotFound(IkomaError):
     """The app does not have this domain."""
 

@@ -325,7 +325,7 @@ class Pipeline:
         capability, request, own = admitted.capability, admitted.request, admitted.caller.own
         if capability.exclusive and isinstance(request, AppRequest):
             # What IKOMA had reason to do by itself, it has not after another call: then it looks again.
-            patience = math.inf if capability.queued else 0.0 if own else PATIENCE
+            patience = math.inf if capability.queued or admitted.caller.is_patient else 0.0 if own else PATIENCE
             holder = Holder(capability.name, admitted.attempt.request_id, own)
             return self._locks.hold(request.locked, holder, patience=patience, progress=progress)
         return nullcontext()

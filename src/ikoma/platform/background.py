@@ -12,16 +12,20 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import orjson
+
 from ikoma.app_folder import App
 from ikoma.apps.app import Apps, log_failures
 from ikoma.apps.environment import variable_history
 from ikoma.apps.files import file_history
 from ikoma.apps.resolution.preview_files import Preview
+from ikoma.apps.schedules.runs import ScheduleRun
+from ikoma.apps.schedules.schedule import Schedule
 from ikoma.apps.trash.entries import Trash
 from ikoma.apps.trash.restoring import AppRestorer
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.errors import AppBusy, IkomaError, StartRefused
-from ikoma.kernel.access.callers import CARETAKER
+from ikoma.kernel.access.callers import CARETAKER, make_schedule_caller
 from ikoma.kernel.call import Attempt
 from ikoma.kernel.locks import Holder, Locks
 from ikoma.kernel.operations.operations import Operations
@@ -96,6 +100,21 @@ async def look_after_trash(pipeline: Pipeline, trash: Trash, restorer: AppRestor
             with log_failures(entry.id):
                 await _call(pipeline, "trash.delete", {"id": entry.id})
         await asyncio.sleep(_TRASH_AGAIN_SECONDS if cut_off else _TRASH_SECONDS)
+
+
+async def perform_scheduled(
+    pipeline: Pipeline, app: AppName, run: ScheduleRun, schedule: Schedule
+) -> Mapping[str, Any]:
+    """Make the call of a schedule, as the operation of the run; its result."""
+    caller = make_schedule_caller(app, schedule.name, schedule.capability)
+    arguments = schedule.make_arguments(app)
+
+    async def read(limit: int) -> Mapping[str, Any]:
+        return arguments
+
+    answer = await pipeline.execute(Attempt(schedule.capability, None, None, run.operation, read, caller=caller))
+    result: Mapping[str, Any] = orjson.loads(answer.body)
+    return result
 
 
 async def _call(pipeline: Pipeline, capability: str, arguments: Mapping[str, Any]) -> None:

@@ -38,6 +38,8 @@ from ikoma.apps.routing.dns import DnsLookup
 from ikoma.apps.routing.platform_domain import PlatformDomain
 from ikoma.apps.routing.probe import Probe
 from ikoma.apps.routing.routes import Routes
+from ikoma.apps.schedules.runs import ScheduleRuns
+from ikoma.apps.schedules.scheduler import Scheduler
 from ikoma.apps.secrets.secret_index import SecretIndex
 from ikoma.apps.source.checkout import Checkouts
 from ikoma.apps.source.git import SourceReach
@@ -69,6 +71,7 @@ from ikoma.platform.background import (
     follow_gateway,
     hold_alone,
     look_after_trash,
+    perform_scheduled,
     prune_versions,
     remove_preview,
     roll_back,
@@ -151,6 +154,7 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
         operations = Operations(journal)
         stack.push_async_callback(operations.close, _GRACE_SECONDS)
         backups = Backups(settings.backups_root)
+        schedule_runs = ScheduleRuns(store, journal)
         waivers = Waivers(store)
         hooks = Webhooks(store, apps)
         policy = Policy(
@@ -211,6 +215,7 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
             sources=Checkouts(_reach(settings)),
             hooks=hooks,
             previews=previews,
+            schedule_runs=schedule_runs,
             events=events,
             supervisor=supervisor,
         )
@@ -248,6 +253,8 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
             publish=events.publish,
         )
         supervisor.start("caretaker", reconciler.run)
+        scheduler = Scheduler(apps, databases, backups, schedule_runs, partial(perform_scheduled, pipeline))
+        supervisor.start("schedules", scheduler.run)
         supervisor.start("events of other processes", events.relay)
         supervisor.start("audit anchors", anchors.run)
         supervisor.start("database sweep", partial(sweep_databases, databases))

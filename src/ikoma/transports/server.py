@@ -32,20 +32,41 @@ class _UvicornServer(uvicorn.Server):
         yield
 
 
+class StopRequest:
+    """The signals that ask the server to stop: the first asks, the second ends what is still under way.
+
+    They are listened to once, from before the start to after the end, so that none falls between two listeners.
+    """
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.asked_again = asyncio.Event()
+        self.by_a_person = False
+
+    def listen(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._take, number)
+
+    def _take(self, number: signal.Signals) -> None:
+        self.by_a_person = self.by_a_person or number is signal.SIGINT
+        (self.asked_again if self.asked.is_set() else self.asked).set()
+
+
 async def serve(
     app: ASGIApp,
     sockets: list[socket.socket],
     *,
     proxied: tuple[ASGIApp, socket.socket] | None = None,
     on_ready: Callable[[], None],
-    on_stop: Callable[[signal.Signals], None] = lambda number: None,
+    stop: StopRequest,
+    on_stop: Callable[[], None],
     limits: ConnectionLimits | None = None,
 ) -> None:
-    """Answer on the sockets until SIGTERM or SIGINT; calls under way get a minute to end.
+    """Answer on the sockets until it is asked to stop; calls under way get a minute to end.
 
     Args:
         proxied: the application for what the proxy passes on, and the socket to which only the proxy can connect.
-        on_stop: called with the signal that asks it to stop; ends what would stay open as long as its client likes.
+        on_stop: ends what would stay open as long as its client likes.
         limits: what a connection may have; the product's own when omitted.
     """
     limits = limits or ConnectionLimits()
@@ -53,25 +74,27 @@ async def serve(
     if proxied is not None:
         servers[_make_server(proxied[0], limits, trusts_proxy=True)] = [proxied[1]]
 
-    def stop(number: signal.Signals) -> None:
+    async def end_when_asked() -> None:
+        await stop.asked.wait()
+        on_stop()
         for server in servers:
-            server.force_exit = server.should_exit
             server.should_exit = True
-        on_stop(number)
+        await stop.asked_again.wait()
+        for server in servers:
+            server.force_exit = True
 
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop, number)
     serving = asyncio.gather(*(server.serve(listening) for server, listening in servers.items()))
-    looking = [asyncio.ensure_future(look_after(server.server_state.connections, limits)) for server in servers]
+    beside = [asyncio.ensure_future(look_after(server.server_state.connections, limits)) for server in servers]
     while not (all(server.started for server in servers) or serving.done()):  # noqa: ASYNC110 - a flag, not an event
         await asyncio.sleep(0.01)
     if all(server.started for server in servers):
         on_ready()
+        # Only now: a server that is asked before it has started ends without closing what it listens on.
+        beside.append(asyncio.ensure_future(end_when_asked()))
     try:
         await serving
     finally:
-        for task in looking:
+        for task in beside:
             task.cancel()
 
 

@@ -6,7 +6,6 @@ import asyncio
 import gc
 import logging
 import resource
-import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -68,19 +67,11 @@ async def stay_up(settings: Settings, limits: ConnectionLimits | None = None) ->
     from ikoma.platform.composition import run_platform
     from ikoma.platform.preparation import prepare
     from ikoma.transports.door import Door
-    from ikoma.transports.server import listen, listen_unix, serve
+    from ikoma.transports.server import StopRequest, listen, listen_unix, serve
 
     # Asked to stop while it starts, the server finishes starting: only what has started can be stopped cleanly.
-    asked_to_stop = asyncio.Event()
-    by_a_person = False
-
-    def stop(number: signal.Signals) -> None:
-        nonlocal by_a_person
-        by_a_person = by_a_person or number is signal.SIGINT
-        asked_to_stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop, number)
+    stop = StopRequest()
+    stop.listen()
     new_key = prepare(settings)
     sockets = listen(settings)  # first: where the port is taken, nothing else is started
     async with run_platform(settings) as started:
@@ -110,17 +101,21 @@ async def stay_up(settings: Settings, limits: ConnectionLimits | None = None) ->
         if passed_on is not None:
             proxy.admit(proxy.platform_socket)
 
-        def stop_serving(number: signal.Signals) -> None:
-            stop(number)
-            door.close()
-
         async with door.open():
-            if not asked_to_stop.is_set():
+            if not stop.asked.is_set():
                 proxied = (door.proxied_app, passed_on) if passed_on else None
-                await serve(door.app, sockets, proxied=proxied, on_ready=say_ready, on_stop=stop_serving, limits=limits)
-        if by_a_person:
+                await serve(
+                    door.app,
+                    sockets,
+                    proxied=proxied,
+                    on_ready=say_ready,
+                    stop=stop,
+                    on_stop=door.close,
+                    limits=limits,
+                )
+        if stop.by_a_person:
             await proxy.stop()
-    goes_on = "" if by_a_person else " Apps go on being served; `ikoma proxy-stop` ends that too."
+    goes_on = "" if stop.by_a_person else " Apps go on being served; `ikoma proxy-stop` ends that too."
     click.echo(f"IKOMA has stopped.{goes_on}")
 
 

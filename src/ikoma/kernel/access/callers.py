@@ -56,6 +56,11 @@ class Caller:
         return is_own(self.id)
 
     @property
+    def is_patient(self) -> bool:
+        """Whether its calls wait for an app until it is free: nobody is there who could ask again."""
+        return self.id.startswith(_SCHEDULE)
+
+    @property
     def decides_as(self) -> str:
         """Under which id a decision of this key is kept: it ends with the key."""
         return f"{self.id}:{self.digest}" if self.digest else self.id
@@ -115,11 +120,17 @@ def reaches(app: str, globs: Sequence[str]) -> bool:
     return _matches(app, globs) or (previewed is not None and _matches(previewed, globs))
 
 
+_SCHEDULE = "schedule:"
 CARETAKER = Caller(
     "ikoma", "ikoma", Role.ADMIN, capabilities=("deploy.rollback", "preview.remove", "apps.restore", "trash.delete")
 )
 """IKOMA itself: it goes back from a release that turned unhealthy, ends previews and entries of the trash whose time is
 over, and goes on to bring an app back where a server was killed meanwhile."""
+
+
+def make_schedule_caller(app: AppName, name: str, capability: str) -> Caller:
+    """A schedule of an app: it makes its one call, and can do nothing else."""
+    return Caller(f"{_SCHEDULE}{app}:{name}", f"schedule:{name}", Role.BUILDER, (app,), (capability,))
 
 
 def make_hook_caller(app: AppName) -> Caller:

@@ -170,6 +170,10 @@ class Operations:
             raise OperationNotFound(f"There is no operation {identity[:40]!r}.")
         return record
 
+    def is_known(self, identity: str) -> bool:
+        """Whether there is such an operation, whoever may look at it."""
+        return self._find(identity) is not None
+
     def may_see(self, identity: str, caller: Caller, role: Role) -> bool:
         """Whether there is such an operation, and this caller may look at it."""
         record = self._find(identity)

@@ -61,6 +61,15 @@ CREATE TABLE events (
 """
 
 
+_SCHEDULE_RUNS = """
+CREATE TABLE schedule_runs (
+    app TEXT NOT NULL, schedule TEXT NOT NULL, due TEXT NOT NULL, operation TEXT NOT NULL UNIQUE,
+    began_at TEXT NOT NULL, ended_at TEXT, outcome TEXT NOT NULL, message TEXT, backup TEXT,
+    late INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (app, schedule, due)
+) STRICT
+"""
+
+
 def _from_before_numbers(state: sqlite3.Connection) -> None:
     """Make all tables, or bring those up to date that a version without numbered migrations made."""
     for statement in _TABLES.split(";"):
@@ -83,4 +92,13 @@ def _events(state: sqlite3.Connection) -> None:
     state.execute(_EVENTS)
 
 
-MIGRATIONS: Mapping[int, Callable[[sqlite3.Connection], None]] = {1: _from_before_numbers, 2: _events}
+def _schedule_runs(state: sqlite3.Connection) -> None:
+    """Make room for the runs of schedules."""
+    state.execute(_SCHEDULE_RUNS)
+
+
+MIGRATIONS: Mapping[int, Callable[[sqlite3.Connection], None]] = {
+    1: _from_before_numbers,
+    2: _events,
+    3: _schedule_runs,
+}
