@@ -1,1 +1,1 @@
-"""What an app does by the clock: its schedules, when each is due, its runs, and the backups that it keeps."""
+"""Schedules: backups and commands by the clock, their runs, and the backups that are kept."""

@@ -1,1 +1,1 @@
-"""What an app does by the clock."""
+"""Schedules of an app."""

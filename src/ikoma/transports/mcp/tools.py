@@ -113,8 +113,10 @@ def make_input_schema(item: Capability) -> dict[str, Any]:
     That others are refused is not said in each of them: it is true of all, and the refusal names the nearest one.
     """
     schema = make_request_schema(item.request)
+    needed = schema.get("required", [])
     properties = {
-        name: _compact(value, has_words=name not in _WITHOUT_WORDS)
+        # Of a rare tool, what may be left out is named alone: a refusal says the rest.
+        name: _compact(value, has_words=name not in _WITHOUT_WORDS and (name in needed or not item.rare))
         for name, value in schema.get("properties", {}).items()
         if name not in item.listing.not_over_mcp
     }
