@@ -21,6 +21,7 @@ from ikoma.apps.routing.routes import Routes
 from ikoma.apps.validation.finding import Report
 from ikoma.apps.validation.validator import Validator
 from ikoma.engines.compose.engine import ComposeEngine
+from ikoma.engines.compose.runtime import assemble
 from ikoma.kernel.state.store import Store
 from ikoma.model import AppName
 from ikoma.ports.databases import Databases
@@ -83,18 +84,18 @@ def examined(case: Case, text: str, root: Path) -> Report:
         app.env_file.write_text("\n".join(variables) + "\n")
 
     async def examine() -> Report:
-        engine, apps = EveryImage(DOCKER_HOST), Apps(root)
+        engine, apps = assemble(EveryImage(DOCKER_HOST)), Apps(root)
         with closing(Store(root / "state.db")) as store:
             policy = Policy(
                 engine, apps, Waivers(store), platform_ports={3000: "IKOMA itself", 5433: "IKOMA's PostgreSQL"}
             )
-            traffic, web = Routes(engine, cast(Proxy, None), apps), WebServices(engine, policy)
+            traffic, web = Routes(engine.runtime, cast(Proxy, None), apps), WebServices(engine.runtime, policy)
             resolutions = Resolutions(engine, policy.waived)
             validator = Validator(engine, cast(Databases, None), policy, traffic, resolutions, web)
             try:
                 return await validator.examine(app)
             finally:
-                await engine.close()
+                await engine.runtime.close()
 
     return asyncio.run(examine())
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ikoma.engines.compose.engine import ComposeEngine
+from ikoma.engines.compose.startup import ServiceStart
+from ikoma.engines.docker.containers import Container
 from ikoma.model import AppName, Secret
-from ikoma.ports.engine import Container, ServiceStart
 from tests.images import busybox_image
 from tests.support import DOCKER_HOST
 

@@ -17,8 +17,8 @@ import pytest
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.errors import AppNameTaken, EngineUnavailable, IkomaError
 from ikoma.model import AppName, Secret
-from ikoma.ports.engine import Resolved, ResourceInfo
 from ikoma.ports.progress import ignore_progress
+from ikoma.ports.runtime import Resolved, ResourceInfo
 from tests.contract.project import ANSWERS, Project, a_project, docker, service, shell
 from tests.contract.registry import a_registry
 from tests.forwarded import forwarded
@@ -182,7 +182,8 @@ def test_where_a_container_listens_is_read_from_its_network(project: Project) ->
     project.up({"web": shell("httpd -p 127.0.0.1:3000; httpd -p 8080; sleep 1000")})
 
     def heard() -> set[tuple[int, bool]] | None:
-        found = project.do(project.engine.list_listening_ports(project.containers()["web"]))
+        web = project.containers()["web"]
+        found = project.do(project.engine.list_listening_ports(web.id, web.addresses[0]))
         return None if found is None else {(item.port, item.is_local) for item in found}
 
     deadline = time.monotonic() + 20
@@ -201,30 +202,30 @@ def test_logs_are_both_streams_as_plain_lines(project: Project) -> None:
     )
     project.up({"web": shell(script), "tty": shell("echo on a terminal; sleep 1000", tty=True)})
     containers = project.containers()
-    assert project.do(project.engine.read_logs(containers["web"], 20, [])) == [
+    assert project.do(project.engine.read_logs(containers["web"].id, 20, [])) == [
         "one",
         "two",
         "red bell\ttab",
         "x" * 2000,
     ]
-    assert project.do(project.engine.read_logs(containers["web"], 1, [])) == ["x" * 2000]
-    assert project.do(project.engine.read_logs(containers["tty"], 20, [])) == ["on a terminal"]
+    assert project.do(project.engine.read_logs(containers["web"].id, 1, [])) == ["x" * 2000]
+    assert project.do(project.engine.read_logs(containers["tty"].id, 20, [])) == ["on a terminal"]
 
 
 def test_a_line_longer_than_docker_s_own_pieces_is_one_line(project: Project) -> None:
     project.up({"web": shell("head -c 40000 /dev/zero | tr '\\0' x; echo; echo last; sleep 1000")})
-    lines = project.do(project.engine.read_logs(project.containers()["web"], 20, []))
+    lines = project.do(project.engine.read_logs(project.containers()["web"].id, 20, []))
     assert lines == ["x" * 2000, "last"]
-    hidden = project.do(project.engine.read_logs(project.containers()["web"], 20, [Secret("x" * 3000)]))
+    hidden = project.do(project.engine.read_logs(project.containers()["web"].id, 20, [Secret("x" * 3000)]))
     assert hidden == ["***" * 13 + "x" * 1000, "last"]
 
 
 def test_a_container_that_is_gone_or_keeps_no_log_has_none(project: Project) -> None:
     project.up({"web": service(), "silent": shell("echo hello; sleep 1000", logging={"driver": "none"})})
     containers = project.containers()
-    assert project.do(project.engine.read_logs(containers["silent"], 5, [])) == []
+    assert project.do(project.engine.read_logs(containers["silent"].id, 5, [])) == []
     docker("rm", "-f", containers["web"].id)
-    assert project.do(project.engine.read_logs(containers["web"], 5, [])) == []
+    assert project.do(project.engine.read_logs(containers["web"].id, 5, [])) == []
 
 
 def test_changes_are_told_as_they_happen(project: Project) -> None:

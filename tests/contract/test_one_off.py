@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ikoma.ports.engine import CommandResult, ContainerNotStarted
+from ikoma.engines.docker.containers import CommandResult, ContainerNotStarted
 from tests.contract.project import Project, a_project, docker, shell
 
 SERVICE: dict[str, Any] = {

@@ -23,6 +23,7 @@ from ikoma.apps.yaml.reading import read_paths
 from ikoma.apps.yaml.violation import Violation
 from ikoma.compose.model import ComposeModel, parse_model
 from ikoma.engines.compose.engine import ComposeEngine
+from ikoma.engines.compose.runtime import assemble
 from ikoma.model import AppName
 from tests.support import DOCKER_HOST
 
@@ -166,7 +167,7 @@ async def judged(app: App, facts: HostFacts) -> tuple[list[Violation], str | Non
     engine = ComposeEngine(DOCKER_HOST)
     facts = replace(facts, files=read_paths(app))
     try:
-        gathered = await Resolutions(engine).gather(app)
+        gathered = await Resolutions(assemble(engine)).gather(app)
         if gathered.violations:
             return gathered.violations, None, None
         resolved = await engine.resolve(app.name, app.path, gathered.merged, gathered.for_compose)

@@ -22,15 +22,17 @@ from ikoma.apps.policy.waivers import Waivers
 from ikoma.apps.resolution.substitutes import substitute
 from ikoma.apps.resolution.unsupported_features import find_unsupported
 from ikoma.apps.rollouts import injection
-from ikoma.apps.rollouts.new_rollout import told
-from ikoma.apps.rollouts.rendering import Placement, render
 from ikoma.apps.yaml.violation import Violation
+from ikoma.compose.compose_file import VARIABLES_FILE
 from ikoma.compose.model import ComposeModel
 from ikoma.compose.mounts import sources
+from ikoma.compose.placement import Placement
 from ikoma.engines.compose import argv
 from ikoma.engines.compose.engine import ComposeEngine
+from ikoma.engines.compose.rollout.rendering import render
+from ikoma.engines.compose.rollout.successor import told
+from ikoma.engines.compose.runtime import assemble
 from ikoma.kernel.state.store import Store
-from ikoma.ports.engine import VARIABLES_FILE
 from ikoma.run import run
 from tests.hostile.corpus import MODELS, Case, cases, judged, judged_model, lay_out
 from tests.support import DOCKER_HOST
@@ -149,7 +151,7 @@ def less_waived(app: App, violations: Sequence[Violation], folder: Path) -> Sequ
         waivers = Waivers(store)
         for rule in {violation.rule for violation in violations}:
             waivers.grant(app.name, rule, "to be tried", caller="test", expires_at="2999-01-01T00:00:00Z")
-        judge = Policy(ComposeEngine(DOCKER_HOST), Apps(folder), waivers, platform_ports={})
+        judge = Policy(assemble(ComposeEngine(DOCKER_HOST)), Apps(folder), waivers, platform_ports={})
         return list(judge.less_waived(app, violations).refused)
 
 
@@ -201,7 +203,7 @@ def test_a_network_of_others_becomes_one_of_the_apps_own(case: Case, tmp_path: P
     app, facts = lay_out(case, tmp_path)
     _, _, model = asyncio.run(judged(app, facts))
     assert model is not None
-    own, notices = asyncio.run(substitute(Owners(facts.owners), app.name, model, ()))
+    own, notices = asyncio.run(substitute(assemble(Owners(facts.owners)), app.name, model, ()))
     names = {str(network["name"]) for network in own.networks.values()}
     if names != {f"shop_{key}" for key in own.networks}:  # it begins as the app's own do, and is refused
         assert any(name.startswith("shop") for name in names)
@@ -209,7 +211,7 @@ def test_a_network_of_others_becomes_one_of_the_apps_own(case: Case, tmp_path: P
         return
     assert policy.check(own, facts) == []
     assert notices
-    as_written, notices = asyncio.run(substitute(Owners(facts.owners), app.name, model, {"foreign-network"}))
+    as_written, notices = asyncio.run(substitute(assemble(Owners(facts.owners)), app.name, model, {"foreign-network"}))
     assert (as_written, notices) == (model, [])
 
 
@@ -218,7 +220,7 @@ def test_no_volume_of_others_is_taken_under_another_name(case: Case, tmp_path: P
     app, facts = lay_out(case, tmp_path)
     _, _, model = asyncio.run(judged(app, facts))
     assert model is not None
-    own, _ = asyncio.run(substitute(Owners(facts.owners), app.name, model, ()))
+    own, _ = asyncio.run(substitute(assemble(Owners(facts.owners)), app.name, model, ()))
     names = {volume["name"] for volume in own.volumes.values()}
     assert policy.check(own, facts) or names == {f"shop_{key}" for key in own.volumes}
 

@@ -45,8 +45,8 @@ from ikoma.kernel.operations.operations import Operations
 from ikoma.kernel.supervisor import Supervisor
 from ikoma.model import AppName, Role
 from ikoma.ports.databases import Databases
-from ikoma.ports.engine import Engine
 from ikoma.ports.progress import Progress
+from ikoma.ports.runtime import Runtime, Volumes
 from ikoma.settings import Settings
 
 
@@ -55,7 +55,8 @@ class Platform:
     """The parts, put together in platform/composition.py."""
 
     settings: Settings
-    engine: Engine
+    runtime: Runtime
+    volumes: Volumes
     databases: Databases
     apps: Apps
     backups: Backups
@@ -120,11 +121,8 @@ class Call:
             return self.app(name)
         except AppNotFound:
             app = self.platform.apps.at(name)
-            ours = [
-                container
-                for container in await self.platform.engine.list_containers(name)
-                if container.working_dir == str(app.path)
-            ]
+            replicas = (await self.platform.runtime.observe(app)).replicas
+            ours = [item for item in replicas if item.folder == str(app.path)]
             if ours or await self.platform.databases.owns(name):
                 return app
             raise

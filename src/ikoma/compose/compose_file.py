@@ -11,6 +11,8 @@ import orjson
 
 from ikoma.compose.model import ComposeModel
 
+VARIABLES_FILE = "compose.env"
+"""Beside a resolved compose file: the variables that its configs and secrets take their content from."""
 _NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 

@@ -26,3 +26,8 @@ def _encode_component(name: str) -> str:
     if _COMPONENT.fullmatch(name) and not name.startswith("x-"):
         return name
     return f"x-{hashlib.sha256(name.encode()).hexdigest()[:24]}"
+
+
+def release_image(app: str, service: str, release: str) -> str:
+    """The name of the image that a service of a release runs."""
+    return f"{name_image(app, service)}:{release}"

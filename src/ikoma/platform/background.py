@@ -23,7 +23,6 @@ from ikoma.apps.schedules.runs import ScheduleRun
 from ikoma.apps.schedules.schedule import Schedule
 from ikoma.apps.trash.entries import Trash
 from ikoma.apps.trash.restoring import AppRestorer
-from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.errors import AppBusy, IkomaError, StartRefused
 from ikoma.kernel.access.callers import CARETAKER, make_schedule_caller
 from ikoma.kernel.call import Attempt
@@ -33,6 +32,7 @@ from ikoma.kernel.pipeline import Pipeline
 from ikoma.model import AppName
 from ikoma.ports.databases import Databases
 from ikoma.ports.progress import Progress
+from ikoma.ports.runtime import Runtime
 from ikoma.postgres.server.embedded import EmbeddedPostgres
 from ikoma.postgres.server.external import ExternalPostgres
 
@@ -124,16 +124,16 @@ async def _call(pipeline: Pipeline, capability: str, arguments: Mapping[str, Any
     await pipeline.execute(Attempt(capability, None, None, secrets.token_hex(12), read, caller=CARETAKER))
 
 
-async def follow_gateway(engine: ComposeEngine, server: EmbeddedPostgres | ExternalPostgres) -> None:
+async def follow_gateway(runtime: Runtime, server: EmbeddedPostgres | ExternalPostgres) -> None:
     """Lets PostgreSQL listen where containers reach it, also when Docker starts after us."""
     while True:
         await asyncio.sleep(_GATEWAY_PAUSE)
-        await tell_gateway(engine, server)
+        await tell_gateway(runtime, server)
 
 
-async def tell_gateway(engine: ComposeEngine, server: EmbeddedPostgres | ExternalPostgres) -> None:
+async def tell_gateway(runtime: Runtime, server: EmbeddedPostgres | ExternalPostgres) -> None:
     try:
-        await server.set_gateway((await engine.read_version()).gateway)
+        await server.set_gateway((await runtime.read_version()).gateway)
     except StartRefused as error:
         log.error("PostgreSQL could not be restarted: %s", error.message)
     except IkomaError as error:  # away, or starting: then it refuses

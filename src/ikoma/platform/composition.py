@@ -33,7 +33,7 @@ from ikoma.apps.reconciliation.health_transitions import HealthTransitions
 from ikoma.apps.reconciliation.reconciler import Reconciler
 from ikoma.apps.resolution.resolver import Resolutions
 from ikoma.apps.resolution.routed_service import WebServices
-from ikoma.apps.rollouts.rollout import Rollouts
+from ikoma.apps.rollouts.rollouts import Rollouts
 from ikoma.apps.routing.dns import DnsLookup
 from ikoma.apps.routing.platform_domain import PlatformDomain
 from ikoma.apps.routing.probe import Probe
@@ -49,6 +49,7 @@ from ikoma.apps.trash.restoring import AppRestorer
 from ikoma.apps.validation.validator import Validator
 from ikoma.capabilities.context import Platform, make_call
 from ikoma.engines.compose.engine import ComposeEngine
+from ikoma.engines.compose.runtime import assemble
 from ikoma.errors import EngineUnavailable
 from ikoma.kernel.access.approvals import Approvals
 from ikoma.kernel.access.callers import Callers
@@ -118,10 +119,11 @@ class RunningPlatform:
 async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
     """Start everything, and stop it in the reverse order when the block ends. The folders are prepared before."""
     async with AsyncExitStack() as stack:
-        engine = ComposeEngine(settings.docker_host)
-        stack.push_async_callback(engine.close)
+        engine = assemble(ComposeEngine(settings.docker_host))
+        runtime = engine.runtime
+        stack.push_async_callback(runtime.close)
         server = ExternalPostgres(settings) if settings.postgres_host else EmbeddedPostgres(settings)
-        await tell_gateway(engine, server)
+        await tell_gateway(runtime, server)
         await server.start()
         stack.push_async_callback(server.stop)
         databases = PostgresDatabases(server)
@@ -129,10 +131,10 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
         apps = Apps(settings.apps_root)
         proxy = CaddyProxy(settings)
         stack.push_async_callback(proxy.close)
-        routes = Routes(engine, proxy, apps)
+        routes = Routes(runtime, proxy, apps)
         restarts = Restarts()
-        probe = Probe(engine)
-        health = HealthObserver(engine, databases, routes, restarts, probe)
+        probe = Probe(runtime)
+        health = HealthObserver(runtime, databases, routes, restarts, probe)
         stack.push_async_callback(probe.close)
         audit = AuditLog(
             settings.audit_log,
@@ -167,17 +169,17 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
             folders=_list_folders(settings),
             hosts=(settings.postgres_host,) if settings.postgres_host else (),
         )
-        web_services = WebServices(engine, policy)
+        web_services = WebServices(runtime, policy)
         resolutions = Resolutions(engine, policy.waived)
         previews = Previews(apps, databases, backups, resolutions)
         validator = Validator(engine, databases, policy, routes, resolutions, web_services)
         restorations = DatabaseRestorer(databases, backups)
         migrator = DatabaseMigrator(databases, backups, restorations)
         rollbacks, memory = Rollbacks(migrator), settings.container_memory_mb << 20
-        rollouts = Rollouts(engine, routes, migrator)
+        rollouts = Rollouts(runtime, routes, migrator)
         keep = ReleaseRetention(settings.releases_keep, settings.releases_max_days)
         history = ReleaseHistory(engine, migrator, rollouts, keep)
-        recovery = Recovery(engine, rollouts, history)
+        recovery = Recovery(runtime, rollouts, history)
         deployer = Deployer(
             engine, databases, probe, policy, routes, rollouts, migrator, rollbacks, history, recovery, memory=memory
         )
@@ -187,7 +189,8 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
         _scrub_logs(scrubber)
         platform = Platform(
             settings=settings,
-            engine=engine,
+            runtime=runtime,
+            volumes=engine.volumes,
             databases=databases,
             apps=apps,
             backups=backups,
@@ -210,7 +213,7 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
             callers=callers,
             audit=audit,
             operations=operations,
-            logs=AppLogs(engine),
+            logs=AppLogs(runtime),
             dns=DnsLookup(settings.public_addresses, settings.proxy_host),
             sources=Checkouts(_reach(settings)),
             hooks=hooks,
@@ -240,7 +243,7 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
         await stack.enter_async_context(supervisor)
         supervisor.start("proxy", proxy.watch)
         reconciler = Reconciler(
-            engine,
+            runtime,
             apps,
             recovery,
             routes,
@@ -261,7 +264,7 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
         supervisor.start("former databases", partial(drop_former_databases, databases))
         supervisor.start("trash", partial(look_after_trash, pipeline, trash, platform.restorer))
         supervisor.start("former files and variables", partial(prune_versions, apps))
-        supervisor.start("docker gateway", partial(follow_gateway, engine, server))
+        supervisor.start("docker gateway", partial(follow_gateway, runtime, server))
         if isinstance(server, EmbeddedPostgres):  # another's server runs where its processes cannot be seen
             limits = SessionLimits(settings.db_session_memory, settings.db_statement_seconds)
             supervisor.start("database guard", partial(guard, server, limits))

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from ikoma.app_folder import App
 from ikoma.apps.database import credentials, migration_files
@@ -39,39 +38,6 @@ _UNPROVEN = "A backup of the database cannot be restored, so nothing was stopped
 def is_command(name: str) -> bool:
     """Whether an entry of the ledger is of a release command, and of no migration."""
     return name.startswith(_COMMAND)
-
-
-class DatabaseChange(Protocol):
-    """The database's part of a rollout, before its containers start."""
-
-    @property
-    def stops_first(self) -> bool:
-        """Whether what serves cannot run with the database as it will be, or would write what is lost."""
-
-    @property
-    def is_untouched(self) -> bool:
-        """Whether it is certain that nothing was changed so far, also where that was tried and has failed."""
-
-    async def rehearse(self, progress: Progress) -> None:
-        """Try the change on a copy of the database, where containers are to be stopped for it.
-
-        Raises BackupUnproven, or what the change itself would fail of. What serves goes on meanwhile.
-        """
-
-    async def back_up(self, progress: Progress) -> str | None:
-        """The name of a backup that was made now; None where nothing will change."""
-
-    async def apply(self, progress: Progress) -> None: ...
-
-    @property
-    def command(self) -> ReleaseCommand | None:
-        """The command that runs after the migrations, like the new containers of its service."""
-
-    async def enter_command(self) -> None:
-        """Note in the ledger that the command runs: from here on it may have changed the database."""
-
-    def keep_output(self, lines: Sequence[str]) -> None:
-        """Keep what the command said with the release."""
 
 
 class DatabaseMigrator:

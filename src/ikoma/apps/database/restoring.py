@@ -17,12 +17,12 @@ import orjson
 from ikoma.app_folder import App
 from ikoma.apps.database import credentials
 from ikoma.apps.database.backups import BackupManifest, Backups
-from ikoma.apps.releases.rollout_state import RolloutState
 from ikoma.durable import write_file
 from ikoma.errors import AppBusy, DatabaseMissing, Next
 from ikoma.model import AppName, format_moment, quote_name
 from ikoma.ports.databases import Credentials, Databases, Dump, UndoCopy
 from ikoma.ports.progress import Progress
+from ikoma.rollout_state import RolloutState
 
 log = logging.getLogger("ikoma")
 

@@ -14,7 +14,7 @@ from functools import partial
 
 from ikoma.app_folder import App
 from ikoma.apps.database.down_migrations import STAYS, DatabaseRollbackPlan
-from ikoma.apps.database.migrating import DatabaseChange, DatabaseMigrator
+from ikoma.apps.database.migrating import DatabaseMigrator
 from ikoma.apps.deploying.recovery import Recovery
 from ikoma.apps.deploying.release_history import ReleaseHistory
 from ikoma.apps.deploying.release_tree import place_again, place_new, share_source
@@ -24,25 +24,23 @@ from ikoma.apps.environment import variable_history
 from ikoma.apps.files import retention
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.releases.release import Release, Releases, ServiceRecord, format_now
-from ikoma.apps.releases.rollout_state import RolloutState
 from ikoma.apps.releases.scale import apply_scale
+from ikoma.apps.releases.scaling import fitting_scale
 from ikoma.apps.rollouts import images, injection
 from ikoma.apps.rollouts.answering import Answering
 from ikoma.apps.rollouts.kept_logs import keep_logs
-from ikoma.apps.rollouts.new_rollout import Target
-from ikoma.apps.rollouts.rendering import Placement
-from ikoma.apps.rollouts.rollout import RolloutResult, Rollouts
+from ikoma.apps.rollouts.rollouts import Rollouts
 from ikoma.apps.routing.probe import Probe
 from ikoma.apps.routing.routes import Routes
 from ikoma.apps.secrets import app_secrets
 from ikoma.apps.source import checkout
-from ikoma.apps.strategy.decision import why_one
-from ikoma.apps.strategy.scaling import fitting_scale
 from ikoma.compose import web_service, x_ikoma
 from ikoma.compose.jobs import find_jobs
 from ikoma.compose.model import EMPTY, ComposeModel
 from ikoma.compose.mounts import sources
+from ikoma.compose.placement import Placement
 from ikoma.compose.services import find_service, with_image
+from ikoma.compose.single import why_one
 from ikoma.errors import (
     CannotRunTwice,
     EngineUnavailable,
@@ -51,8 +49,10 @@ from ikoma.errors import (
 )
 from ikoma.model import Secret
 from ikoma.ports.databases import Databases
-from ikoma.ports.engine import Engine
 from ikoma.ports.progress import Progress
+from ikoma.ports.rollout import DatabaseChange, RolloutResult, RolloutTarget
+from ikoma.ports.runtime import Engine
+from ikoma.rollout_state import RolloutState
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Deployer:
     ) -> None:
         self._engine = engine
         self._databases = databases
-        self._answering = Answering(engine, probe)
+        self._answering = Answering(engine.runtime, probe)
         self._policy = policy
         self._routes = routes
         self._rollouts = rollouts
@@ -142,7 +142,7 @@ class Deployer:
             options.progress("keeping the source")
             place = await asyncio.to_thread(place_new, app, release, frozen, earlier, in_use)
             found = await images.provide(
-                self._engine, frozen, place, folder, progress=options.progress, secrets=secrets
+                self._engine.images, frozen, place, folder, progress=options.progress, secrets=secrets
             )
             change = await self._migrator.plan_forward(app, release.id, frozen.x_ikoma.release_command, ledger)
             release = replace(_record_images(release, found), compatible=not change.stops_first)
@@ -217,7 +217,14 @@ class Deployer:
             share_source(app, earlier, folder)
             place = await asyncio.to_thread(place_again, app, release, model, {}, in_use)
             found = await images.provide_one(
-                self._engine, service, model, place, folder, kept=kept, progress=options.progress, secrets=secrets
+                self._engine.images,
+                service,
+                model,
+                place,
+                folder,
+                kept=kept,
+                progress=options.progress,
+                secrets=secrets,
             )
             change = self._migrator.plan_command(app, release.id, model.x_ikoma.release_command)
             release = replace(_record_images(release, found), compatible=not change.stops_first)
@@ -243,8 +250,9 @@ class Deployer:
         await self._recovery.check_project(app)
         try:
             await self._routes.take_down(app)
-            await keep_logs(self._engine, app, await self._engine.list_containers(app.name))
-            await self._engine.down(app.name, volumes=False, progress=progress)
+            runtime = self._engine.runtime
+            await keep_logs(runtime, app, (await runtime.observe(app)).replicas)
+            await runtime.take_down(app, progress)
         except BaseException:
             await asyncio.shield(self._resume_serving(app))
             raise
@@ -254,7 +262,7 @@ class Deployer:
         """Forget an app that is gone: its route and, unless it may come back, the names of its images."""
         await self._routes.forget(app)
         if images_too:
-            await images.forget(self._engine, app.name)
+            await images.forget(self._engine.images, app.name)
 
     async def _resume_serving(self, app: App) -> None:
         """Send requests to the containers that are left, after taking an app down has failed or was cancelled."""
@@ -277,10 +285,9 @@ class Deployer:
         if replicas < 2:
             return
         reason = why_one(app, model, service, sources(app, model), extension.strategy_of(service))
-        if reason is None and extension.strategy_of(service) != x_ikoma.ROLLING:
-            for item in await self._engine.list_containers(app.name):
-                if item.service == service and await self._engine.list_anonymous_volumes(item.id):
-                    reason = "it keeps data in a volume without a name"
+        shares = extension.strategy_of(service) == x_ikoma.ROLLING
+        if reason is None and not shares and await self._engine.runtime.keeps_own_data(app, service):
+            reason = "it keeps data in a volume without a name"
         if reason:
             raise CannotRunTwice(f"Two containers of {service} cannot run at once: {reason}.")
 
@@ -293,7 +300,7 @@ class Deployer:
         runs = await self._check(app, model)
         in_use = await self._adopt(app, model, options.progress)
         found = release.images
-        await images.present(self._engine, app.name, release.id, found)
+        await images.present(self._engine.images, app.name, release.id, found)
         place = await asyncio.to_thread(place_again, app, release, model, found, in_use)
         secrets = [*app_secrets.of_app(app), *app_secrets.of_release(app, release)]
         async with self._history.explain_failure(app, release):
@@ -316,8 +323,7 @@ class Deployer:
 
         Earlier versions kept what was written in src/ and config/ in a copy of the release's own.
         """
-        state = RolloutState(app)
-        there = state.select_serving(await self._engine.list_containers(app.name))
+        there = (await self._engine.runtime.observe(app)).serving
         in_use = find_copies_in_use(app, [item.release for item in there if item.release])
         await asyncio.to_thread(retention.tidy, app)
         kept = await asyncio.to_thread(adopt_folders, app, in_use, model.x_ikoma.source)
@@ -337,24 +343,28 @@ class Deployer:
         again: bool = False,
         change: DatabaseChange | None = None,
     ) -> RolloutResult:
-        web = release.routed
-        target = Target(
+        web, current = release.routed, Releases(app).current()
+        target = RolloutTarget(
             release=release.id,
             model=runs,
             place=place,
             extension=release.x_ikoma,
             web=web,
-            files=Releases(app).folder(release.id),
-            check=partial(self._policy.require_fixed, app),
-            answers=partial(self._answering.wait, app, web, options.timeout, secrets),
-            change=change,
             again=again,
+            stops_first=change is not None and change.stops_first,
             watch=0.0 if options.final else release.x_ikoma.watch,
             scale=fitting_scale(app, runs),
-            before=Releases(app).model(current) if (current := Releases(app).current()) else EMPTY,
+            before=Releases(app).model(current) if current else EMPTY,
         )
         return await self._rollouts.roll(
-            app, target, timeout=options.timeout, progress=options.progress, secrets=secrets
+            app,
+            target,
+            change=change,
+            judge=partial(self._policy.require_fixed, app),
+            answers=partial(self._answering.wait, app, web, options.timeout, secrets),
+            timeout=options.timeout,
+            progress=options.progress,
+            secrets=secrets,
         )
 
 

@@ -10,10 +10,10 @@ from ikoma.app_folder import App
 from ikoma.apps.database import migration_files
 from ikoma.apps.database.migrating import DatabaseMigrator, is_command
 from ikoma.apps.releases.release import Release, Releases
-from ikoma.apps.releases.rollout_state import RolloutState
 from ikoma.errors import DeployFailed, EngineUnavailable, IkomaError, Next
 from ikoma.ports.databases import LedgerEntry
-from ikoma.ports.engine import Engine
+from ikoma.ports.runtime import Runtime
+from ikoma.rollout_state import RolloutState
 
 Ledger = Sequence[LedgerEntry] | None
 """The migrations that a database has; None where that is not known."""
@@ -22,8 +22,8 @@ Ledger = Sequence[LedgerEntry] | None
 class FailureReport:
     """Looks at an app after a rollout of it has failed."""
 
-    def __init__(self, engine: Engine, migrator: DatabaseMigrator) -> None:
-        self._engine = engine
+    def __init__(self, runtime: Runtime, migrator: DatabaseMigrator) -> None:
+        self._runtime = runtime
         self._migrator = migrator
 
     async def read_ledger(self, app: App) -> Ledger:
@@ -73,7 +73,7 @@ class FailureReport:
         if serving is None or serving.down or state.underway() is not None:
             return None
         with suppress(EngineUnavailable):
-            there = state.select_serving(await self._engine.list_containers(app.name))
+            there = (await self._runtime.observe(app)).serving
             if any(item.state == "running" for item in there):
                 return serving.release
         return None

@@ -25,6 +25,7 @@ from ikoma.apps.deploying.plan_services import (
     ServicePlan,
     find_deploy_images,
     has_build_changes,
+    make_target,
     plan_services,
 )
 from ikoma.apps.deploying.release_files import read_snapshot
@@ -32,7 +33,7 @@ from ikoma.apps.deploying.release_tree import SQL, mark_data, read_dotenv, read_
 from ikoma.apps.deploying.rollback import RollbackRequest, Rollbacks
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.releases.release import Release, Releases
-from ikoma.apps.releases.rollout_state import RolloutState
+from ikoma.apps.releases.scaling import fitting_scale
 from ikoma.apps.resolution.data_or_source import Kind, list_kinds
 from ikoma.apps.rollouts import images, injection
 from ikoma.apps.secrets import app_secrets
@@ -47,8 +48,9 @@ from ikoma.compose.release_command import ReleaseCommand
 from ikoma.errors import CannotGoBack, DatabaseAhead, IkomaError, ImageGone, Next, PlanDrifted, PolicyViolation
 from ikoma.model import Secret
 from ikoma.ports.databases import Databases
-from ikoma.ports.engine import Engine
+from ikoma.ports.runtime import Engine
 from ikoma.postgres.migrations.lint import MigrationVerdict
+from ikoma.rollout_state import RolloutState
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,15 +135,13 @@ class Planner:
             *app_secrets.of_model(report.model),
         ]
         found_images = await find_deploy_images(
-            self._engine, frozen, current, before, lambda service: not has_build_changes(app, service, changes)
+            self._engine.images, frozen, current, before, lambda service: not has_build_changes(app, service, changes)
         )
 
         def contents(path: Path) -> str:
             return "changed" if changes.has_any_below(kept.root, path) else kept.compute_digest(path)
 
-        step = await self._gather_changes(
-            app, before, frozen, found, changes, secrets, found_images, given, contents, stops
-        )
+        step = self._gather_changes(app, before, frozen, found, changes, secrets, found_images, given, contents, stops)
         marks = await asyncio.to_thread(mark_data, app, frozen, found)
         step = replace(
             step, dotenv=read_dotenv(app, frozen), marks=marks, marked=read_kept_marks(app, current) if current else {}
@@ -150,7 +150,7 @@ class Planner:
             identity,
             errors,
             warnings,
-            await plan_services(self._engine, step, fetched=False),
+            await self._plan_services(step, fetched=False),
             comparison.compare_rest(before, frozen, step.secrets) if current else (),
             changes,
             tuple(verdicts),
@@ -178,15 +178,13 @@ class Planner:
         secrets = [*_collect_secrets(app, left), *_collect_secrets(app, release)]
         given, contents = Releases(app).read_variables(release), read_snapshot(app, release).compute_digest
         found = await _find_sources(app, after)
-        step = await self._gather_changes(
-            app, before, after, found, changes, secrets, release.images, given, contents, stops
-        )
+        step = self._gather_changes(app, before, after, found, changes, secrets, release.images, given, contents, stops)
         marked = read_kept_marks(app, left) if left else {}
         step = replace(step, dotenv=read_kept_dotenv(app, release), marks=read_kept_marks(app, release), marked=marked)
         return DeployPlan(
             await self._compute_rollback_hash(app, request, release, way),
             tuple(errors),
-            services=await plan_services(self._engine, step, fetched=True),
+            services=await self._plan_services(step, fetched=True),
             rest=comparison.compare_rest(before, after, secrets) if left else (),
             source=changes,
             ports=tuple(_list_ports(after)),
@@ -228,10 +226,9 @@ class Planner:
 
     async def _read_state(self, app: App) -> list[Any]:
         """Read the containers that serve, and the ledger of their database."""
-        state = RolloutState(app)
-        serving = state.select_serving(await self._engine.list_containers(app.name))
-        containers = [(item.id, item.state, item.health == "unhealthy") for item in serving]
-        return [containers, state.serving(), await self._migrator.read_ledger(app)]
+        state = await self._engine.runtime.observe(app)
+        replicas = [(item.id, item.state, item.health == "unhealthy") for item in state.serving]
+        return [replicas, state.record.serving, await self._migrator.read_ledger(app)]
 
     async def count_losses(self, app: App, request: RollbackRequest) -> tuple[Release, list[str]]:
         """Count what a rollback takes away for good, as of now; returns the target release and the losses."""
@@ -262,7 +259,7 @@ class Planner:
         """Find why a release may not run now as it did then, or cannot."""
         found: list[IkomaError] = []
         allowed = partial(self._policy.require, app, model)
-        for check in (allowed, partial(images.require, self._engine, release.id, release.images)):
+        for check in (allowed, partial(images.require, self._engine.images, release.id, release.images)):
             try:
                 await check()
             except (PolicyViolation, ImageGone) as error:
@@ -276,7 +273,11 @@ class Planner:
         found += [f"The domain {item} belongs to another app." for item in self._validator.taken_domains(app, model)]
         return found + [item.problem for item in await self._validator.find_conflicts(app, model)]
 
-    async def _gather_changes(
+    async def _plan_services(self, step: ServiceChanges, *, fetched: bool) -> tuple[ServicePlan, ...]:
+        plan = await self._engine.runtime.plan(step.app, make_target(step))
+        return await plan_services(self._engine.images, step, plan, fetched=fetched)
+
+    def _gather_changes(
         self,
         app: App,
         before: ComposeModel,
@@ -290,8 +291,7 @@ class Planner:
         stops: str | None,
     ) -> ServiceChanges:
         """Gather all facts that a rollout would decide by."""
-        state, current = RolloutState(app), Releases(app).current()
-        there = state.select_serving(await self._engine.list_containers(app.name))
+        current = Releases(app).current()
         return ServiceChanges(
             app=app,
             before=before,
@@ -304,8 +304,7 @@ class Planner:
             former=current.images if current else {},
             given=given,
             contents=contents,
-            there=there,
-            carrying=frozenset([item.id for item in there if await self._engine.list_anonymous_volumes(item.id)]),
+            scale=fitting_scale(app, after),
             stops=stops,
         )
 

@@ -1,6 +1,7 @@
-"""Plans of services: what a rollout would decide for each, with the reasons that the files give for it.
+"""Plans of services: what a rollout would do with each, with the reasons that the files give for it.
 
-The decision is the rollout's own. Only an image that is yet to be built or pulled has no id: it counts as another one.
+What it would do is the rollout's own plan. Only an image that is yet to be built or pulled has no id: it counts as
+another one.
 """
 
 from __future__ import annotations
@@ -14,15 +15,14 @@ from ikoma.app_folder import App
 from ikoma.apps.database.variables import KEPT_AS
 from ikoma.apps.deploying import comparison
 from ikoma.apps.releases.release import Release
-from ikoma.apps.rollouts.rendering import Placement
 from ikoma.apps.source.changes import SourceChanges
-from ikoma.apps.strategy.decision import Decision, Wanted, decide, is_active
-from ikoma.apps.strategy.scaling import fitting_scale
 from ikoma.compose.image_names import name_image
 from ikoma.compose.model import ComposeModel, Service
 from ikoma.compose.mounts import Sources
+from ikoma.compose.placement import Placement
 from ikoma.model import Secret
-from ikoma.ports.engine import Container, Engine
+from ikoma.ports.rollout import RolloutPlan, RolloutTarget, ServiceRollout
+from ikoma.ports.runtime import Images
 
 _RUNS_AGAIN = "it runs again with each deploy"
 """The action of a service that others wait for until it has ended."""
@@ -59,7 +59,7 @@ class ServiceChanges:
     Args:
         after: the model of the release; `runs` is the same with the variables of the app's database.
         images: service → id of its image, as far as there is one; `given` and `contents` as a placement has them.
-        there: the containers that serve, and of these the ids of `carrying` ones, as a rollout sees them.
+        scale: how many replicas a service is to have, where that differs from what the model says.
         stops: why all that serves is stopped first; None where it is not.
     """
 
@@ -75,8 +75,7 @@ class ServiceChanges:
     """service → id of the image that it runs now."""
     given: Mapping[str, str]
     contents: Callable[[Path], str]
-    there: Sequence[Container]
-    carrying: frozenset[str]
+    scale: Mapping[str, int]
     stops: str | None = None
     dotenv: bytes = b""
     marks: Mapping[str, str] = field(default_factory=dict)
@@ -85,7 +84,7 @@ class ServiceChanges:
 
 
 async def find_deploy_images(
-    engine: Engine,
+    images: Images,
     model: ComposeModel,
     current: Release | None,
     before: ComposeModel,
@@ -105,7 +104,7 @@ async def find_deploy_images(
         if builder is not None:
             build, had = services[builder], earlier.get(builder)
             found[name] = known if had and build.build == had.build and untouched(build) else _TO_COME
-        elif image := await engine.find_image(service.image):
+        elif image := await images.find(service.image):
             found[name] = image.id
         else:
             same = name in earlier and service.image == earlier[name].image
@@ -113,76 +112,84 @@ async def find_deploy_images(
     return found
 
 
-async def plan_services(engine: Engine, step: ServiceChanges, *, fetched: bool) -> tuple[ServicePlan, ...]:
-    """Plan each service as a rollout would decide, in the order of the file; then the ones that go.
+def make_target(step: ServiceChanges) -> RolloutTarget:
+    """Make the target of the rollout that is planned, as far as it is known before it is built."""
+    return RolloutTarget(
+        release="",
+        model=step.runs,
+        place=_place(step),
+        extension=step.after.x_ikoma,
+        stops_first=step.stops is not None,
+        scale=step.scale,
+        before=step.before,
+    )
+
+
+async def plan_services(
+    images: Images, step: ServiceChanges, plan: RolloutPlan, *, fetched: bool
+) -> tuple[ServicePlan, ...]:
+    """Tell what a rollout does with each service, in the order of the file; then the ones that go.
 
     Args:
+        plan: the plan of the rollout to `make_target(step)`.
         fetched: whether all images are here, as those of an earlier release are.
     """
-    planned = _Planned(step)
+    planned = _Planned(step, plan)
     plans = []
-    for name in (*step.after.services, *(name for name in planned.decisions if name not in step.after.services)):
+    for name in (*step.after.services, *(name for name in planned.parts if name not in step.after.services)):
         action, service = planned.choose_action(name), step.after.services.get(name)
-        image = None if fetched or service is None else await _find_image(engine, step.app, service, action)
+        image = None if fetched or service is None else await _find_image(images, step.app, service, action)
         plans.append(ServicePlan(name, action, planned.list_reasons(name), image, planned.expect_downtime(name)))
     return tuple(plans)
 
 
-class _Planned:
-    """The decisions of a rollout, in words."""
+def _place(step: ServiceChanges) -> Placement:
+    root = Path(os.path.realpath(step.app.path))
+    return Placement(
+        *(step.app.name, "", root, root, step.sources, step.images, step.given, step.contents),
+        dotenv=step.dotenv,
+        marks=step.marks,
+    )
 
-    def __init__(self, step: ServiceChanges) -> None:
+
+class _Planned:
+    """The plan of a rollout, in words."""
+
+    def __init__(self, step: ServiceChanges, plan: RolloutPlan) -> None:
         self._step = step
-        root = Path(os.path.realpath(step.app.path))
-        place = Placement(
-            *(step.app.name, "", root, root, step.sources, step.images, step.given, step.contents),
-            dotenv=step.dotenv,
-            marks=step.marks,
-        )
         bare = {
             name: {key: value for key, value in service.raw.items() if key != KEPT_AS}
             for name, service in step.after.services.items()
         }
-        self._bare = place.configurations(step.after.with_services(bare))
-        wanted = Wanted(
-            app=step.app,
-            model=step.runs,
-            extension=step.after.x_ikoma,
-            sources=step.sources,
-            configurations=place.configurations(step.runs),
-            scale=fitting_scale(step.app, step.after),
-            before=step.before,
-            carrying=step.carrying,
-            again=step.stops is not None,
-        )
-        self.decisions = {item.service: item for item in decide(wanted, step.there)}
+        self._bare = _place(step).configurations(step.after.with_services(bare))
+        self.parts = {item.service: item for item in plan.services}
         self._one_shot = step.after.one_shot
         compared = comparison.compare_services(step.before, step.after, step.secrets)
         self._lines = {item.service: item.lines for item in compared.changed}
         for name in compared.removed:
-            self.decisions.setdefault(name, Decision(name))
+            self.parts.setdefault(name, ServiceRollout(name))
 
     def choose_action(self, name: str) -> str:
-        decision = self.decisions[name]
+        part = self.parts[name]
         if name not in self._step.after.services:
             return "remove"
-        if not decision.new:
-            return "remove" if decision.replaced and not decision.kept else "keep"
-        if decision.replaced:
+        if not part.start:
+            return "remove" if part.replace and not part.keep else "keep"
+        if part.replace:
             return "replace"
-        if decision.kept:
+        if part.keep:
             return "keep"
         return "replace" if name in self._step.before.services else "add"
 
     def list_reasons(self, name: str) -> tuple[str, ...]:
-        decision, action = self.decisions[name], self.choose_action(name)
+        part, action = self.parts[name], self.choose_action(name)
         service = self._step.after.services.get(name)
         if service is None:
             return ()
-        gets = [f"it gets the {what} of {other}" for other, what in decision.displaces.items()]
+        gets = [f"it gets the {what} of {other}" for other, what in part.displaces.items()]
         if action == "add":
             return tuple(gets)
-        had, has = len(decision.kept) + len(decision.replaced), len(decision.kept) + decision.new
+        had, has = len(part.keep) + len(part.replace), len(part.keep) + part.start
         many = [f"it has {has or 'no'} container{'s' * (has != 1)} instead of {had}"] if had != has and had else []
         lines = [*self._lines.get(name, ()), *gets]
         if action != "replace":
@@ -194,7 +201,7 @@ class _Planned:
             other_image = self._step.images.get(name) != self._step.former.get(name)
             lines = (
                 ["its image is another"]
-                if other_image and decision.replaced
+                if other_image and part.replace
                 else [self._explain_without_files(name, service)]
             )
         return (*lines, *many)
@@ -208,7 +215,7 @@ class _Planned:
 
     def _explain_without_files(self, name: str, service: Service) -> str:
         """Explain why a service is replaced whose files say nothing."""
-        replaced, shared = self.decisions[name].replaced, service.shares_with
+        replaced, shared = self.parts[name].replace, service.shares_with
         if name in self._one_shot:
             return _RUNS_AGAIN
         if replaced and all(item.is_done for item in replaced):
@@ -217,40 +224,38 @@ class _Planned:
             return "it does not run"
         if any(item.health == "unhealthy" for item in replaced):
             return "it is unhealthy"
-        if shared and self.decisions[shared].new:
+        if shared and self.parts[shared].start:
             return f"{shared}, inside which it runs, is replaced"
-        if self.decisions[name].outdated:
+        if self.parts[name].outdated:
             return "it is in networks of an old rollout, and each takes some of the addresses that Docker has"
         if any(item.configuration == self._bare[name] for item in replaced):
             return "it gets the variables of the app's database"
         return "what it is given has changed: a variable, a network, a config or a secret"
 
     def expect_downtime(self, name: str) -> ServiceDowntime | None:
-        action, decision = self.choose_action(name), self.decisions[name]
+        action, part = self.choose_action(name), self.parts[name]
         taken = [
-            f"{item.service} gets its {item.displaces[name]}"
-            for item in self.decisions.values()
-            if name in item.displaces
+            f"{item.service} gets its {item.displaces[name]}" for item in self.parts.values() if name in item.displaces
         ]
         stopped = f"It is stopped first, because {taken[0]}" if taken else None
         if action == "remove":
             gone = "It is to have no container." if name in self._step.after.services else "The release has it no more."
             return ServiceDowntime("for good", f"{gone} {stopped}." if stopped else gone)
         if action == "add":
-            waits = f"It starts when {' and '.join(decision.displaces)} has stopped; requests wait meanwhile."
-            return ServiceDowntime("until it is healthy", waits) if decision.displaces else None
+            waits = f"It starts when {' and '.join(part.displaces)} has stopped; requests wait meanwhile."
+            return ServiceDowntime("until it is healthy", waits) if part.displaces else None
         if action == "keep":
-            return ServiceDowntime("none", "It goes on as it is." if decision.kept else "It has no container.")
-        done = bool(decision.replaced) and all(item.is_done for item in decision.replaced)
+            return ServiceDowntime("none", "It goes on as it is." if part.keep else "It has no container.")
+        done = bool(part.replace) and all(item.is_done for item in part.replace)
         ends = name in self._one_shot or done
-        if not ends and not any(map(is_active, decision.replaced)):
+        if not ends and not any(item.is_active for item in part.replace):
             return ServiceDowntime(_UNTIL, "Nothing of it runs now.")
         if self._step.stops:
             return ServiceDowntime(_UNTIL, f"It is stopped first, because {self._step.stops}; requests wait meanwhile.")
         if ends:
             return ServiceDowntime("none", "It runs again, and ends.")
-        if decision.alone:
-            reason = f"It is stopped before its replacement starts, because {decision.alone}; requests wait meanwhile."
+        if part.alone:
+            reason = f"It is stopped before its replacement starts, because {part.alone}; requests wait meanwhile."
             return ServiceDowntime(_UNTIL, reason)
         if stopped:
             return ServiceDowntime(_UNTIL, f"{stopped}; requests wait meanwhile.")
@@ -287,8 +292,8 @@ def _list_contexts(service: Service) -> list[str]:
     return [path for path in (build.context, *build.additional_contexts.values()) if path] if build else []
 
 
-async def _find_image(engine: Engine, app: App, service: Service, action: str) -> str | None:
+async def _find_image(images: Images, app: App, service: Service, action: str) -> str | None:
     if service.build is not None:
         return "build" if action in ("add", "replace") else None
     own = service.image.startswith(name_image(app.name, "")[:-1])
-    return None if own or await engine.has_image(service.image) else "pull"
+    return None if own or await images.has(service.image) else "pull"

@@ -10,19 +10,19 @@ import asyncio
 from ikoma.app_folder import App
 from ikoma.apps.deploying.release_history import ReleaseHistory
 from ikoma.apps.deploying.written_folders import resume_adoptions
-from ikoma.apps.releases.rollout_state import Underway
 from ikoma.apps.releases.scale import settle_scale
-from ikoma.apps.rollouts.rollout import Rollouts
+from ikoma.apps.rollouts.rollouts import Rollouts
 from ikoma.errors import ProjectNameTaken
-from ikoma.ports.engine import Engine
 from ikoma.ports.progress import Progress, ignore_progress
+from ikoma.ports.runtime import Runtime
+from ikoma.rollout_state import Underway
 
 
 class Recovery:
     """Brings apps in order. Callers hold the app's lock."""
 
-    def __init__(self, engine: Engine, rollouts: Rollouts, history: ReleaseHistory) -> None:
-        self._engine = engine
+    def __init__(self, runtime: Runtime, rollouts: Rollouts, history: ReleaseHistory) -> None:
+        self._runtime = runtime
         self._rollouts = rollouts
         self._history = history
 
@@ -57,8 +57,6 @@ class Recovery:
 
     async def check_project(self, app: App) -> None:
         """Raises ProjectNameTaken where containers of this name are not this app's."""
-        for container in await self._engine.list_containers(app.name):
-            if container.working_dir != str(app.path):
-                raise ProjectNameTaken(
-                    f"The containers named {app.name} belong to a Compose project in {container.working_dir}."
-                )
+        for item in (await self._runtime.observe(app)).replicas:
+            if item.folder != str(app.path):
+                raise ProjectNameTaken(f"The containers named {app.name} belong to a Compose project in {item.folder}.")

@@ -14,18 +14,18 @@ from ikoma.apps.database.migrating import DatabaseMigrator
 from ikoma.apps.deploying.failure_report import FailureReport, Ledger
 from ikoma.apps.deploying.written_files import keep_written
 from ikoma.apps.releases.release import FAILED, Release, Releases
-from ikoma.apps.releases.rollout_state import RolloutState, Underway
-from ikoma.apps.rollouts import images, one_off_commands
-from ikoma.apps.rollouts.rollout import Rollouts
+from ikoma.apps.releases.scaling import fitting_scale
+from ikoma.apps.rollouts import images
+from ikoma.apps.rollouts.rollouts import Rollouts
 from ikoma.apps.rollouts.way_out import tell_cause, waiting
 from ikoma.apps.secrets import app_secrets
 from ikoma.apps.snapshots.snapshot import Snapshots
-from ikoma.apps.strategy.scaling import fitting_scale
 from ikoma.errors import DatabasesUnavailable, DeployFailed, DiskFull, EngineUnavailable, IkomaError
 from ikoma.kernel.redaction.redaction import list_encodings, redact, select_certain
 from ikoma.model import Secret
-from ikoma.ports.engine import Engine
 from ikoma.ports.progress import Progress, ignore_progress
+from ikoma.ports.runtime import Engine
+from ikoma.rollout_state import RolloutState, Underway
 
 log = logging.getLogger("ikoma")
 
@@ -51,11 +51,11 @@ class ReleaseHistory:
         self._migrator = migrator
         self._rollouts = rollouts
         self._keep = keep
-        self._report = FailureReport(engine, migrator)
+        self._report = FailureReport(engine.runtime, migrator)
 
     async def recover(self, app: App, progress: Progress = ignore_progress) -> str | None:
         """Finish or undo what a killed server left, after a start; returns what was done, or None."""
-        half_done = one_off_commands.is_left(app)
+        half_done = self._engine.runtime.has_left_command(app)
         why = f"{_INTERRUPTED} {_HALF_DONE}" if half_done else _INTERRUPTED
         try:
             done = await self._rollouts.recover(app, progress)
@@ -117,8 +117,8 @@ class ReleaseHistory:
 
     async def _finish(self, app: App, release: Release) -> None:
         """Record of a release that it serves, as far as can be told after its server was killed."""
-        state, earlier = RolloutState(app), Releases(app).find_last_good(other_than=release.id)
-        serving = state.select_serving(await self._engine.list_containers(app.name))
+        earlier = Releases(app).find_last_good(other_than=release.id)
+        serving = (await self._engine.runtime.observe(app)).serving
         if release.served_at is None:
             had = earlier.migrations if earlier else ()
             applied = tuple(entry.name for entry in await self._migrator.read_ledger(app) if entry.name not in had)
@@ -128,10 +128,10 @@ class ReleaseHistory:
     async def tidy(self, app: App) -> None:
         """Remove releases that need not be kept, with their images and the content that only they have."""
         releases = Releases(app)
-        mounted = {item.release for item in await self._engine.list_containers(app.name) if item.release}
+        mounted = {item.release for item in (await self._engine.runtime.observe(app)).replicas if item.release}
         expired = releases.list_expired(self._keep.releases, self._keep.days, mounted)
         for release in expired:
-            await images.forget(self._engine, app.name, release.id.__eq__)
+            await images.forget(self._engine.images, app.name, release.id.__eq__)
             await asyncio.to_thread(keep_written, app, release.id)
             releases.remove(release)
         await self._forget_unserved(app)
@@ -186,13 +186,13 @@ class ReleaseHistory:
 
     async def _read_last_lines(self, app: App, release: Release) -> tuple[str, ...]:
         """Read the last lines of the containers of the release that serves; of those in trouble, where some are."""
-        state = RolloutState(app)
+        runtime = self._engine.runtime
         try:
-            serving = state.select_serving(await self._engine.list_containers(app.name))
+            serving = list((await runtime.observe(app)).serving)
             ill = [item for item in serving if item.health == "unhealthy" or item.state not in ("running", "created")]
             ill = [item for item in ill if not item.is_done and not (item.one_shot and item.exit_code == 0)] or serving
             secrets = [*app_secrets.of_app(app), *app_secrets.of_release(app, release)]
-            found = [(item.service, await self._engine.read_logs(item, _LAST_LINES, secrets)) for item in ill]
+            found = [(item.service, await runtime.read_last_lines(item, _LAST_LINES, secrets)) for item in ill]
         except IkomaError as error:  # it is left all the same
             return (f"[its last lines cannot be read: {error.message}]",)
         many = len({service for service, _ in found}) > 1
@@ -246,7 +246,7 @@ class ReleaseHistory:
         """Let go of the images of releases that failed before they served, and of these."""
         failed = {item.id for item in Releases(app).all() if item.state == FAILED and item.served_at is None}
         if gone := {*failed, *more}:
-            await images.forget(self._engine, app.name, gone.__contains__)
+            await images.forget(self._engine.images, app.name, gone.__contains__)
 
 
 def _describe_cause(error: IkomaError, secrets: Sequence[Secret]) -> str:

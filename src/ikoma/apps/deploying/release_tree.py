@@ -16,13 +16,13 @@ import orjson
 from ikoma.app_folder import App
 from ikoma.apps.deploying.written_files import continue_files, find_not_taken
 from ikoma.apps.releases.release import Release, Releases
-from ikoma.apps.rollouts.rendering import Placement
 from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot
 from ikoma.apps.snapshots.snapshot import TREE, Snapshots
 from ikoma.apps.source.changes import compute_marks
 from ikoma.compose.model import ComposeModel
 from ikoma.compose.mounts import Sources, deployed_data, sources
 from ikoma.compose.paths import locate
+from ikoma.compose.placement import Placement
 from ikoma.durable import write_file
 from ikoma.errors import FileMissing
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from ikoma.app_folder import App
 from ikoma.apps.database.migrating import DatabaseMigrator, DatabaseRollback
 from ikoma.apps.releases.release import Release, Releases
-from ikoma.apps.releases.rollout_state import RolloutState
 from ikoma.errors import AlreadyServing, CannotGoBack, DatabaseAhead, Next, NothingToGoBackTo
+from ikoma.rollout_state import RolloutState
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from ikoma.app_folder import App
 from ikoma.apps.environment import dotenv, nesting
 from ikoma.apps.environment.entries import DotenvEntry, find_too_deep, parse_entries
 from ikoma.errors import EnvUnreadable
-from ikoma.ports.engine import Engine, Resolved
+from ikoma.ports.runtime import Resolved, Runtime
 
 ENV = ".env"
 _MODEL, _FILE, _SERVICE = "ikoma-variables.json", "ikoma-variables.env", "variables"
@@ -75,8 +75,8 @@ class Variables:
 class VariableReader:
     """Reads files of variables by Compose."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
         self._known: OrderedDict[bytes, Variables] = OrderedDict()
 
     async def read_env(self, app: App) -> Variables:
@@ -146,7 +146,7 @@ class VariableReader:
         return await self._resolve(app, model, {_FILE: reading.content, ENV: reading.beside})
 
     async def _resolve(self, app: App, model: Mapping[str, object], files: Mapping[str, bytes]) -> Resolved:
-        return await self._engine.resolve(app.name, app.path, [_MODEL], {_MODEL: orjson.dumps(model), **files})
+        return await self._runtime.resolve(app.name, app.path, [_MODEL], {_MODEL: orjson.dumps(model), **files})
 
     async def _find_fault(self, app: App, reading: _KnownFile, text: str, error: str) -> VariableFault:
         """The first entry that Compose cannot read, found by halves: it reads one after the other, from the top."""

@@ -18,7 +18,6 @@ from ikoma.app_folder import App
 from ikoma.apps.database import credentials
 from ikoma.apps.observation.restarts import Restarts
 from ikoma.apps.releases.release import Release, Releases
-from ikoma.apps.releases.rollout_state import RolloutState, RolloutView, Standby
 from ikoma.apps.releases.scale import read_scale
 from ikoma.apps.routing.probe import Probe, ProbeResult
 from ikoma.apps.routing.routes import Routes
@@ -27,7 +26,9 @@ from ikoma.compose.compose_file import Web
 from ikoma.errors import IkomaError, StateUnreadable
 from ikoma.kernel.coalesce import Coalesced
 from ikoma.ports.databases import Databases
-from ikoma.ports.engine import Container, Engine
+from ikoma.ports.replicas import AppState, Replica, ReplicaPart
+from ikoma.ports.runtime import Runtime
+from ikoma.rollout_state import Standby
 
 HEALTHY, UNHEALTHY, STARTING, STOPPED, UNKNOWN = "healthy", "unhealthy", "starting", "stopped", "unknown"
 
@@ -43,7 +44,7 @@ class Observation:
     health: str
     exists: bool
     """Whether the app's folder is there."""
-    containers: Sequence[Container]
+    containers: Sequence[Replica]
     release: Release | None
     urls: tuple[str, ...]
     database: bool | None
@@ -51,7 +52,7 @@ class Observation:
     maintenance: bool
     """Whether people get a page that says so instead of the app."""
     checks: Mapping[str, ProbeResult] = field(default_factory=dict)
-    starting: Sequence[tuple[str, Container]] = ()
+    starting: Sequence[tuple[str, Replica]] = ()
     """Containers that a rollout under way has made, each with its release."""
     standby: Standby | None = None
     """The release to go back to while the one that serves is watched."""
@@ -70,8 +71,10 @@ class HealthObserver:
         probe: asks their web services.
     """
 
-    def __init__(self, engine: Engine, databases: Databases, routes: Routes, restarts: Restarts, probe: Probe) -> None:
-        self._engine = engine
+    def __init__(
+        self, runtime: Runtime, databases: Databases, routes: Routes, restarts: Restarts, probe: Probe
+    ) -> None:
+        self._runtime = runtime
         self._databases = databases
         self._routes = routes
         self._restarts = restarts
@@ -114,11 +117,11 @@ class HealthObserver:
             )
 
     async def _observe_release(self, app: App, fresh_login: bool) -> Observation:
-        (there, state, release, path), (exists, database) = await asyncio.gather(
+        (state, release, path), (exists, database) = await asyncio.gather(
             self._find_serving(app), self._try_login(app, fresh_login)
         )
-        containers = [item for item in there if state.serves(item)]
-        if release is None or (state.serving is not None and state.serving.down):
+        containers, record = state.serving, state.record
+        if release is None or (record.serving is not None and record.serving.down):
             path = ProbeResult(False, "Nothing serves." if release else "Nothing serves yet.")
         none = {name for name, number in read_scale(app).items() if number == 0}
         loops = await self._find_loops(containers)
@@ -127,8 +130,8 @@ class HealthObserver:
             "healthPath": path,
             "database": database,
         }
-        if state.underway is not None and state.underway.trouble is not None:
-            checks["rollout"] = ProbeResult(False, state.underway.trouble)
+        if record.underway is not None and record.underway.trouble is not None:
+            checks["rollout"] = ProbeResult(False, record.underway.trouble)
         return Observation(
             health=_judge(release, containers, checks, loops),
             exists=app.exists,
@@ -138,30 +141,29 @@ class HealthObserver:
             database=exists,
             maintenance=self._routes.is_in_maintenance(app),
             checks=checks,
-            starting=[(name, item) for item in there if (name := state.find_starting(item))],
-            standby=state.standby,
+            starting=_list_starting(state),
+            standby=record.standby,
         )
 
-    async def _find_serving(self, app: App) -> tuple[Sequence[Container], RolloutView, Release | None, ProbeResult]:
-        """Find all containers, which of them serve and what, and whether these answer."""
-        there = await self._engine.list_containers(app.name)
-        state = RolloutState(app).view()
-        release = Releases(app).find_serving(state.serving)
+    async def _find_serving(self, app: App) -> tuple[AppState, Release | None, ProbeResult]:
+        """Find all that the app has, what of it serves, and whether that answers."""
+        state = await self._runtime.observe(app)
+        release = Releases(app).find_serving(state.record.serving)
         web = release.routed if release else None
-        return there, state, release, await self._probe(app, web, [item for item in there if state.serves(item)])
+        return state, release, await self._probe(app, web, state.serving)
 
-    async def _find_loops(self, containers: Sequence[Container]) -> dict[str, str]:
+    async def _find_loops(self, containers: Sequence[Replica]) -> dict[str, str]:
         """Containers that keep restarting, by id, and how."""
 
-        async def look(item: Container) -> str | None:
-            lives = await self._engine.read_restarts(item.id)
+        async def look(item: Replica) -> str | None:
+            lives = await self._runtime.read_restarts(item.id)
             return None if lives is None else self._restarts.describe_trouble(item, lives, time.time())
 
         asked = [item for item in containers if self._restarts.may_loop(item)]
         said = await asyncio.gather(*map(look, asked))
         return {item.id: trouble for item, trouble in zip(asked, said, strict=True) if trouble}
 
-    async def _probe(self, app: App, web: Web | None, containers: Sequence[Container]) -> ProbeResult:
+    async def _probe(self, app: App, web: Web | None, containers: Sequence[Replica]) -> ProbeResult:
         if web is None:
             return ProbeResult(None, "Nothing is routed to the app, so no health path is asked.")
         return await self._web.explain(web, containers, partial(app_secrets.of_app, app))
@@ -181,8 +183,14 @@ class HealthObserver:
         return True, ProbeResult(True, f"The database accepts the role {owned.role}.")
 
 
+def _list_starting(state: AppState) -> list[tuple[str, Replica]]:
+    """List the replicas that a rollout under way has made, each with the release that it is to serve."""
+    underway = state.record.underway
+    return [(underway.release, item) for item in state.select(ReplicaPart.STARTING)] if underway else []
+
+
 def _check_containers(
-    release: Release | None, containers: Sequence[Container], none: Collection[str], loops: Mapping[str, str]
+    release: Release | None, containers: Sequence[Replica], none: Collection[str], loops: Mapping[str, str]
 ) -> ProbeResult:
     """Check that the containers of what was deployed run and their healthchecks pass.
 
@@ -213,14 +221,14 @@ def _format_times(trouble: str, number: int) -> str:
     return trouble if number == 1 else f"{trouble} ({number} containers)"
 
 
-def _describe_end(container: Container) -> str | None:
+def _describe_end(container: Replica) -> str | None:
     """Describe how a service that is to end has ended: others have their troubles told."""
     if container.is_done or (container.one_shot and container.state == "exited" and container.exit_code == 0):
         return f"{container.service} has ended well"
     return f"{container.service} is still at work" if container.one_shot and container.state == "running" else None
 
 
-def _find_trouble(container: Container) -> str | None:
+def _find_trouble(container: Replica) -> str | None:
     if container.one_shot:
         failed = container.state != "running" and container.exit_code != 0
         return f"{container.service} ended with exit code {container.exit_code}" if failed else None
@@ -233,7 +241,7 @@ def _find_trouble(container: Container) -> str | None:
 
 
 def _judge(
-    release: Release | None, containers: Sequence[Container], checks: Mapping[str, ProbeResult], loops: Collection[str]
+    release: Release | None, containers: Sequence[Replica], checks: Mapping[str, ProbeResult], loops: Collection[str]
 ) -> str:
     lasting = [container for container in containers if not container.one_shot and not container.is_done]
     if not lasting and not any(container.is_done for container in containers):

@@ -10,14 +10,15 @@ from datetime import UTC, datetime, timedelta
 
 from ikoma.app_folder import App
 from ikoma.apps.releases.release import FAILED, Release, Releases
-from ikoma.apps.releases.rollout_state import RolloutState
 from ikoma.apps.rollouts.kept_logs import read_logs
 from ikoma.apps.secrets import app_secrets
 from ikoma.compose.services import no_service
 from ikoma.errors import InvalidArguments, ServiceNotFound
 from ikoma.kernel.redaction.redaction import list_encodings, redact
 from ikoma.model import parse_moment
-from ikoma.ports.engine import Container, Engine, LogLine
+from ikoma.ports.replicas import Replica, ReplicaPart
+from ikoma.ports.runtime import LogLine, Runtime
+from ikoma.rollout_state import RolloutState
 
 _DURATION = re.compile(r"(\d{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -70,8 +71,8 @@ def parse_since(text: str) -> datetime:
 class AppLogs:
     """Reads and follows the output of apps' containers."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
 
     async def read_last(self, app: App, query: LogQuery) -> LogExcerpt:
         """Read the last lines that are wanted."""
@@ -81,7 +82,7 @@ class AppLogs:
         since = query.since.timestamp() if query.since else None
         # Where only some lines are wanted, those are looked for among more.
         tail = _ANY_LINE if query.grep else query.tail + 1
-        found = await asyncio.gather(*(self._engine.read_log(item, tail=tail, since=since) for item in containers))
+        found = await asyncio.gather(*(self._runtime.read_log(item, tail=tail, since=since) for item in containers))
         lines = [(item.service, line) for item, lines in zip(containers, found, strict=True) for line in lines]
         selected = _select_lines(app, query, sorted(lines, key=lambda line: line[1].at), starting)
         return selected if query.release or starting else replace(selected, note=_describe_failed(app))
@@ -109,8 +110,8 @@ class AppLogs:
         since = datetime.now(UTC).timestamp()
         followed: dict[str, asyncio.Task[None]] = {}
 
-        async def hand_over(container: Container, begin: float) -> None:
-            async for line in self._engine.follow_log(container, since=begin):
+        async def hand_over(container: Replica, begin: float) -> None:
+            async for line in self._runtime.follow_log(container, since=begin):
                 if (text := shown(container.service, line)) is not None:
                     await emit(text)
 
@@ -129,22 +130,21 @@ class AppLogs:
 
     async def _find_containers(
         self, app: App, query: LogQuery, *, known: bool = False
-    ) -> tuple[list[Container], str | None]:
+    ) -> tuple[list[Replica], str | None]:
         """Find the containers whose lines are wanted; and the release that comes up beside them.
 
         Args:
             known: a service that has none now had some before.
         """
         service = query.service
-        there = await self._engine.list_containers(app.name)
-        state = RolloutState(app).view()
-        coming = [item for item in there if state.find_starting(item)]
-        starting = state.find_starting(coming[0]) if coming else None
+        state = await self._runtime.observe(app)
+        coming, underway = list(state.select(ReplicaPart.STARTING)), state.record.underway
+        starting = underway.release if coming and underway else None
         if query.release is not None:
             if not known:
                 Releases(app).find(query.release)
-            containers, starting = [item for item in there if query.release in state.list_releases_of(item)], None
-        elif containers := [item for item in there if state.serves(item)]:
+            containers, starting = [item for item in state.replicas if query.release in item.releases], None
+        elif containers := list(state.serving):
             pass
         else:
             containers, starting = coming, None

@@ -13,7 +13,8 @@ from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from ikoma.ports.engine import Container, EngineEvent, RestartHistory
+from ikoma.ports.replicas import Replica
+from ikoma.ports.runtime import ReplicaEvent, RestartHistory
 
 WINDOW = 600.0
 """The seconds for which restarts count."""
@@ -36,16 +37,16 @@ class Restarts:
         self._began = clock()
         self._deaths: dict[str, deque[tuple[float, int | None]]] = {}
 
-    def record(self, change: EngineEvent) -> None:
+    def record(self, change: ReplicaEvent) -> None:
         """Take in what happened to a container."""
-        if change.container is None:
+        if change.replica is None:
             return
         if change.happened == "destroy":
-            self._deaths.pop(change.container, None)
-        elif change.happened == "stop" and (deaths := self._deaths.get(change.container)):
+            self._deaths.pop(change.replica, None)
+        elif change.happened == "stop" and (deaths := self._deaths.get(change.replica)):
             deaths.pop()  # somebody wanted its end
         elif change.happened == "die":
-            self._deaths.setdefault(change.container, deque(maxlen=_MOST_DEATHS)).append(
+            self._deaths.setdefault(change.replica, deque(maxlen=_MOST_DEATHS)).append(
                 (self._clock(), change.exit_code)
             )
             if len(self._deaths) > _MOST_CONTAINERS:
@@ -60,13 +61,13 @@ class Restarts:
         """Count how often a container ended by itself since a moment of monotonic time."""
         return sum(at > moment for at, _ in self._deaths.get(container, ()))
 
-    def may_loop(self, item: Container) -> bool:
+    def may_loop(self, item: Replica) -> bool:
         """Whether it is worth asking Docker how often a container was started."""
         if item.state == "restarting":
             return True
         return item.state == "running" and (item.started_again or self.count_since(item.id, self._clock() - WINDOW) > 0)
 
-    def describe_trouble(self, item: Container, lives: RestartHistory, now: float) -> str | None:
+    def describe_trouble(self, item: Replica, lives: RestartHistory, now: float) -> str | None:
         """Describe the trouble of a container that keeps restarting; None where it does not, or no longer.
 
         Args:

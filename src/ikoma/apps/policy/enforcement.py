@@ -21,7 +21,7 @@ from ikoma.apps.yaml.reading import read_paths
 from ikoma.apps.yaml.violation import Violation
 from ikoma.compose.model import ComposeModel
 from ikoma.errors import PolicyViolation
-from ikoma.ports.engine import Engine
+from ikoma.ports.runtime import Engine
 
 _USUAL = (
     *(Path("/var/lib", name) for name in ("docker", "containerd", "postgresql")),
@@ -121,16 +121,16 @@ class Policy:
         return self._waivers.live(app.name)
 
     async def _facts(self, app: App) -> HostFacts:
-        running = await self._engine.list_containers(app.name)
-        engine_root = Path(await self._engine.find_root())
+        state = await self._engine.runtime.observe(app)
+        engine_root = Path(await self._engine.volumes.find_root())
         return HostFacts(
             app=app,
             other_apps=frozenset(str(name) for name in self._apps.list_names() if name != app.name),
             platform_ports=self._platform_ports,
             registries=self._registries,
             pinned=self._pinned,
-            writable=_writable(app) if running else (),
-            owners=await self._engine.map_owners(),
+            writable=_writable(app) if state.replicas else (),
+            owners=await self._engine.volumes.map_owners(),
             neighbours=await asyncio.to_thread(used_by_the_server, hosts=self._hosts),
             platform=_resolved((*self._folders, engine_root)),
             files=read_paths(app),

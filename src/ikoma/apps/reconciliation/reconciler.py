@@ -21,14 +21,15 @@ from ikoma.apps.previews.previews import Previews
 from ikoma.apps.reconciliation.backoff import BackoffQueue
 from ikoma.apps.reconciliation.health_transitions import HealthTransitions
 from ikoma.apps.releases.release import Releases
-from ikoma.apps.releases.rollout_state import RolloutState
 from ikoma.apps.resolution.preview_files import Preview
 from ikoma.apps.routing.routes import Routes
 from ikoma.errors import AppBusy, IkomaError, StateUnreadable
 from ikoma.kernel.events import Event, EventKind, Severity
 from ikoma.model import AppName
-from ikoma.ports.engine import Container, Engine, EngineEvent
 from ikoma.ports.progress import Progress
+from ikoma.ports.replicas import Replica
+from ikoma.ports.runtime import ReplicaEvent, Runtime
+from ikoma.rollout_state import RolloutState
 
 log = logging.getLogger("ikoma")
 
@@ -58,7 +59,7 @@ class Reconciler:
 
     def __init__(
         self,
-        engine: Engine,
+        runtime: Runtime,
         apps: Apps,
         recovery: Recovery,
         routes: Routes,
@@ -71,7 +72,7 @@ class Reconciler:
         transitions: HealthTransitions,
         publish: Callable[[Event], None],
     ) -> None:
-        self._engine = engine
+        self._runtime = runtime
         self._apps = apps
         self._recovery = recovery
         self._routes = routes
@@ -108,10 +109,10 @@ class Reconciler:
     async def _follow(self) -> None:
         while True:
             with log_failures("following the engine"):
-                await self._engine.watch(self._enqueue)
+                await self._runtime.watch(self._enqueue)
             await asyncio.sleep(_LOOK_SECONDS)
 
-    def _enqueue(self, change: EngineEvent) -> None:
+    def _enqueue(self, change: ReplicaEvent) -> None:
         self._changed.add(AppName(change.project))
         self._restarts.record(change)
 
@@ -171,7 +172,7 @@ class Reconciler:
         since = self._to_monotonic(serving.since)
         ends = self._to_monotonic(standby.until, at_most=_read_watch_seconds(app))
         if serving.rollout not in self._left and ends > self._began - _LATE_SECONDS:
-            for item in state.select_serving(await self._engine.list_containers(app.name)):
+            for item in (await self._runtime.observe(app)).serving:
                 if item.id not in standby.kept and (trouble := self._find_fault(item, since)):
                     return trouble
         if time.monotonic() >= ends and not self._recovery.is_ending(app):
@@ -179,7 +180,7 @@ class Reconciler:
             await self._recovery.end_standby(app)
         return None
 
-    def _find_fault(self, item: Container, since: float) -> str | None:
+    def _find_fault(self, item: Replica, since: float) -> str | None:
         """Find the fault of a container, or the one it had since it serves."""
         if item.one_shot or item.is_done:
             return None

@@ -20,14 +20,13 @@ import orjson
 
 from ikoma.app_folder import App
 from ikoma.apps.environment import editor
-from ikoma.apps.releases.rollout_state import RolloutState, Serving
-from ikoma.compose.compose_file import Web
+from ikoma.compose.compose_file import VARIABLES_FILE, Web
 from ikoma.compose.model import ComposeModel, parse_model
 from ikoma.compose.x_ikoma import Extension
 from ikoma.durable import translate_disk_full, write_file
 from ikoma.errors import DiskFull, NotDeployed, ReleaseNotFound
 from ikoma.model import ReleaseId, format_moment
-from ikoma.ports.engine import VARIABLES_FILE
+from ikoma.rollout_state import RolloutState, Serving
 
 T = TypeVar("T")
 

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 import orjson
 
 from ikoma.app_folder import App
-from ikoma.apps.releases.rollout_state import RolloutState
 from ikoma.durable import write_file
+from ikoma.rollout_state import RolloutState
 
 _FILE, _FORMER = "scale.json", "scale-former.json"
 

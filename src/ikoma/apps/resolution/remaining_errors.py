@@ -19,7 +19,7 @@ from ikoma.apps.yaml.lines import Source
 from ikoma.apps.yaml.reading import Gathered
 from ikoma.apps.yaml.violation import Violation
 from ikoma.compose.model import ComposeModel
-from ikoma.ports.engine import Resolved
+from ikoma.ports.runtime import Resolved
 
 _MOST_ROUNDS, _MOST_SECONDS = 12, 20
 _SERVICES = frozenset(("services", "include", "extends"))

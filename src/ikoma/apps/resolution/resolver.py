@@ -29,7 +29,7 @@ from ikoma.compose.model import ComposeModel, parse_model
 from ikoma.errors import IkomaError
 from ikoma.kernel.redaction.redaction import HIDDEN, list_encodings
 from ikoma.model import Secret
-from ikoma.ports.engine import Engine, Resolved
+from ikoma.ports.runtime import Engine, Resolved
 
 _LEAST_HIDDEN = 6
 _LARGEST = 1 << 20
@@ -95,7 +95,7 @@ class Resolutions:
     def __init__(self, engine: Engine, waived: Callable[[App], Collection[str]] = lambda app: ()) -> None:
         self._engine = engine
         self._waived = waived
-        self.reader = VariableReader(engine)
+        self.reader = VariableReader(engine.runtime)
         self._latest: dict[App, tuple[bytes, _Read]] = {}
         self._secrets: dict[App, tuple[Secret, ...]] = {}
 
@@ -197,7 +197,7 @@ class Resolutions:
 
     async def _ask(self, app: App, gathered: Gathered, variables: Variables) -> tuple[Resolved, ComposeModel | None]:
         """Ask Compose about files whose variables can be read; its answer, and the model in it."""
-        resolved = await self._engine.resolve(app.name, app.path, gathered.merged, gathered.for_compose)
+        resolved = await self._engine.runtime.resolve(app.name, app.path, gathered.merged, gathered.for_compose)
         model = None
         if resolved.model is not None:
             model = for_preview(app.name, parse_model(resolved.model))

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ikoma.app_folder import App
-from ikoma.apps.host_ports import find_taken_ports
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.resolution.mounted_text import mounted_text
 from ikoma.apps.resolution.own_proxy import OwnProxy, kind_of, own_proxies, sends_to_https
@@ -22,7 +21,7 @@ from ikoma.compose.dockerfiles import read_dockerfiles
 from ikoma.compose.model import ComposeModel, Port, published_range
 from ikoma.compose.web_service import Choice, choose, pinned
 from ikoma.errors import InvalidCompose
-from ikoma.ports.engine import Engine
+from ikoma.ports.runtime import Runtime
 
 LOW_PORT, PLATFORM_PORT = "low-port", "platform-port"
 
@@ -95,8 +94,8 @@ class Settled:
 class WebServices:
     """Settles models."""
 
-    def __init__(self, engine: Engine, policy: Policy) -> None:
-        self._engine = engine
+    def __init__(self, runtime: Runtime, policy: Policy) -> None:
+        self._runtime = runtime
         self._policy = policy
 
     async def settle(self, app: App, model: ComposeModel) -> Settled:
@@ -154,7 +153,7 @@ class WebServices:
     async def _holders(self, app: App, model: ComposeModel, name: str) -> dict[int, str]:
         """Ports of a service that another has: index → who."""
         alone = model.without_services(model.services.keys() - {name})
-        taken = await find_taken_ports(app.name, alone, self._engine, self._policy.is_platform)
+        taken = await self._runtime.find_taken_ports(app.name, alone, self._policy.is_platform)
         return {item.index: item.holder for item in reversed(taken) if not item.is_of_this_app}
 
     def _why_not(self, wanted: range, holder: str | None, *, low: bool) -> str | None:

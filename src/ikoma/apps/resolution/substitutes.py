@@ -15,7 +15,7 @@ from ikoma.apps.policy.images import REMOTE
 from ikoma.apps.yaml.notice import Notice
 from ikoma.compose.model import ComposeModel, Service, parse_model
 from ikoma.model import AppName
-from ikoma.ports.engine import Engine
+from ikoma.ports.runtime import Engine
 
 _NO_NETWORKS = ("host", "none")
 """Names that stand for something else than a network: the policy says what."""
@@ -33,7 +33,7 @@ async def substitute(
     if not (_named(app, model, "networks") or _named(app, model, "volumes") or any(_fetched(model))):
         return model, []
     result = model.copy_raw()
-    there = await engine.map_owners()
+    there = await engine.volumes.map_owners()
     notices: list[Notice] = []
     if "foreign-network" not in waived:
         notices += _networks(app, model, result, there)
@@ -41,7 +41,7 @@ async def substitute(
         notices += _volumes(app, model, result, there)
     for service in _fetched(model):
         name, image = service.name, service.image
-        if await engine.has_image(image) or await engine.check_image_obtainable(image) is None:
+        if await engine.images.has(image) or await engine.images.check_obtainable(image) is None:
             described = result["services"][name]
             del described["build"]
             if described.get("pull_policy") == "build":

@@ -15,7 +15,8 @@ from ikoma.apps.routing.probe import ON_NO_PORT, Probe, ProbeResult, find_other_
 from ikoma.compose.compose_file import Web
 from ikoma.errors import DeployFailed
 from ikoma.model import Secret
-from ikoma.ports.engine import Container, Engine
+from ikoma.ports.replicas import Replica
+from ikoma.ports.runtime import Runtime
 
 _WRONG_SECONDS = 15.0
 _RESTARTS = 3
@@ -31,12 +32,12 @@ _WHERE_IT_ANSWERS = "Name its `service:` and `port:` under `x-ikoma:` in the com
 class Answering:
     """Sees containers answer before they get requests."""
 
-    def __init__(self, engine: Engine, probe: Probe) -> None:
-        self._engine = engine
+    def __init__(self, runtime: Runtime, probe: Probe) -> None:
+        self._runtime = runtime
         self._probe = probe
 
     async def wait(
-        self, app: App, web: Web | None, timeout: float, secrets: Sequence[Secret], containers: Sequence[Container]
+        self, app: App, web: Web | None, timeout: float, secrets: Sequence[Secret], containers: Sequence[Replica]
     ) -> None:
         """Return once each of these containers of the web service answers.
 
@@ -52,7 +53,7 @@ class Answering:
         began, wrong_since = clock(), None
         ours = {item.id for item in containers}
         while not (check := await self._probe.ask_each(web, containers)).passed:
-            there = [item for item in await self._engine.list_containers(app.name) if item.id in ours]
+            there = [item for item in (await self._runtime.observe(app)).replicas if item.id in ours]
             ended = any(item.state in ("exited", "dead") for item in there)
             wrong_since = (wrong_since or clock()) if await self._is_wrong(web, check, there) else None
             given_up = wrong_since is not None and clock() >= wrong_since + _WRONG_SECONDS
@@ -64,24 +65,24 @@ class Answering:
                 raise await self._no_answer(web, check, containers, secrets, hint)
             await asyncio.sleep(min(_PAUSE + (clock() - began) / 50, _LONGEST_PAUSE))
 
-    async def _is_wrong(self, web: Web, check: ProbeResult, containers: Sequence[Container]) -> bool:
+    async def _is_wrong(self, web: Web, check: ProbeResult, containers: Sequence[Replica]) -> bool:
         """Whether it is more than late. Where no path is known, the port is a guess: others say nothing."""
         if web.path is None:
             return False
         if check.is_bad_answer or not containers or any(item.state != "running" for item in containers):
             return True
         for item in containers:
-            lives = await self._engine.read_restarts(item.id)
+            lives = await self._runtime.read_restarts(item.id)
             if lives is not None and lives.restarts >= _RESTARTS:
                 return True
-            if await find_other_ports(self._engine, web, [item]) not in ("", ON_NO_PORT):
+            if await find_other_ports(self._runtime, web, [item]) not in ("", ON_NO_PORT):
                 return True
         return False
 
     async def _no_answer(
-        self, web: Web, check: ProbeResult, containers: Sequence[Container], secrets: Sequence[Secret], hint: str | None
+        self, web: Web, check: ProbeResult, containers: Sequence[Replica], secrets: Sequence[Secret], hint: str | None
     ) -> DeployFailed:
-        logs = await self._engine.read_logs(containers[0], 20, secrets) if containers else []
+        logs = await self._runtime.read_last_lines(containers[0], 20, secrets) if containers else []
         ended = [item for item in containers if item.state in ("exited", "dead")]
         said = (
             f"The service {web.service} exited with code {ended[0].exit_code}, and is to answer requests."

@@ -15,16 +15,17 @@ from typing import Any
 import orjson
 
 from ikoma.apps.policy import dockerfile
+from ikoma.apps.rollouts.builds import render_builds
 from ikoma.apps.rollouts.injection import with_dockerfiles_in
-from ikoma.apps.rollouts.rendering import Placement, release_image, render_builds
 from ikoma.compose.compose_file import encoded
-from ikoma.compose.image_names import name_image, name_images_prefix
+from ikoma.compose.image_names import name_image, name_images_prefix, release_image
 from ikoma.compose.model import ComposeModel, Service
+from ikoma.compose.placement import Placement
 from ikoma.durable import write_file
 from ikoma.errors import DeployFailed, ImageGone
 from ikoma.model import AppName, Secret
-from ikoma.ports.engine import Engine, Image
 from ikoma.ports.progress import Progress
+from ikoma.ports.runtime import Image, Images
 
 _HIDES = "com.docker.compose.hook"
 """Compose looks past containers with this label, whatever it says; only an image could bring it."""
@@ -34,7 +35,7 @@ _IMAGE = "docker-image://"
 
 
 async def provide(
-    engine: Engine,
+    store: Images,
     model: ComposeModel,
     place: Placement,
     folder: Path,
@@ -50,15 +51,15 @@ async def provide(
     described = render_builds(model, place)
     makers = _makers(described["services"], model)
     built = {name: service for name, service in described["services"].items() if makers[name] == name}
-    await _vet_bases(engine, model, built, place, folder, progress=progress, secrets=secrets)
+    await _vet_bases(store, model, built, place, folder, progress=progress, secrets=secrets)
     compose_file = folder / "build.json"
     whole = {**described, "services": {**built, **_pulled(model)}}
     write_file(compose_file, encoded(with_dockerfiles_in(folder, whole)), mode=0o600)
-    await engine.prepare(
+    await store.prepare(
         place.app,
         compose_file,
         build=list(built),
-        pull=[name for name in _pulled(model) if await _is_wanted(engine, model.services[name])],
+        pull=[name for name in _pulled(model) if await _is_wanted(store, model.services[name])],
         progress=progress,
         secrets=secrets,
     )
@@ -68,12 +69,12 @@ async def provide(
         reference = service.image
         built_as = name if name in makers else own.get(reference)
         source = reference if built_as is None else release_image(place.app, makers[built_as], place.release)
-        found[name] = await _named(engine, source, release_image(place.app, name, place.release), name)
+        found[name] = await _named(store, source, release_image(place.app, name, place.release), name)
     return found
 
 
 async def provide_one(
-    engine: Engine,
+    store: Images,
     service: str,
     model: ComposeModel,
     place: Placement,
@@ -94,37 +95,37 @@ async def provide_one(
     """
     described = model.services[service]
     others = {name: identity for name, identity in kept.items() if name != service}
-    await present(engine, place.app, place.release, others)
-    if await _is_wanted(engine, described):
+    await present(store, place.app, place.release, others)
+    if await _is_wanted(store, described):
         wanted = {"image": described.image, **_platform(described)}
-        await _pull(engine, service, wanted, place, folder, progress=progress, secrets=secrets)
+        await _pull(store, service, wanted, place, folder, progress=progress, secrets=secrets)
     name = release_image(place.app, service, place.release)
-    return {**others, service: await _named(engine, described.image, name, service)}
+    return {**others, service: await _named(store, described.image, name, service)}
 
 
-async def present(engine: Engine, app: AppName, release: str, images: Mapping[str, str]) -> None:
+async def present(store: Images, app: AppName, release: str, images: Mapping[str, str]) -> None:
     """See that these images are still here, and name them by a release; ImageGone, naming the first that is not."""
-    await require(engine, release, images)
+    await require(store, release, images)
     for name, identity in images.items():
-        await engine.tag(identity, release_image(app, name, release))
+        await store.tag(identity, release_image(app, name, release))
 
 
-async def require(engine: Engine, release: str, images: Mapping[str, str]) -> None:
+async def require(store: Images, release: str, images: Mapping[str, str]) -> None:
     """Raises ImageGone, naming the first image of a release that is not here any more."""
     for name, identity in images.items():
-        if await engine.find_image(identity) is None:
+        if await store.find(identity) is None:
             raise ImageGone(f"The image of {name} in the release {release} is not on this machine any more.")
 
 
-async def forget(engine: Engine, app: AppName, which: Callable[[str], bool] = lambda release: True) -> None:
+async def forget(store: Images, app: AppName, which: Callable[[str], bool] = lambda release: True) -> None:
     """Forget the names that those of the app's releases gave to their images; where no others are left, the images."""
-    for name in await engine.list_images(name_images_prefix(app)):
+    for name in await store.list_names(name_images_prefix(app)):
         if which(name.rpartition(":")[2]):
-            await engine.forget_image(name)
+            await store.forget(name)
 
 
 async def _vet_bases(
-    engine: Engine,
+    store: Images,
     model: ComposeModel,
     built: Mapping[str, Any],
     place: Placement,
@@ -141,10 +142,10 @@ async def _vet_bases(
     for service, described in built.items():
         for base in sorted(await asyncio.to_thread(_bases, described["build"]) - own):
             wanted = {"image": base, **_platform(model.services[service])}
-            if described["build"].get("pull") or not await engine.has_image(base):
+            if described["build"].get("pull") or not await store.has(base):
                 with suppress(DeployFailed):
-                    await _pull(engine, service, wanted, place, folder, progress=progress, secrets=secrets)
-            if (image := await engine.find_image(base)) is not None:
+                    await _pull(store, service, wanted, place, folder, progress=progress, secrets=secrets)
+            if (image := await store.find(base)) is not None:
                 await asyncio.to_thread(_vet, image, base, service)
 
 
@@ -181,7 +182,7 @@ def _vet(image: Image, base: str, service: str) -> None:
 
 
 async def _pull(
-    engine: Engine,
+    store: Images,
     service: str,
     described: Mapping[str, Any],
     place: Placement,
@@ -192,7 +193,7 @@ async def _pull(
 ) -> None:
     compose_file = folder / "build.json"
     write_file(compose_file, encoded({"name": place.app.project, "services": {service: described}}), mode=0o600)
-    await engine.prepare(place.app, compose_file, build=[], pull=[service], progress=progress, secrets=secrets)
+    await store.prepare(place.app, compose_file, build=[], pull=[service], progress=progress, secrets=secrets)
 
 
 def _pulled(model: ComposeModel) -> dict[str, Any]:
@@ -209,27 +210,23 @@ def _platform(service: Service) -> dict[str, Any]:
     return {"platform": platform} if (platform := service.raw.get("platform")) else {}
 
 
-async def _is_wanted(engine: Engine, service: Service) -> bool:
+async def _is_wanted(store: Images, service: Service) -> bool:
     """Whether an image is to be asked of its registry: it is not here, or the file says to look each time."""
     policy = str(service.raw.get("pull_policy") or "missing")
     if policy == "never":
         return False
-    return (
-        policy in ("always", "daily", "weekly")
-        or policy.startswith("every_")
-        or not await engine.has_image(service.image)
-    )
+    return policy in ("always", "daily", "weekly") or policy.startswith("every_") or not await store.has(service.image)
 
 
-async def _named(engine: Engine, source: str, name: str, service: str) -> str:
-    image = await engine.find_image(source)
+async def _named(store: Images, source: str, name: str, service: str) -> str:
+    image = await store.find(source)
     if image is None:
         raise _unusable(service, f"The image of {service} is not on this machine.")
     if _HIDES in image.labels:
         hint = "Take the label out of its Dockerfile, or use another image."
         raise _unusable(service, f"The image of {service} has the label {_HIDES}, which hides its containers.", hint)
     if source != name:
-        await engine.tag(image.id, name)
+        await store.tag(image.id, name)
     return image.id
 
 

@@ -19,7 +19,8 @@ from ikoma.apps.secrets import app_secrets
 from ikoma.durable import write_file
 from ikoma.errors import IkomaError
 from ikoma.kernel.redaction.redaction import list_encodings, redact
-from ikoma.ports.engine import Container, Engine, LogLine
+from ikoma.ports.replicas import Replica
+from ikoma.ports.runtime import LogLine, Runtime
 
 log = logging.getLogger("ikoma")
 
@@ -33,7 +34,7 @@ Said = tuple[str, LogLine]
 """A service, and a line that its container said."""
 
 
-async def keep_logs(engine: Engine, app: App, containers: Sequence[Container]) -> None:
+async def keep_logs(runtime: Runtime, app: App, containers: Sequence[Replica]) -> None:
     """Keep what these containers said last: they are about to be removed."""
     by_release = defaultdict(list)
     for item in containers:
@@ -41,7 +42,7 @@ async def keep_logs(engine: Engine, app: App, containers: Sequence[Container]) -
             by_release[item.release].append(item)
     for identity, those in by_release.items():
         try:
-            await _keep(engine, app, identity, those)
+            await _keep(runtime, app, identity, those)
         except (IkomaError, OSError) as error:
             log.warning("%s: the last lines of %s are not kept: %s", app.name, identity, error)
 
@@ -55,13 +56,13 @@ def read_logs(app: App, release: str) -> list[Said]:
     return app.read_state(f"releases/{release}/{KEPT_LOGS}", parse) or []
 
 
-async def _keep(engine: Engine, app: App, identity: str, containers: Sequence[Container]) -> None:
+async def _keep(runtime: Runtime, app: App, identity: str, containers: Sequence[Replica]) -> None:
     folder = Releases(app).folder(identity)
     if not folder.is_dir():
         return
     release = Releases(app).find(identity)
     hidden = list_encodings([*app_secrets.of_app(app), *app_secrets.of_release(app, release)])
-    found = await asyncio.gather(*(engine.read_log(item, tail=_MOST_LINES, since=None) for item in containers))
+    found = await asyncio.gather(*(runtime.read_log(item, tail=_MOST_LINES, since=None) for item in containers))
     said = {(line.at, service, line.text) for service, line in read_logs(app, identity)}
     for item, lines in zip(containers, found, strict=True):
         said |= {(line.at, item.service, redact(line.text, hidden)[:_LONGEST_LINE]) for line in lines}

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from ikoma.app_folder import App
 from ikoma.apps.releases.release import FAILED, Releases
-from ikoma.apps.releases.rollout_state import RolloutState, Underway
 from ikoma.errors import DatabasesUnavailable, IkomaError, NothingToAbandon
+from ikoma.rollout_state import RolloutState, Underway
 
 _HINT = (
     "Make the backup restorable, and the next call takes the database back; or give the way back up: release.abandon"

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ikoma.compose.compose_file import Web
-from ikoma.ports.engine import Container
+from ikoma.ports.replicas import Replica
 
 
-def list_addresses(web: Web, containers: Iterable[Container]) -> list[str]:
-    """List where those containers of the web service are reached that run: host:port."""
-    return [
-        f"{item.addresses[0]}:{web.port}"
-        for item in containers
-        if item.service == web.service and item.state == "running" and item.addresses
-    ]
+def list_addresses(web: Web, replicas: Iterable[Replica]) -> list[str]:
+    """List where those replicas of the web service are reached that run: host:port."""
+    found = (item.find_endpoint(web.port) for item in replicas if item.service == web.service)
+    return [endpoint for endpoint in found if endpoint is not None]

@@ -19,7 +19,8 @@ from ikoma.engines.docker.readable import make_readable
 from ikoma.errors import IkomaError
 from ikoma.kernel.redaction.redaction import list_encodings, redact
 from ikoma.model import Secret
-from ikoma.ports.engine import Container, Engine, ListeningPort
+from ikoma.ports.replicas import Replica
+from ikoma.ports.runtime import ListeningPort, Runtime
 
 _SECONDS = 3.0
 _WORST_OF_A_NAMED_PATH, _WORST_ANSWER = 399, 499
@@ -50,22 +51,22 @@ class ProbeResult:
 class Probe:
     """Asks web services."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
 
-    async def ask_each(self, web: Web, containers: Sequence[Container]) -> ProbeResult:
+    async def ask_each(self, web: Web, containers: Sequence[Replica]) -> ProbeResult:
         """Ask whether the HTTP health path of each of these containers of the web service answers 2xx or 3xx."""
         asked = [item for item in containers if item.service == web.service]
         checks = await asyncio.gather(*(self.ask(web, [item]) for item in asked))
         failed = [check for check in checks if not check.passed]
         return (failed or list(checks) or [ProbeResult(False, f"No container of {web.service} runs.")])[0]
 
-    async def explain_first(self, web: Web, containers: Sequence[Container], secrets: Sequence[Secret]) -> ProbeResult:
+    async def explain_first(self, web: Web, containers: Sequence[Replica], secrets: Sequence[Secret]) -> ProbeResult:
         """Why the first of these that does not answer does not, with what it answered, without these secrets."""
         for item in containers:
             check = await self.explain(web, [item], lambda: secrets)
@@ -73,12 +74,12 @@ class Probe:
                 return check
         return ProbeResult(True, f"{web.service} answers.")
 
-    async def ask(self, web: Web, containers: Sequence[Container]) -> ProbeResult:
+    async def ask(self, web: Web, containers: Sequence[Replica]) -> ProbeResult:
         """Ask whether the first of these containers that is one of the web service and runs answers."""
         return await self._ask(web, containers, most=0)
 
     async def explain(
-        self, web: Web, containers: Sequence[Container], secrets: Callable[[], Sequence[Secret]]
+        self, web: Web, containers: Sequence[Replica], secrets: Callable[[], Sequence[Secret]]
     ) -> ProbeResult:
         """Ask the first of these containers that is one of the web service and runs, and tell what is in the way: its
         answer, without these secrets, or the ports on which it listens.
@@ -88,10 +89,10 @@ class Probe:
             return check
         if check.answer:
             return replace(check, answer=_redact_answer(check.answer, secrets()))
-        said = await find_other_ports(self._engine, web, containers)
+        said = await find_other_ports(self._runtime, web, containers)
         return replace(check, details=f"{check.details} {said}") if said else check
 
-    async def _ask(self, web: Web, containers: Sequence[Container], *, most: int) -> ProbeResult:
+    async def _ask(self, web: Web, containers: Sequence[Replica], *, most: int) -> ProbeResult:
         item = _select_container(web, containers)
         if item is None:
             runs = any(other.service == web.service and other.state == "running" for other in containers)
@@ -135,20 +136,20 @@ class Probe:
         return ProbeResult(True, f"Port {web.port} of {web.service} takes connections; no health path is named.")
 
 
-async def find_other_ports(engine: Engine, web: Web, containers: Sequence[Container]) -> str:
+async def find_other_ports(runtime: Runtime, web: Web, containers: Sequence[Replica]) -> str:
     """Tell where the first of these that runs of the web service listens instead of the port that requests go to.
 
     Empty where it listens there, or that cannot be seen.
     """
     item = _select_container(web, containers)
     try:
-        heard = None if item is None else await engine.list_listening_ports(item)
+        heard = None if item is None else await runtime.list_listening_ports(item)
     except IkomaError:
         return ""
     return "" if heard is None else _describe_listening(web, heard)
 
 
-def _select_container(web: Web, containers: Sequence[Container]) -> Container | None:
+def _select_container(web: Web, containers: Sequence[Replica]) -> Replica | None:
     return next((item for item in containers if list_addresses(web, [item])), None)
 
 

@@ -18,18 +18,19 @@ from urllib.parse import urlsplit
 from ikoma.app_folder import App
 from ikoma.apps.app import Apps, log_failures
 from ikoma.apps.releases.release import Release, Releases
-from ikoma.apps.releases.rollout_state import RolloutState
+from ikoma.apps.releases.scaling import fitting_scale
 from ikoma.apps.routing.addresses import list_addresses
 from ikoma.apps.routing.domains import read_domains, read_others_domains, write_domains
 from ikoma.apps.routing.maintenance import forget_side_after, read_side_after, write_side_after
 from ikoma.apps.routing.ports import choose_port, wait_until_connected
-from ikoma.apps.strategy.scaling import fitting_scale
 from ikoma.compose.compose_file import Web
 from ikoma.compose.x_ikoma import Extension
 from ikoma.errors import DomainNotFound, DomainTaken, IkomaError, NoWebService, ProxyUnavailable
 from ikoma.model import AppName, quote_name
-from ikoma.ports.engine import Container, Engine
 from ikoma.ports.proxy import Entrance, Proxy, Route, Side
+from ikoma.ports.replicas import Replica
+from ikoma.ports.runtime import Runtime
+from ikoma.rollout_state import RolloutState
 
 _PAUSE = 0.02
 _QUIET = 0.15
@@ -42,8 +43,8 @@ _NOWHERE = ("127.0.0.1:1",)
 class Routes:
     """The routes of all apps."""
 
-    def __init__(self, engine: Engine, proxy: Proxy, apps: Apps) -> None:
-        self._engine = engine
+    def __init__(self, runtime: Runtime, proxy: Proxy, apps: Apps) -> None:
+        self._runtime = runtime
         self._proxy = proxy
         self._apps = apps
         self._applying = asyncio.Lock()
@@ -111,7 +112,7 @@ class Routes:
         with suppress(ProxyUnavailable):  # it is told when it is back
             await self.apply()
 
-    def switch(self, app: App, web: Web | None, containers: Sequence[Container]) -> None:
+    def switch(self, app: App, web: Web | None, containers: Sequence[Replica]) -> None:
         """Send requests to these containers of the web service from now on."""
         if web is None:
             return
@@ -283,15 +284,14 @@ class Routes:
             names |= {*route.domains, *route.redirects} if route else set()
         return names
 
-    async def _find_serving(self, app: App) -> tuple[Web | None, list[Container]]:
+    async def _find_serving(self, app: App) -> tuple[Web | None, list[Replica]]:
         """Find how the release that serves answers HTTP, and which containers do so now."""
         release = Releases(app).current()
         web = release.routed if release else None
         if web is None:
             return None, []
-        state = RolloutState(app)
-        there = await self._engine.list_containers(app.name)
-        return web, [item for item in state.select_serving(there) if list_addresses(web, [item])]
+        serving = (await self._runtime.observe(app)).serving
+        return web, [item for item in serving if list_addresses(web, [item])]
 
     def _read_side(self, app: App) -> Side:
         """Read the side that serves, or that would if there were no maintenance."""

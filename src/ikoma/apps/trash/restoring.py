@@ -17,15 +17,15 @@ from dataclasses import dataclass, replace
 from ikoma.app_folder import App
 from ikoma.apps.database import credentials
 from ikoma.apps.releases.release import Releases
-from ikoma.apps.releases.rollout_state import RolloutState
 from ikoma.apps.rollouts import images
 from ikoma.apps.trash.entries import RestoreIntent, Trash, TrashEntry
 from ikoma.durable import remove_tree, sync_folder, write_file
 from ikoma.errors import AppNameTaken, IkomaError, TrashEntryBusy, TrashEntryIncomplete
 from ikoma.model import AppName
 from ikoma.ports.databases import Databases, Dump
-from ikoma.ports.engine import Engine, ResourceInfo
 from ikoma.ports.progress import Progress
+from ikoma.ports.runtime import Engine, ResourceInfo
+from ikoma.rollout_state import RolloutState
 
 log = logging.getLogger("ikoma")
 
@@ -106,7 +106,7 @@ class AppRestorer:
     async def finish(self, entry: TrashEntry, app: App) -> None:
         """Let the entry go: its app is back."""
         if entry.app != app.name and (left := entry.list_releases()):
-            await images.forget(self._engine, entry.app, left.__contains__)
+            await images.forget(self._engine.images, entry.app, left.__contains__)
         reached("settled")
         (app.state / _RETURNED).unlink(missing_ok=True)
         await asyncio.to_thread(self._trash.close, entry)
@@ -117,7 +117,7 @@ class AppRestorer:
         name, releases = entry.app, entry.list_releases()
         await asyncio.to_thread(self._trash.delete, entry)
         if releases:
-            await images.forget(self._engine, name, releases.__contains__)
+            await images.forget(self._engine.images, name, releases.__contains__)
 
     async def _require_free(self, entry: TrashEntry, app: App) -> None:
         """Refuse where anything of that name is there: nothing of it is touched."""
@@ -125,11 +125,11 @@ class AppRestorer:
             raise TrashEntryIncomplete(f"{entry.id} holds no folder of {entry.app}: it was not wholly removed.")
         if _is_there(app):
             raise AppNameTaken(f"There is an app {app.name} already.")
-        if await self._engine.list_containers(app.name):
+        if (await self._engine.runtime.observe(app)).replicas:
             raise AppNameTaken(f"There are containers of a Compose project {app.name}.")
         if (await self._databases.read_state(app.name)).exists:
             raise AppNameTaken(f"There is a database {app.name.database} already.")
-        there = await self._engine.map_owners()
+        there = await self._engine.volumes.map_owners()
         for name in entry.list_volumes():
             if (wanted := _name_volume(entry, name, app.name)) in there:
                 raise AppNameTaken(f"There is a volume {wanted} already.")
@@ -149,9 +149,9 @@ class AppRestorer:
     async def _bring_volume(self, entry: TrashEntry, name: str, app: AppName, progress: Progress) -> None:
         wanted = _name_volume(entry, name, app)
         progress(f"bring the volume {wanted} back")
-        if wanted in await self._engine.map_owners():  # half filled, by a server that was killed
-            await self._engine.remove_volume(wanted)
-        await self._engine.load_volume(app, wanted, _describe_volume(entry, name, app), entry.volume_path(name))
+        if wanted in await self._engine.volumes.map_owners():  # half filled, by a server that was killed
+            await self._engine.volumes.remove(wanted)
+        await self._engine.volumes.load(app, wanted, _describe_volume(entry, name, app), entry.volume_path(name))
 
     async def _bring_database(self, entry: TrashEntry, app: App, progress: Progress) -> None:
         kept = App(app.name, entry.folder)
@@ -169,10 +169,10 @@ class AppRestorer:
         if _is_there(app):
             return
         with suppress(IkomaError):
-            there = await self._engine.map_owners()
+            there = await self._engine.volumes.map_owners()
             for name in entry.list_volumes():
                 if (made := _name_volume(entry, name, app.name)) in there:
-                    await self._engine.remove_volume(made)
+                    await self._engine.volumes.remove(made)
             await self._databases.drop(app.name)
             credentials.forget(App(app.name, entry.folder))
             entry.clear_intent()

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from ikoma.apps.validation.finding import Finding
 from ikoma.apps.yaml.lines import Source
 from ikoma.compose.model import ComposeModel
-from ikoma.ports.engine import Engine
+from ikoma.ports.runtime import Images
 
 _SECONDS = 15.0
 """For all questions to registries together; a deploy finds out what is open then."""
@@ -18,13 +18,13 @@ _OUT_OF_REACH = "Correct the registry's name, let this server reach it, or load 
 
 
 async def find_missing_images(
-    engine: Engine, source: Source, model: ComposeModel
+    store: Images, source: Source, model: ComposeModel
 ) -> tuple[list[Finding], list[Finding]]:
     """Images that cannot be had, and those of which that was not found out in time."""
     wanted = {
         name: service.image for name, service in model.services.items() if service.build is None and service.image
     }
-    asked = await _ask(engine, set(wanted.values()))
+    asked = await _ask(store, set(wanted.values()))
     missing, unknown = [], []
     for name, image in wanted.items():
         at = source.at("services", name, "image")
@@ -37,9 +37,9 @@ async def find_missing_images(
     return missing, unknown
 
 
-async def _ask(engine: Engine, images: Collection[str]) -> dict[str, str | None]:
+async def _ask(store: Images, images: Collection[str]) -> dict[str, str | None]:
     """The reason why each image cannot be had, None where it can; without those that nobody answered for in time."""
-    asking = {image: asyncio.ensure_future(_why_not(engine, image)) for image in images}
+    asking = {image: asyncio.ensure_future(_why_not(store, image)) for image in images}
     try:
         if asking:
             await asyncio.wait(asking.values(), timeout=_SECONDS)
@@ -49,5 +49,5 @@ async def _ask(engine: Engine, images: Collection[str]) -> dict[str, str | None]
     return {image: task.result() for image, task in asking.items() if task.done() and not task.cancelled()}
 
 
-async def _why_not(engine: Engine, image: str) -> str | None:
-    return None if await engine.has_image(image) else await engine.check_image_obtainable(image)
+async def _why_not(store: Images, image: str) -> str | None:
+    return None if await store.has(image) else await store.check_obtainable(image)

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from ikoma.app_folder import App
 from ikoma.apps.releases.release import Releases
-from ikoma.apps.rollouts import anonymous_volumes
 from ikoma.apps.validation.finding import Finding
 from ikoma.apps.yaml.lines import Source
 from ikoma.compose.model import EMPTY, ComposeModel, Mount, Service
 from ikoma.compose.mounts import find_written, sources
 from ikoma.compose.paths import locate
+from ikoma.ports.runtime import ExistingResources
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +34,15 @@ class _Place:
     """Whether the volume has no name of its own: another mount without a name goes on with it."""
 
 
-def find_left_behind(app: App, source: Source, model: ComposeModel, existing: Collection[str]) -> list[Finding]:
+def find_left_behind(app: App, source: Source, model: ComposeModel, there: ExistingResources) -> list[Finding]:
     """Find what services of the release that serves have written and would not have afterwards.
 
     Args:
-        existing: names of all volumes that are there.
+        there: what is there already.
     """
     current = Releases(app).current()
     before = Releases(app).model(current) if current else EMPTY
-    unnamed = anonymous_volumes.noted(app)
+    existing, unnamed = there.volumes, there.unnamed
     found = []
     for name in before.services:
         had = {

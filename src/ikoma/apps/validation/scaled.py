@@ -8,7 +8,7 @@ import orjson
 
 from ikoma.app_folder import App
 from ikoma.apps.releases.scale import read_scale
-from ikoma.apps.strategy.scaling import too_many
+from ikoma.apps.releases.scaling import too_many
 from ikoma.apps.validation.finding import Finding
 from ikoma.apps.yaml.lines import Source
 from ikoma.compose.model import ComposeModel

@@ -16,7 +16,6 @@ from ikoma.apps.resolution.data_or_source import list_kinds
 from ikoma.apps.resolution.resolver import Resolution, Resolutions
 from ikoma.apps.resolution.routed_service import Settled, WebServices
 from ikoma.apps.resolution.unsupported_features import Obstacle, find_unsupported
-from ikoma.apps.rollouts.drift import differences, overlapping
 from ikoma.apps.routing.routes import Routes
 from ikoma.apps.validation.builds import find_builds
 from ikoma.apps.validation.compose_errors import find_compose_error
@@ -41,7 +40,7 @@ from ikoma.compose.web_service import Choice
 from ikoma.errors import IkomaError, InvalidCompose
 from ikoma.model import quote_name
 from ikoma.ports.databases import Databases
-from ikoma.ports.engine import Engine
+from ikoma.ports.runtime import Engine
 
 _YAML = (".yml", ".yaml")
 
@@ -90,7 +89,7 @@ class Validator:
         report.sql += await find_migrations(self._databases, app)
         report.errors += report.sql
         report.errors.sort(key=lambda finding: (finding.file, finding.line is None, finding.line or 0))
-        await look_at_disks(self._engine, app, report)
+        await look_at_disks(self._engine.volumes, app, report)
         report.warnings += [find_notice(source, notice) for notice in resolution.notices]
         report.warnings += [*doubtful, *find_faults([doubt for doubt in resolution.doubts if not doubt.grave])]
         if not resolution.faults:
@@ -126,20 +125,21 @@ class Validator:
             for item in (*find_unsupported(settled.model), *await self.find_conflicts(app, model))
             if not settled.leaves_out(item.place)
         ]
-        existing = await self._engine.list_resources()
-        report.warnings += await find_unwritable(self._engine, app, source, rest, existing.volumes)
-        report.warnings += await asyncio.to_thread(find_left_behind, app, source, model, existing.volumes)
-        for other in differences(app.name, model, existing):
+        existing = await self._engine.volumes.compare(app, model)
+        report.warnings += await find_unwritable(self._engine.images, app, source, rest, existing.volumes)
+        report.warnings += await asyncio.to_thread(find_left_behind, app, source, model, existing)
+        for other in existing.differences:
             found = Finding(*source.at(f"{other.kind}s", other.key), other.problem, other.fix)
             (report.errors if other.matters else report.warnings).append(found)
-        for key, subnet, name in overlapping(app.name, model, existing):
-            problem = f"The network {key} chooses {subnet}, and the network {name} has addresses of it."
-            is_own = existing.networks[name].project == app.name.project
+        for overlap in existing.overlaps:
+            problem = (
+                f"The network {overlap.key} chooses {overlap.subnet}, and the network {overlap.name} has addresses"
+            )
             fix = "Leave `ipam` out, and the engine finds a free subnet; or choose another."
-            fix += " That one is the app's own: after deploy.down it is free." if is_own else ""
-            report.errors.append(Finding(*source.at("networks", key), problem, fix))
+            fix += " That one is the app's own: after deploy.down it is free." if overlap.is_own else ""
+            report.errors.append(Finding(*source.at("networks", overlap.key), problem, fix))
         if images:
-            missing, unknown = await find_missing_images(self._engine, source, rest)
+            missing, unknown = await find_missing_images(self._engine.images, source, rest)
             report.errors += missing
             report.warnings += unknown
         return settled
@@ -177,7 +177,7 @@ class Validator:
 
     async def find_conflicts(self, app: App, model: ComposeModel) -> list[Obstacle]:
         """Find what a resolved model wants of this machine and another has."""
-        return await find_conflicts(app.name, model, self._engine, self._policy.is_platform)
+        return await find_conflicts(app.name, model, self._engine.runtime, self._policy.is_platform)
 
     def taken_domains(self, app: App, model: ComposeModel) -> list[str]:
         """Domains of a model's x-ikoma block that another app has."""

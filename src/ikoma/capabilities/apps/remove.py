@@ -10,7 +10,6 @@ from typing import ClassVar
 from ikoma.app_folder import App
 from ikoma.apps.database import credentials
 from ikoma.apps.releases.release import format_now
-from ikoma.apps.rollouts import anonymous_volumes
 from ikoma.apps.source import access, webhook
 from ikoma.apps.trash.entries import TrashEntry
 from ikoma.capabilities.context import Call
@@ -39,9 +38,9 @@ async def losses(call: Call, request: AppRequest) -> Loss:
     """The containers, volumes, tables with their rows, and files that would go; and the backup that stays."""
     app = await call.app_or_remains(request.app_name)
     platform = call.platform
-    containers = await platform.engine.list_containers(app.name)
-    lost = [f"container {container.name} ({container.state})" for container in containers]
-    lost += [f"volume {name}" for name in await _volumes(call, app)]
+    replicas = (await platform.runtime.observe(app)).replicas
+    lost = [f"container {item.name} ({item.state})" for item in replicas]
+    lost += [f"volume {name}" for name in await platform.volumes.list_of(app)]
     owned = credentials.find(app)
     if owned and await platform.databases.owns(app.name):
         rows = await platform.databases.count_rows(owned)
@@ -77,7 +76,7 @@ async def remove(call: Call, request: AppRequest) -> AppsRemoveResult:
     waivers = [asdict(waiver) for waiver in call.platform.waivers.live(app.name)]
     lost = _list_lost(app)
     with call.step("remove containers, networks and volumes"):
-        await anonymous_volumes.remove_with(call.platform.engine, app, call.progress)
+        await call.platform.runtime.remove(app, call.progress)
     with call.step("remove the database"):
         await call.platform.databases.drop(app.name)
     credentials.forget(app)
@@ -102,23 +101,18 @@ def _list_lost(app: App) -> list[str]:
     return [*found, "its keys to git hosts: source.key makes one"] if opens.tokens or opens.keys else found
 
 
-async def _volumes(call: Call, app: App) -> list[str]:
-    engine = call.platform.engine
-    return [*await engine.list_volumes(app.name), *await anonymous_volumes.all_of(engine, app)]
-
-
 async def _keep_volumes(call: Call, app: App, entry: TrashEntry) -> None:
-    engine = call.platform.engine
-    volumes = await _volumes(call, app)
-    if volumes:
-        await engine.stop(app.name, progress=call.progress)
-    made = (await engine.list_resources()).volumes if volumes else {}
-    for name in volumes:
+    volumes = call.platform.volumes
+    names = await volumes.list_of(app)
+    if names:
+        await call.platform.runtime.stop(app, call.progress)
+    made = await volumes.describe_all() if names else {}
+    for name in names:
         if not entry.volume_path(name).is_file():
             with call.step(f"keep the volume {name}"):
                 if name in made:
                     entry.describe_volume(name, made[name])
-                await engine.save_volume(app.name, name, entry.volume_path(name))
+                await volumes.save(app.name, name, entry.volume_path(name))
 
 
 async def _keep_database(call: Call, app: App, entry: TrashEntry) -> Mapping[str, int]:

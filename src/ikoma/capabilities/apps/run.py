@@ -6,13 +6,13 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from ikoma.apps.rollouts import one_off_commands
-from ikoma.apps.rollouts.one_off_commands import Output
+from ikoma.apps.rollouts.like import find_like
 from ikoma.apps.secrets import app_secrets
 from ikoma.capabilities.context import Call
 from ikoma.compose.release_command import bad_command
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed
 from ikoma.model import Effect, Role
+from ikoma.ports.rollout import CommandOutput
 
 
 class AppsRunRequest(AppRequest):
@@ -53,14 +53,12 @@ async def run(call: Call, request: AppsRunRequest) -> AppsRunResult:
     """Run a command once, in a container of its own like the service's; its exit code and output."""
     app = call.app(request.app_name)
     release = await call.platform.deployer.allow_command(app)
-    like = await one_off_commands.find_like(call.platform.engine, app, release, request.service)
+    like = await find_like(call.platform.runtime, app, release, request.service)
     secrets = [*app_secrets.of_app(app), *app_secrets.of_release(app, release)]
-    output = Output()
-    code = await one_off_commands.run(
-        call.platform.engine,
+    output = CommandOutput()
+    code = await call.platform.runtime.run_once(
         app,
-        like.id,
-        like.service,
+        like,
         request.command,
         timeout=request.timeout,
         progress=call.progress,

@@ -7,7 +7,7 @@ from pydantic import Field
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import Request, Result, capability, listed
 from ikoma.model import AppName, Effect, Role
-from ikoma.ports.engine import ContainerUsage
+from ikoma.ports.runtime import ReplicaUsage
 
 
 class AppsTopRequest(Request):
@@ -44,23 +44,23 @@ async def top(call: Call, request: AppsTopRequest) -> AppsTopResult:
         call.caller.check_app(request.app_name)
     names = [call.app(request.app_name).name] if request.app_name else call.platform.apps.list_names()
     running = [
-        (name, container)
+        (name, replica)
         for name in names
         if call.caller.reaches(name)
-        for container in await call.platform.engine.list_containers(name)
-        if container.state == "running"
+        for replica in (await call.platform.runtime.observe(call.platform.apps.at(name))).replicas
+        if replica.state == "running"
     ]
-    usage = await call.platform.engine.measure_usage([container.id for _, container in running])
-    grouped: dict[tuple[str, str], list[ContainerUsage]] = {}
-    for name, container in running:
-        if container.id in usage:
-            grouped.setdefault((name, container.service), []).append(usage[container.id])
+    usage = await call.platform.runtime.measure_usage([replica.id for _, replica in running])
+    grouped: dict[tuple[str, str], list[ReplicaUsage]] = {}
+    for name, replica in running:
+        if replica.id in usage:
+            grouped.setdefault((name, replica.service), []).append(usage[replica.id])
     services = [_service(app, service, found) for (app, service), found in grouped.items()]
     busiest = sorted(services, key=lambda item: (-item.cpu_percent, -item.memory_bytes, item.app, item.service))
     return AppsTopResult(services=busiest[: request.limit], truncated=len(busiest) > request.limit)
 
 
-def _service(app: str, service: str, found: list[ContainerUsage]) -> AppsTopService:
+def _service(app: str, service: str, found: list[ReplicaUsage]) -> AppsTopService:
     return AppsTopService(
         app=app,
         service=service,

@@ -47,7 +47,7 @@ async def check(call: Call, request: Request) -> PlatformCheckResult:
 
 
 async def _engine(call: Call) -> dict[str, Any]:
-    version = await call.platform.engine.read_version()
+    version = await call.platform.runtime.read_version()
     return {"version": version.version, "api": version.api}
 
 

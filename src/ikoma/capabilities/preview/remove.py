@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ikoma.app_folder import App
 from ikoma.apps.resolution import preview_files
-from ikoma.apps.rollouts import anonymous_volumes
 from ikoma.capabilities.context import Call
 from ikoma.errors import PreviewNotFound
 from ikoma.kernel.registry import AppRequest, Result, capability, listed
@@ -46,6 +45,6 @@ async def take_away(call: Call, item: App) -> None:
     """Remove all that a preview is; what was cut off is done again by the next call."""
     platform = call.platform
     await platform.recovery.check_project(item)
-    await anonymous_volumes.remove_with(platform.engine, item, call.progress)
+    await platform.runtime.remove(item, call.progress)
     await platform.previews.remove_data(item)
     await call.forget(item)

@@ -13,9 +13,9 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from ikoma.compose.compose_file import VARIABLES_FILE
 from ikoma.errors import ToolMissing
 from ikoma.model import AppName
-from ikoma.ports.engine import VARIABLES_FILE
 
 _NOWHERE = Path("/dev/null")
 _PLUGINS = (

@@ -20,36 +20,36 @@ import orjson
 from ikoma.engines.compose import argv, failure
 from ikoma.engines.compose.progress import ComposeOutput
 from ikoma.engines.compose.staging import staged, without_root
-from ikoma.engines.compose.startup import ContainerStuck, Startup
+from ikoma.engines.compose.startup import ContainerStuck, ServiceStart, Startup
 from ikoma.engines.compose.watch import DowntimeWatch
 from ikoma.engines.docker import archive, control, image_registry, listening, log_stream, one_off, ownership
+from ikoma.engines.docker.containers import (
+    AnonymousVolume,
+    CommandResult,
+    Container,
+    ContainerNotStarted,
+    Owner,
+    ResourceInventory,
+)
 from ikoma.engines.docker.docker_api import PROJECT, DockerApi
 from ikoma.engines.docker.readable import make_readable, make_sentence, parse_log_line
 from ikoma.engines.docker.stats import read_usage
 from ikoma.errors import DeployFailed, EngineUnavailable, IkomaError
 from ikoma.kernel.redaction.redaction import list_encodings, redact
 from ikoma.model import AppName, Secret
-from ikoma.ports.engine import (
-    AnonymousVolume,
-    CommandResult,
-    Container,
-    ContainerNotStarted,
-    ContainerUsage,
-    ContainerWatch,
-    EngineEvent,
+from ikoma.ports.progress import Progress
+from ikoma.ports.runtime import (
     EngineVersion,
     Image,
     ListeningPort,
     LogLine,
-    OnEngineEvent,
-    Owner,
+    OnReplicaEvent,
+    ReplicaEvent,
+    ReplicaUsage,
     Resolved,
     ResourceInfo,
-    ResourceInventory,
     RestartHistory,
-    ServiceStart,
 )
-from ikoma.ports.progress import Progress
 from ikoma.run import OutputTooLong, ProcessResult, follow, run
 
 log = logging.getLogger("ikoma")
@@ -92,11 +92,12 @@ class ComposeEngine:
     async def read_restarts(self, container: str) -> RestartHistory | None:
         return await self._api.read_restarts(container)
 
-    async def list_listening_ports(self, container: Container) -> Sequence[ListeningPort] | None:
-        pid = await self._api.find_pid(container.id) if container.addresses else None
-        return None if pid is None else await asyncio.to_thread(listening.list_of_process, pid, container.addresses[0])
+    async def list_listening_ports(self, container: str, address: str | None) -> Sequence[ListeningPort] | None:
+        if address is None or (pid := await self._api.find_pid(container)) is None:
+            return None
+        return await asyncio.to_thread(listening.list_of_process, pid, address)
 
-    async def measure_usage(self, containers: Sequence[str]) -> Mapping[str, ContainerUsage]:
+    async def measure_usage(self, containers: Sequence[str]) -> Mapping[str, ReplicaUsage]:
         return await read_usage(self._api, containers)
 
     async def map_container_owners(self) -> Mapping[str, str]:
@@ -120,17 +121,17 @@ class ComposeEngine:
     async def load_volume(self, app: AppName, volume: str, made: ResourceInfo, source: Path) -> None:
         await archive.load_volume(self._api, app.project, volume, made, source)
 
-    async def read_logs(self, container: Container, lines: int, secrets: Sequence[Secret]) -> Sequence[str]:
+    async def read_logs(self, container: str, lines: int, secrets: Sequence[Secret]) -> Sequence[str]:
         # What is secret is taken out of whole lines: one that was cut could end in half a secret.
         hidden = list_encodings(secrets)
-        found = await log_stream.read_last_lines(self._api, container.id, tail=lines, since=None)
+        found = await log_stream.read_last_lines(self._api, container, tail=lines, since=None)
         return [redact(line.text, hidden)[:_LONGEST_LINE] for line in found]
 
-    async def read_log(self, container: Container, *, tail: int, since: float | None) -> Sequence[LogLine]:
-        return await log_stream.read_last_lines(self._api, container.id, tail=tail, since=since)
+    async def read_log(self, container: str, *, tail: int, since: float | None) -> Sequence[LogLine]:
+        return await log_stream.read_last_lines(self._api, container, tail=tail, since=since)
 
-    def follow_log(self, container: Container, *, since: float) -> AsyncIterator[LogLine]:
-        return log_stream.follow(self._api, container.id, since=since)
+    def follow_log(self, container: str, *, since: float) -> AsyncIterator[LogLine]:
+        return log_stream.follow(self._api, container, since=since)
 
     async def has_image(self, reference: str) -> bool:
         return await image_registry.has_image(self._api, reference)
@@ -138,12 +139,12 @@ class ComposeEngine:
     async def check_image_obtainable(self, reference: str) -> str | None:
         return await image_registry.check_obtainable(self._api, reference)
 
-    async def watch(self, on_change: OnEngineEvent) -> None:
+    async def watch(self, on_change: OnReplicaEvent) -> None:
         while True:
             with suppress(IkomaError):
                 async with self._api.follow_events(None) as events:
                     for project in await self.list_all_containers():
-                        on_change(EngineEvent(project))
+                        on_change(ReplicaEvent(project))
                     async for event in events:
                         on_change(_change(event))
             await asyncio.sleep(_RECONNECT_SECONDS)
@@ -231,12 +232,11 @@ class ComposeEngine:
         starts: Sequence[ServiceStart],
         *,
         kept: Collection[str],
-        watching: ContainerWatch,
+        watching: DowntimeWatch,
         timeout: float,
         progress: Progress,
         secrets: Sequence[Secret],
     ) -> Sequence[Container]:
-        assert isinstance(watching, DowntimeWatch)
         output = ComposeOutput(app.project, progress, secrets)
         startup = Startup(self._api, app.project, watching, output, kept)
         try:
@@ -373,7 +373,7 @@ class ComposeEngine:
             output,
             watch,
             timeout=timeout,
-            logs=list(await self.read_logs(container, failure.LOG_LINES, secrets)),
+            logs=list(await self.read_logs(container.id, failure.LOG_LINES, secrets)),
             check=_end(redact(check, hidden)) if check else None,
         )
 
@@ -383,10 +383,10 @@ def _end(text: str) -> str:
     return text if len(text) <= _LONGEST_LINE else f"[cut]… {text[-_LONGEST_LINE:]}"
 
 
-def _change(event: Mapping[str, Any]) -> EngineEvent:
+def _change(event: Mapping[str, Any]) -> ReplicaEvent:
     about = event["Actor"]["Attributes"]
     code = about.get("exitCode")
-    return EngineEvent(
+    return ReplicaEvent(
         about[PROJECT],
         event["Actor"]["ID"],
         event["Action"],

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 from ikoma.engines.compose.progress import ComposeOutput
 from ikoma.engines.compose.watch import DowntimeWatch
+from ikoma.engines.docker.containers import Container
 from ikoma.engines.docker.readable import make_sentence
 from ikoma.errors import DeployFailed, IkomaError, NoAddressesLeft
 from ikoma.model import quote_name
-from ikoma.ports.engine import Container
 
 LOG_LINES = 20
 _ENDED = ("exited", "restarting", "dead", "removing")

@@ -9,19 +9,32 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from ikoma.engines.compose import failure
 from ikoma.engines.compose.progress import ComposeOutput
 from ikoma.engines.compose.watch import DowntimeWatch
 from ikoma.engines.docker import control
+from ikoma.engines.docker.containers import Container, ContainerNotStarted
 from ikoma.engines.docker.docker_api import DockerApi
-from ikoma.ports.engine import Container, ContainerNotStarted, ServiceStart
 from ikoma.ports.progress import Progress
 
 _PAUSE = 0.05
 _STAND_SECONDS = 1.0
 """How long a container without a healthcheck must run before it counts as running."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStart:
+    """The containers of one service that are to be started, and what must be true before."""
+
+    service: str
+    containers: tuple[str, ...]
+    after: Mapping[str, str] = field(default_factory=dict)
+    """service → service_started, service_healthy or service_completed_successfully."""
+    first: Callable[[], Awaitable[None]] | None = None
+    """What must be done immediately before, such as stopping the container it replaces."""
 
 
 class ContainerStuck(Exception):

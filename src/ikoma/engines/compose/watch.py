@@ -10,8 +10,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, Self
 
+from ikoma.engines.docker.containers import Container
 from ikoma.engines.docker.docker_api import JOBS, KIND, DockerApi
-from ikoma.ports.engine import Container
 
 _CRASHES = 3
 _CRASHES_OF_A_JOB = 6

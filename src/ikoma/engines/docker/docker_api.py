@@ -22,10 +22,11 @@ import aiodocker
 import aiohttp
 import psutil
 
+from ikoma.engines.docker.containers import Container, ResourceInventory
 from ikoma.engines.docker.readable import make_readable, make_sentence
 from ikoma.errors import EngineBusy, EngineUnavailable, IkomaError
 from ikoma.kernel.coalesce import Coalesced
-from ikoma.ports.engine import Container, EngineVersion, ResourceInfo, ResourceInventory, RestartHistory
+from ikoma.ports.runtime import EngineVersion, ResourceInfo, RestartHistory
 
 _SECONDS = 4.0
 _PATIENCE = 120.0

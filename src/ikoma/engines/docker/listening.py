@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ikoma.ports.engine import ListeningPort
+from ikoma.ports.runtime import ListeningPort
 
 _LISTEN = "0A"
 _DOCKERS_NAMES = "127.0.0.11"

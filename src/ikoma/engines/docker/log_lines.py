@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from time import strptime
 
 from ikoma.engines.docker.readable import make_readable
-from ikoma.ports.engine import LogLine
+from ikoma.ports.runtime import LogLine
 
 FRAME = 8
 """Bytes before each piece: the stream, three zeros, and the size."""

@@ -11,7 +11,7 @@ import aiohttp
 from ikoma.engines.docker import log_lines
 from ikoma.engines.docker.docker_api import COULD_NOT_CONNECT, DockerApi
 from ikoma.engines.docker.log_lines import FRAME, LONGEST, LineAssembler, is_framed
-from ikoma.ports.engine import LogLine
+from ikoma.ports.runtime import LogLine
 
 _MOST_PIECES = 20_000
 

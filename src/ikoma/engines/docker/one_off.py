@@ -14,9 +14,9 @@ from typing import Any
 import aiodocker
 
 from ikoma.engines.docker import control, log_lines, log_stream
+from ikoma.engines.docker.containers import CommandResult, ContainerNotStarted
 from ikoma.engines.docker.docker_api import COULD_NOT_CONNECT, PROJECT, DockerApi
 from ikoma.engines.docker.readable import make_sentence
-from ikoma.ports.engine import CommandResult, ContainerNotStarted
 
 _MAKE_SECONDS, _END_SECONDS = 60.0, 10
 _PAUSE = 0.2

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 import aiodocker
 
 from ikoma.engines.docker.archive import hold_volume
+from ikoma.engines.docker.containers import Owner
 from ikoma.engines.docker.docker_api import COULD_NOT_CONNECT, PROJECT, DockerApi
-from ikoma.ports.engine import Owner
 
 _SECONDS = 60.0
 _MOST_BYTES = 1 << 20

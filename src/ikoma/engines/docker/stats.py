@@ -11,7 +11,7 @@ from typing import Any
 import aiodocker
 
 from ikoma.engines.docker.docker_api import COULD_NOT_CONNECT, DockerApi
-from ikoma.ports.engine import ContainerUsage
+from ikoma.ports.runtime import ReplicaUsage
 
 _APART = 0.7
 """Seconds between the two: the engine itself would take two."""
@@ -19,7 +19,7 @@ _AT_ONCE = 16
 _ONE_LOOK = {"stream": "0", "one-shot": "1"}
 
 
-async def read_usage(api: DockerApi, containers: Sequence[str]) -> Mapping[str, ContainerUsage]:
+async def read_usage(api: DockerApi, containers: Sequence[str]) -> Mapping[str, ReplicaUsage]:
     """The usage of each of these containers now; those that do not run are left out."""
     first = await _look(api, containers)
     await asyncio.sleep(_APART)
@@ -45,11 +45,11 @@ async def _look(api: DockerApi, containers: Sequence[str]) -> dict[str, Mapping[
     return {identity: shown for identity, shown in zip(containers, found, strict=True) if shown is not None}
 
 
-def _usage(before: Mapping[str, Any], now: Mapping[str, Any]) -> ContainerUsage:
+def _usage(before: Mapping[str, Any], now: Mapping[str, Any]) -> ReplicaUsage:
     seconds = (_moment(now["read"]) - _moment(before["read"])).total_seconds()
     worked = now["cpu_stats"]["cpu_usage"]["total_usage"] - before["cpu_stats"]["cpu_usage"]["total_usage"]
     memory = now["memory_stats"]
-    return ContainerUsage(
+    return ReplicaUsage(
         cpu_percent=max(0.0, worked / 1e7 / seconds) if seconds > 0 else 0.0,
         memory_bytes=max(0, int(memory.get("usage") or 0) - _cache(memory.get("stats") or {})),
         memory_limit_bytes=int(memory.get("limit") or 0),

@@ -11,12 +11,12 @@ import pytest
 from ikoma.app_folder import App
 from ikoma.apps.deploying.written_files import continue_files, find_not_taken, keep_written
 from ikoma.apps.releases.release import Release, Releases
-from ikoma.apps.releases.rollout_state import RolloutState, Serving
 from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot
 from ikoma.apps.snapshots.snapshot import TREE, Snapshots
 from ikoma.compose.model import EMPTY
 from ikoma.compose.mounts import Sources
 from ikoma.model import AppName
+from ikoma.rollout_state import RolloutState, Serving
 
 FIRST, SECOND, THIRD = (f"2026112{number}-173855-1841" for number in range(3))
 

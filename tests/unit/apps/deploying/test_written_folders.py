@@ -13,11 +13,11 @@ import pytest
 from ikoma.app_folder import App
 from ikoma.apps.deploying.written_folders import adopt_folders, find_copies_in_use, resume_adoptions
 from ikoma.apps.releases.release import Release, Releases, ServiceRecord
-from ikoma.apps.releases.rollout_state import RolloutState, Serving
 from ikoma.apps.snapshots.manifest import MANIFEST
 from ikoma.apps.snapshots.snapshot import TREE, Snapshots
 from ikoma.compose.model import parse_model
 from ikoma.model import AppName
+from ikoma.rollout_state import RolloutState, Serving
 
 FIRST = "20261125-173855-1841"
 SECOND = "20261126-173855-1841"

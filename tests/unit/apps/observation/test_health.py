@@ -6,25 +6,27 @@ import asyncio
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
+from ikoma.app_folder import App
 from ikoma.apps.app import Apps
 from ikoma.apps.database.credentials import obtain
 from ikoma.apps.observation.health import HEALTHY, HealthObserver, Observation
 from ikoma.apps.observation.restarts import Restarts
 from ikoma.apps.releases.release import Release, Releases, ServiceRecord
-from ikoma.apps.releases.rollout_state import RolloutState, Serving, Standby
 from ikoma.apps.routing.probe import Probe, ProbeResult
 from ikoma.apps.routing.routes import Routes
 from ikoma.compose.model import parse_model
 from ikoma.model import AppName
 from ikoma.ports.databases import Databases
-from ikoma.ports.engine import Container, Engine
 from ikoma.ports.proxy import Proxy, Route, Side
-from tests.unit.apps.containers import container
+from ikoma.ports.replicas import AppState
+from ikoma.ports.runtime import Runtime
+from ikoma.rollout_state import RolloutState, Serving, Standby
+from tests.unit.replicas import app_state, replica
 
 OLD, NEW = "20260101-000000-aaaa", "20260102-000000-bbbb"
 _opened: list[str] = []
@@ -56,8 +58,9 @@ def opens_below(folder: Path) -> Iterator[Counter[str]]:
 class Machine:
     """Docker, PostgreSQL, the proxy and a web service, all well."""
 
-    async def list_containers(self, app: AppName) -> Sequence[Container]:
-        return [container(f"web{number}", release=NEW, rollout="2") for number in range(3)]
+    async def observe(self, app: App) -> AppState:
+        view = RolloutState(app).view()
+        return app_state(*(replica(f"web{number}", release=NEW) for number in range(3)), view=view)
 
     async def check_login(self, owned: object, *, fresh: bool) -> None:
         pass
@@ -86,11 +89,11 @@ def test_a_look_opens_no_file_of_the_app_twice(tmp_path: Path) -> None:
     RolloutState(app).write(Serving(NEW, "2", 1.0))
     RolloutState(app).write(Standby(OLD, "1", ("gone",), 9.0))
     machine = Machine()
-    routes = Routes(cast(Engine, machine), cast(Proxy, machine), apps)
+    routes = Routes(cast(Runtime, machine), cast(Proxy, machine), apps)
 
     def look() -> Observation:
         observer = HealthObserver(
-            cast(Engine, machine), cast(Databases, machine), routes, Restarts(), cast(Probe, machine)
+            cast(Runtime, machine), cast(Databases, machine), routes, Restarts(), cast(Probe, machine)
         )
         return asyncio.run(observer.observe(app))
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from ikoma.apps.observation.restarts import WINDOW, Restarts
-from ikoma.ports.engine import EngineEvent, RestartHistory
-from tests.unit.apps.containers import container
+from ikoma.ports.runtime import ReplicaEvent, RestartHistory
+from tests.unit.replicas import replica
 
 NOW = 1_800_000_000.0
 
@@ -24,7 +24,7 @@ def restarts(*, followed: float = 2 * WINDOW, every: float | None = None, times:
     for number in reversed(range(times)):
         assert every is not None
         clock.now = end - number * every
-        made.record(EngineEvent("shop", "1", "die", 3))
+        made.record(ReplicaEvent("shop", "1", "die", 3))
     clock.now = end
     return made, clock
 
@@ -33,7 +33,7 @@ def lives(count: int, *, age: float = 3600.0, up: float = 1.0) -> RestartHistory
     return RestartHistory(count, NOW - age, NOW - up)
 
 
-RUNNING = container("1", "worker", state="running", started_again=True)
+RUNNING = replica("1", "worker", state="running", started_again=True)
 
 
 def test_a_container_that_keeps_restarting_is_told_with_number_and_time() -> None:
@@ -80,16 +80,16 @@ def test_a_loop_that_begins_after_a_month_is_seen() -> None:
 
 def test_what_somebody_stopped_or_removed_does_not_count() -> None:
     found, _ = restarts(every=5, times=3)
-    found.record(EngineEvent("shop", "1", "die", 137))
-    found.record(EngineEvent("shop", "1", "stop"))
+    found.record(ReplicaEvent("shop", "1", "die", 137))
+    found.record(ReplicaEvent("shop", "1", "stop"))
     assert found.count_since("1", 0) == 3
-    found.record(EngineEvent("shop", "1", "destroy"))
+    found.record(ReplicaEvent("shop", "1", "destroy"))
     assert found.count_since("1", 0) == 0
 
 
 def test_only_containers_that_may_loop_are_asked_about() -> None:
     found, _ = restarts()
     assert found.may_loop(RUNNING)
-    assert found.may_loop(container("1", "worker", state="restarting"))
-    assert not found.may_loop(container("1", "worker", state="running"))
-    assert not found.may_loop(container("1", "worker", state="exited"))
+    assert found.may_loop(replica("1", "worker", state="restarting"))
+    assert not found.may_loop(replica("1", "worker", state="running"))
+    assert not found.may_loop(replica("1", "worker", state="exited"))

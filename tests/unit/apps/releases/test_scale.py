@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ikoma.app_folder import App
-from ikoma.apps.strategy.scaling import fitting_scale
+from ikoma.apps.releases.scaling import fitting_scale
 from ikoma.compose.model import parse_model
 from ikoma.model import AppName
 

@@ -13,6 +13,7 @@ from ikoma.apps.policy import model as policy
 from ikoma.apps.resolution.remaining_errors import Remainder
 from ikoma.apps.resolution.resolver import Resolutions
 from ikoma.engines.compose.engine import ComposeEngine
+from ikoma.engines.compose.runtime import assemble
 from ikoma.model import AppName
 from tests.support import DOCKER_HOST
 
@@ -28,7 +29,7 @@ def remainder(folder: Path, **files: str) -> Remainder:
     async def look() -> Remainder:
         engine = ComposeEngine(DOCKER_HOST)
         try:
-            resolutions = Resolutions(engine)
+            resolutions = Resolutions(assemble(engine))
             resolution = await resolutions.resolve(app)
             assert resolution.model is None
             return await resolutions.remainder(app, resolution)

@@ -16,6 +16,7 @@ from ikoma.apps.resolution.resolver import Resolution, Resolutions, without_part
 from ikoma.apps.validation.variables import find_blank
 from ikoma.apps.yaml.violation import quoted
 from ikoma.engines.compose.engine import ComposeEngine
+from ikoma.engines.compose.runtime import assemble
 from ikoma.kernel.redaction.redaction import scrub
 from ikoma.model import AppName, Secret
 from tests.support import DOCKER_HOST
@@ -36,7 +37,7 @@ def said(folder: Path, service: str, *files: tuple[str, str]) -> str:
     async def resolve() -> list[str]:
         engine = ComposeEngine(DOCKER_HOST)
         try:
-            resolution = await Resolutions(engine).resolve(app)
+            resolution = await Resolutions(assemble(engine)).resolve(app)
         finally:
             await engine.close()
         if resolution.model is None:
@@ -135,7 +136,7 @@ def examined(folder: Path, env: str, compose: str) -> Resolution:
     async def resolve() -> Resolution:
         engine = ComposeEngine(DOCKER_HOST)
         try:
-            return await Resolutions(engine).resolve(app)
+            return await Resolutions(assemble(engine)).resolve(app)
         finally:
             await engine.close()
 

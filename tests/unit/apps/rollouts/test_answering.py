@@ -16,8 +16,9 @@ from ikoma.apps.routing.probe import Probe, ProbeResult
 from ikoma.compose.compose_file import Web
 from ikoma.errors import DeployFailed
 from ikoma.model import AppName, Secret
-from ikoma.ports.engine import Container, Engine, ListeningPort, RestartHistory
-from tests.unit.apps.containers import container
+from ikoma.ports.replicas import AppState, Replica
+from ikoma.ports.runtime import ListeningPort, RestartHistory, Runtime
+from tests.unit.replicas import app_state, replica
 
 NOTHING = ProbeResult(False, "/health does not answer: nothing takes connections at port 3000.")
 WELL = ProbeResult(True, "/health answers 200.")
@@ -57,25 +58,25 @@ class Machine:
     def __init__(self, answers: Callable[[float], ProbeResult], heard: Sequence[ListeningPort], **more: Any) -> None:
         self._answers, self._heard = answers, heard
         self._restarts, self._is_there = more.pop("restarts", 0), more.pop("is_there", True)
-        self._container = container("web1", addresses=("10.0.0.2",), **more)
+        self._replica = replica("web1", host="10.0.0.2", **more)
         self._began = asyncio.get_running_loop().time()
 
-    async def ask_each(self, web: Web, containers: Sequence[Container]) -> ProbeResult:
+    async def ask_each(self, web: Web, containers: Sequence[Replica]) -> ProbeResult:
         return self._answers(asyncio.get_running_loop().time() - self._began)
 
-    async def explain_first(self, web: Web, containers: Sequence[Container], secrets: Sequence[Secret]) -> ProbeResult:
+    async def explain_first(self, web: Web, containers: Sequence[Replica], secrets: Sequence[Secret]) -> ProbeResult:
         return await self.ask_each(web, containers)
 
-    async def list_containers(self, app: AppName) -> Sequence[Container]:
-        return [self._container] if self._is_there else []
+    async def observe(self, app: App) -> AppState:
+        return app_state(*([self._replica] if self._is_there else []))
 
     async def read_restarts(self, identity: str) -> RestartHistory:
         return RestartHistory(self._restarts, 0.0, 0.0)
 
-    async def list_listening_ports(self, item: Container) -> Sequence[ListeningPort]:
+    async def list_listening_ports(self, item: Replica) -> Sequence[ListeningPort]:
         return self._heard
 
-    async def read_logs(self, item: Container, lines: int, secrets: Sequence[Secret]) -> Sequence[str]:
+    async def read_last_lines(self, item: Replica, lines: int, secrets: Sequence[Secret]) -> Sequence[str]:
         return ["its last line"]
 
 
@@ -91,10 +92,10 @@ def waited(
     async def scenario() -> tuple[float, DeployFailed | None]:
         clock = asyncio.get_running_loop().time
         began, machine = clock(), Machine(answers, heard, **more)
-        answering = Answering(cast(Engine, machine), cast(Probe, machine))
+        answering = Answering(cast(Runtime, machine), cast(Probe, machine))
         app = App(AppName("shop"), Path("/srv/apps/shop"))
         try:
-            await answering.wait(app, Web("web", 3000, path), 120, (), [container("web1")])
+            await answering.wait(app, Web("web", 3000, path), 120, (), [replica("web1")])
         except DeployFailed as error:
             return int(clock() - began), error
         return int(clock() - began), None

@@ -12,8 +12,9 @@ import pytest
 from ikoma.apps.routing.probe import Probe, ProbeResult
 from ikoma.compose.compose_file import Web
 from ikoma.model import Secret
-from ikoma.ports.engine import Container, Engine, ListeningPort
-from tests.unit.apps.containers import container
+from ikoma.ports.replicas import Replica
+from ikoma.ports.runtime import ListeningPort, Runtime
+from tests.unit.replicas import replica
 
 SECRET = "zk4Jq9vPw2LmXt7b"
 
@@ -24,7 +25,7 @@ class Ears:
     def __init__(self, heard: Sequence[ListeningPort] | None) -> None:
         self._heard = heard
 
-    async def list_listening_ports(self, item: Container) -> Sequence[ListeningPort] | None:
+    async def list_listening_ports(self, item: Replica) -> Sequence[ListeningPort] | None:
         return self._heard
 
 
@@ -45,8 +46,8 @@ def explained(
         if sent is None:
             server.close()
             await server.wait_closed()
-        probe = Probe(cast(Engine, Ears(heard)))
-        item = container("web1", addresses=("127.0.0.1",))
+        probe = Probe(cast(Runtime, Ears(heard)))
+        item = replica("web1", host="127.0.0.1")
         check = await probe.explain(Web("web", port, path), [item], lambda: [Secret(SECRET)])
         await probe.close()
         server.close()

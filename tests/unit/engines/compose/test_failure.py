@@ -10,7 +10,7 @@ from ikoma.engines.compose.watch import DowntimeWatch
 from ikoma.engines.docker.docker_api import DockerApi
 from ikoma.errors import DeployFailed, NoAddressesLeft
 from ikoma.ports.progress import ignore_progress
-from tests.unit.apps.containers import container
+from tests.unit.replicas import container
 
 
 def test_a_container_that_could_not_start_again_is_not_blamed_for_how_it_ended_before() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ikoma.engines.docker.listening import list_of_process
-from ikoma.ports.engine import ListeningPort
+from ikoma.ports.runtime import ListeningPort
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 TCP = HEAD + (

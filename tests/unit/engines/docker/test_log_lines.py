@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ikoma.engines.docker.log_lines import LONGEST, LineAssembler, format_after, select_last
-from ikoma.ports.engine import LogLine
+from ikoma.ports.runtime import LogLine
 
 STAMP = "2026-01-02T03:04:05.000000006Z"
 PIECE = 16 << 10

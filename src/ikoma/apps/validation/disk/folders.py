@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 from ikoma.app_folder import App
-from ikoma.apps.releases.rollout_state import RolloutState
 from ikoma.apps.validation.finding import Finding
 from ikoma.apps.yaml.lines import Source
 from ikoma.compose.model import ComposeModel
 from ikoma.compose.mounts import sources
+from ikoma.rollout_state import RolloutState
 
 
 def find_left_out(app: App, source: Source, model: ComposeModel) -> list[Finding]:

@@ -9,14 +9,14 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from ikoma.app_folder import App
-from ikoma.apps.rollouts.new_folders import is_to_be_handed_over
 from ikoma.apps.validation.finding import Finding
 from ikoma.apps.yaml.lines import Source
 from ikoma.compose.dockerfiles import read_dockerfiles, stage_of
 from ikoma.compose.image_names import name_image
 from ikoma.compose.model import ComposeModel, Mount, Service
+from ikoma.compose.new_folders import is_to_be_handed_over
 from ikoma.compose.paths import locate
-from ikoma.ports.engine import Engine
+from ikoma.ports.runtime import Images
 
 _ROOT = ("", "0", "root")
 
@@ -25,7 +25,7 @@ _New = tuple[str, str]
 
 
 async def find_unwritable(
-    engine: Engine, app: App, source: Source, model: ComposeModel, existing: Collection[str]
+    images: Images, app: App, source: Source, model: ComposeModel, existing: Collection[str]
 ) -> list[Finding]:
     """Find mounts that belong to somebody else, and new ones for two users; nothing where the user is not known.
 
@@ -38,7 +38,7 @@ async def find_unwritable(
         mounts = [(index, mount) for index, mount in enumerate(service.mounts) if _is_written(mount)]
         if not mounts:
             continue
-        user = service.user or await _user_of_image(engine, app, service, dockerfiles.get(name, ""))
+        user = service.user or await _user_of_image(images, app, service, dockerfiles.get(name, ""))
         if user.partition(":")[0] in _ROOT:
             continue
         for index, mount in mounts:
@@ -78,18 +78,18 @@ def _for_two(source: Source, new: _New, users: Mapping[str, tuple[str, int]]) ->
     yield Finding(*source.at("services", name, "volumes", index), problem, fix)
 
 
-async def _user_of_image(engine: Engine, app: App, service: Service, dockerfile: str) -> str:
+async def _user_of_image(images: Images, app: App, service: Service, dockerfile: str) -> str:
     """Tell whom an image runs as, if it is here; one that is built: by its Dockerfile, or as it was built last."""
     if service.build is None:
-        image = await engine.find_image(service.image)
+        image = await images.find(service.image)
         return image.user if image else ""
     stage = stage_of(service.build, dockerfile)
     if stage.user:
         return stage.user
-    if stage.base and stage.base != "scratch" and (image := await engine.find_image(stage.base)) is not None:
+    if stage.base and stage.base != "scratch" and (image := await images.find(stage.base)) is not None:
         return image.user
-    built = await engine.list_images(f"{name_image(app.name, service.name)}:")
-    image = await engine.find_image(built[-1]) if built else None
+    built = await images.list_names(f"{name_image(app.name, service.name)}:")
+    image = await images.find(built[-1]) if built else None
     return image.user if image else ""
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from ikoma.app_folder import App
 from ikoma.apps.validation.finding import Finding, Report
-from ikoma.ports.engine import Engine
+from ikoma.ports.runtime import Volumes
 
 _LEAST_FREE = 512 << 20
 _LITTLE_FREE = 2 << 30
 
 
-async def look_at_disks(engine: Engine, app: App, report: Report) -> None:
-    engine_root = Path(await engine.find_root())
+async def look_at_disks(volumes: Volumes, app: App, report: Report) -> None:
+    engine_root = Path(await volumes.find_root())
     for folder in dict.fromkeys((app.path, engine_root)):
         if not folder.is_dir():  # the engine may run on another machine
             continue

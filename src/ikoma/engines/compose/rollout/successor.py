@@ -4,90 +4,35 @@ from __future__ import annotations
 
 import logging
 import os
-import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import orjson
 
 from ikoma.app_folder import App
-from ikoma.apps.database.migrating import DatabaseChange
-from ikoma.apps.releases.rollout_state import RolloutState, Serving, Underway, parse_rollout
-from ikoma.apps.rollouts import one_off_commands
-from ikoma.apps.rollouts.drift import require_alike, with_existing
-from ikoma.apps.rollouts.new_folders import forget_list, hand_over
-from ikoma.apps.rollouts.rendering import Placement, render
-from ikoma.apps.routing.probe import find_other_ports
-from ikoma.apps.routing.routes import Routes
-from ikoma.apps.strategy.decision import Decision, Wanted, decide, is_active
-from ikoma.compose.compose_file import Web, encoded
-from ikoma.compose.model import EMPTY, SHARED_NAMESPACES, ComposeModel
+from ikoma.compose.compose_file import encoded
+from ikoma.compose.model import SHARED_NAMESPACES, ComposeModel
+from ikoma.compose.new_folders import forget_list, hand_over
 from ikoma.compose.release_command import ReleaseCommand, needed_by
 from ikoma.compose.web_service import web
-from ikoma.compose.x_ikoma import Extension
 from ikoma.durable import write_file
+from ikoma.engines.compose.engine import ComposeEngine
+from ikoma.engines.compose.replicas import make_replicas
+from ikoma.engines.compose.rollout import one_off_commands
+from ikoma.engines.compose.rollout.decision import Decision
+from ikoma.engines.compose.rollout.drift import require_alike, with_existing
+from ikoma.engines.compose.rollout.rendering import render
+from ikoma.engines.compose.startup import ServiceStart
+from ikoma.engines.compose.watch import DowntimeWatch
+from ikoma.engines.docker.containers import AnonymousVolume, Container
 from ikoma.errors import DeployFailed, IkomaError, Next
 from ikoma.model import Secret
-from ikoma.ports.engine import AnonymousVolume, Container, ContainerWatch, Engine, ServiceStart
 from ikoma.ports.progress import Progress, ignore_progress
+from ikoma.ports.rollout import CommandOutput, DatabaseChange, RolloutHooks, RolloutTarget
+from ikoma.rollout_state import RolloutState, Underway, parse_rollout
 
 log = logging.getLogger("ikoma")
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """The release to run, whose model was checked.
-
-    Args:
-        model: what was checked, with all that containers get.
-        files: the release's folder, where its compose file goes.
-        check: refuses mounts, as they are made, that a container could change.
-        answers: waits until these containers answer HTTP, where the app does; raises where they don't.
-        change: what is done with the database, immediately before the new containers start.
-        again: replace also what would not need to be.
-        watch: for how many seconds what is replaced is kept in standby.
-        scale: how many containers a service is to have, where that differs from what the model says.
-        before: the model of what serves; empty where nothing does.
-    """
-
-    release: str
-    model: ComposeModel
-    place: Placement
-    extension: Extension
-    web: Web | None
-    files: Path
-    answers: Callable[[Sequence[Container]], Awaitable[None]]
-    check: Callable[[ComposeModel], Awaitable[None]]
-    change: DatabaseChange | None = None
-    again: bool = False
-    watch: float = 0.0
-    scale: Mapping[str, int] = field(default_factory=dict)
-    before: ComposeModel = EMPTY
-
-    @property
-    def answering(self) -> frozenset[str]:
-        """Services whose containers have requests to wait for: the one that answers now, and the one that will."""
-        if self.web is None:
-            return frozenset()
-        now = web(self.before)
-        return frozenset((self.web.service, now.service if now else self.web.service))
-
-    @property
-    def compose_file(self) -> Path:
-        """All that runs."""
-        return self.files / "compose.json"
-
-    def of_web(self, containers: Sequence[Container]) -> list[Container]:
-        """Select the containers of the service that answers HTTP; none where no service does."""
-        return [item for item in containers if self.web is not None and item.service == self.web.service]
-
-    @property
-    def creation_file(self) -> Path:
-        """The file that Compose makes containers of."""
-        return self.files / "create.json"
 
 
 def reached(step: str) -> None:
@@ -95,10 +40,25 @@ def reached(step: str) -> None:
     log.debug("rollout: %s", step)
 
 
+def select_of_web(target: RolloutTarget, containers: Sequence[Container]) -> list[Container]:
+    """Select the containers of the service that answers HTTP; none where no service does."""
+    return [item for item in containers if target.web is not None and item.service == target.web.service]
+
+
+def find_answering(target: RolloutTarget) -> frozenset[str]:
+    """Services whose containers have requests to wait for: the one that answers now, and the one that will."""
+    if target.web is None:
+        return frozenset()
+    now = web(target.before)
+    return frozenset((target.web.service, now.service if now else target.web.service))
+
+
 class Successor:
     """One rollout, up to the moment when it serves.
 
     Args:
+        hooks: what the app does at each moment.
+        decisions: those of the plan.
         there: the containers of what serves now.
         carried: service → volumes without a name that its data is in.
         beside: of each service, how many there are besides: in standby.
@@ -106,40 +66,31 @@ class Successor:
 
     def __init__(
         self,
-        engine: Engine,
-        traffic: Routes,
+        engine: ComposeEngine,
+        hooks: RolloutHooks,
         app: App,
-        target: Target,
+        target: RolloutTarget,
         rollout: str,
+        decisions: Sequence[Decision],
         there: Sequence[Container],
         carried: Mapping[str, Sequence[AnonymousVolume]],
         beside: Mapping[str, int],
     ) -> None:
         self._engine = engine
-        self._traffic = traffic
+        self._hooks = hooks
         self._app = app
         self._target = target
         self._there = there
         self._beside = beside
         self._state = RolloutState(app)
         self.rollout = rollout
-        configurations = target.place.configurations(target.model)
-        self.decisions = decide(
-            Wanted(
-                app=app,
-                model=target.model,
-                extension=target.extension,
-                sources=target.place.sources,
-                configurations=configurations,
-                scale=target.scale,
-                before=target.before,
-                carrying=frozenset(item.id for item in there if item.service in carried),
-                again=target.again or (target.change is not None and target.change.stops_first),
-            ),
-            there,
-        )
+        self.decisions = decisions
         self._rendered = render(
-            target.model, target.place, rollout=rollout, configurations=configurations, carried=carried
+            target.model,
+            target.place,
+            rollout=rollout,
+            configurations=target.place.configurations(target.model),
+            carried=carried,
         )
         self._new: list[Container] = []
         self._stopped: list[str] = []
@@ -163,7 +114,7 @@ class Successor:
 
     async def rehearse(self, progress: Progress) -> None:
         """See, before anything is made or stopped, that the database can be changed and taken back."""
-        if (change := self._target.change) is None:
+        if (change := self._hooks.change) is None:
             return
         if (command := change.command) is not None:
             those = (item for item in self.decisions if item.service == command.service)
@@ -179,9 +130,9 @@ class Successor:
     async def make_containers(self, progress: Progress, secrets: Sequence[Secret]) -> None:
         """Make the new containers beside the old ones."""
         require_alike(self._app.name, self._target.model, await self._engine.list_resources())
-        await self._target.check(self._rendered.model)
+        await self._hooks.check(self._rendered.model)
         self._note()
-        write_file(self._target.compose_file, encoded(self._rendered.model.raw), mode=0o600)
+        write_file(self._target.place.compose_file, encoded(self._rendered.model.raw), mode=0o600)
         for path, given in self._rendered.files.items():
             path.parent.mkdir(mode=0o700, exist_ok=True)
             write_file(path, given.content, mode=given.mode)
@@ -222,16 +173,16 @@ class Successor:
             owner = await self._engine.find_user(item.id)
             if owner is not None and owner.uid != 0:
                 await self._engine.own_volumes(item.id, owner)
-                hand_over(self._app, self._rendered.model.services[item.service].mounts, owner)
+                hand_over(self._app, self._rendered.model.services[item.service].mounts, owner.uid, owner.gid)
         forget_list(self._app)
         reached("handed over")
 
     async def bring_up(
-        self, watching: ContainerWatch, timeout: float, progress: Progress, secrets: Sequence[Secret]
+        self, watching: DowntimeWatch, timeout: float, progress: Progress, secrets: Sequence[Secret]
     ) -> None:
         """Start the new containers, in order, and see them healthy and answering."""
-        if self._target.change is not None:
-            await self._change_database(self._target.change, progress)
+        if (change := self._hooks.change) is not None:
+            await self._change_database(change, progress)
         starts = [self._start(decision) for decision in self.decisions if decision.new]
         kept = [item.id for item in self.kept]
 
@@ -252,21 +203,21 @@ class Successor:
             kept.extend(identity for start in what for identity in start.containers)
             return up
 
-        if self._target.change is not None and (command := self._target.change.command) is not None:
+        if change is not None and (command := change.command) is not None:
             needs = {name: service.depends_on for name, service in self._target.model.services.items()}
             needed = needed_by(command.service, needs)
             first = [start for start in starts if start.service in needed]
             if first:
                 await bring_up(first)
             starts = [start for start in starts if start not in first]
-            await self._run_command(self._target.change, command, progress, secrets)
+            await self._run_command(change, command, progress, secrets)
         up = await bring_up(starts)
         reached("healthy")
         self._new = [item for item in up if item.rollout == self.rollout]
         if self._target.web is not None:
             wanted = self._target.web.path or f"port {self._target.web.port}"
             progress(f"{self._target.web.service}: waiting for {wanted}")
-        await self._target.answers(self._target.of_web(up))
+        await self._hooks.wait_for_answers(make_replicas(select_of_web(self._target, up)))
         reached("answering")
 
     async def _tell_ports(self, error: DeployFailed) -> None:
@@ -275,7 +226,7 @@ class Successor:
         if web is None or error.details.get("service") != web.service or error.details.get("state") != "running":
             return
         there = [item for item in await self._engine.list_containers(self._app.name) if item.id in ours]
-        if said := await find_other_ports(self._engine, web, there):
+        if said := await self._hooks.explain_silence(make_replicas(there)):
             error.add(said)
 
     async def _change_database(self, change: DatabaseChange, progress: Progress) -> None:
@@ -299,7 +250,7 @@ class Successor:
         self, change: DatabaseChange, command: ReleaseCommand, progress: Progress, secrets: Sequence[Secret]
     ) -> None:
         """Run the release command on the code of the new release; DeployFailed where it does not end well."""
-        name, output = command.service, one_off_commands.Output()
+        name, output = command.service, CommandOutput()
         [like, *_] = [item.id for item in (*self._new, *self.kept) if item.service == name]
         progress(f"release command of {name}")
         await change.enter_command()
@@ -327,9 +278,9 @@ class Successor:
     async def take_over(self, containers: Sequence[Container]) -> None:
         """From here on this is what serves."""
         await self._route()
-        self._state.write(Serving(self._target.release, self.rollout, time.time()))
+        self._hooks.serve(self.rollout)
         reached("recorded")
-        self._traffic.switch(self._app, self._target.web, self._target.of_web(containers))
+        self._hooks.switch(make_replicas(select_of_web(self._target, containers)))
         reached("switched")
 
     async def _route(self) -> None:
@@ -339,13 +290,13 @@ class Successor:
             len(item.kept) + item.new for item in self.decisions if web is not None and item.service == web.service
         )
         # Slots that are not needed any more stay until the requests that they have are finished, and the routes change.
-        slots = max(coming, len(self._target.of_web(self._there)))
-        await self._traffic.set_route(self._app, web, self._target.extension, slots)
+        slots = max(coming, len(select_of_web(self._target, self._there)))
+        await self._hooks.set_route(slots)
 
     def _note(self) -> None:
         """Write down what is under way: who stays, and who was stopped."""
         kept = tuple(item.id for item in self.kept)
-        change = self._target.change
+        change = self._hooks.change
         # What serves goes on writing beside a change that it can run with: restoring would lose that.
         restored_from = self.backup if change is not None and change.stops_first else None
         self._state.write(
@@ -357,9 +308,10 @@ class Successor:
     ) -> None:
         only = {name: {**what.services[name].raw, "depends_on": {}} for name in what.services if name in scale}
         file = with_existing({**what.top, "services": only}, await self._engine.list_resources())
-        write_file(self._target.creation_file, encoded(file), mode=0o600)
+        creation_file = self._target.place.folder / "create.json"
+        write_file(creation_file, encoded(file), mode=0o600)
         self._new += await self._engine.create(
-            self._app.name, self._target.creation_file, scale=scale, progress=progress, secrets=secrets
+            self._app.name, creation_file, scale=scale, progress=progress, secrets=secrets
         )
 
     def _told(self, dependent: Mapping[str, str]) -> ComposeModel:
@@ -389,14 +341,14 @@ class Successor:
 
     async def _stop(self, containers: Sequence[Container], progress: Progress = ignore_progress) -> None:
         """Stop containers that serve now; requests that they would answer wait meanwhile."""
-        running = [item for item in containers if is_active(item)]
-        answers = any(item.service in self._target.answering for item in running)
+        running = [item for item in containers if item.is_active]
+        answers = any(item.service in find_answering(self._target) for item in running)
         if answers:
             await self._route()
         self._stopped += [item.id for item in running]
         self._note()
         if answers:
-            await self._traffic.pause(self._app, self._target.extension.drain)
+            await self._hooks.pause()
         for item in running:
             progress(f"stopping {item.service}")
         await self._engine.stop_containers([item.id for item in running])

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from ikoma.apps.rollouts.drift import lasting_name, overlapping
 from ikoma.compose.model import parse_model
+from ikoma.engines.compose.rollout.drift import find_overlaps, lasting_name
+from ikoma.engines.docker.containers import ResourceInventory
 from ikoma.model import AppName
-from ikoma.ports.engine import ResourceInfo, ResourceInventory
+from ikoma.ports.runtime import ResourceInfo
 
 APP = AppName("shop")
 
@@ -17,7 +18,7 @@ APP = AppName("shop")
 def found(network: dict[str, Any], **taken: str) -> list[str]:
     networks = {name.replace("_at_", "-at-"): ResourceInfo("", "bridge", subnets=(it,)) for name, it in taken.items()}
     model = parse_model({"services": {}, "networks": {"n": network}})
-    return [name for _, _, name in overlapping(APP, model, ResourceInventory(networks=networks))]
+    return [found.name for found in find_overlaps(APP, model, ResourceInventory(networks=networks))]
 
 
 def with_subnets(*subnets: str) -> dict[str, Any]:

@@ -11,24 +11,25 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ikoma.app_folder import App
-from ikoma.apps.database.migrating import DatabaseMigrator
-from ikoma.apps.releases.rollout_state import RolloutState, Serving, Standby, name_rollout, parse_rollout
-from ikoma.apps.rollouts import anonymous_volumes, one_off_commands
-from ikoma.apps.rollouts.drift import is_of_subnets
-from ikoma.apps.rollouts.kept_logs import keep_logs
-from ikoma.apps.rollouts.new_rollout import Successor, Target, reached
-from ikoma.apps.rollouts.standby import Returning
-from ikoma.apps.rollouts.way_out import tell_way_out
-from ikoma.apps.routing.routes import Routes
+from ikoma.engines.compose.engine import ComposeEngine
+from ikoma.engines.compose.replicas import make_replicas
+from ikoma.engines.compose.rollout import anonymous_volumes, one_off_commands
+from ikoma.engines.compose.rollout.drift import is_of_subnets
+from ikoma.engines.compose.rollout.planning import find_carried, list_decisions, make_plan
+from ikoma.engines.compose.rollout.standby import Returning
+from ikoma.engines.compose.rollout.successor import Successor, reached
+from ikoma.engines.compose.watch import DowntimeWatch
+from ikoma.engines.docker.containers import Container
 from ikoma.errors import DeployFailed, EngineUnavailable, IkomaError
 from ikoma.model import Secret
-from ikoma.ports.engine import AnonymousVolume, Container, ContainerWatch, Engine
 from ikoma.ports.progress import Progress, ignore_progress
+from ikoma.ports.rollout import RolloutHooks, RolloutPlan, RolloutResult, RolloutTarget, SettlingHooks
+from ikoma.rollout_state import RolloutState, Serving, Standby, name_rollout, parse_rollout
 
 log = logging.getLogger("ikoma")
 
@@ -39,44 +40,34 @@ _REST = " What it replaced is still to be removed: that is done when Docker answ
 
 
 @dataclass(frozen=True, slots=True)
-class RolloutResult:
-    """How a rollout went."""
-
-    services: tuple[str, ...]
-    replaced: tuple[str, ...]
-    """Services whose containers were replaced or removed."""
-    configurations: Mapping[str, str]
-    downtime_ms: int
-    drain_ms: int
-    """How long requests to the old containers were waited for."""
-    backup: str | None = None
-    """The backup of the database that was made before it was changed."""
-    rest: str = ""
-    """What goes on still; empty where all is done."""
-
-
-@dataclass(frozen=True, slots=True)
 class _Work:
     app: App
-    target: Target
+    target: RolloutTarget
+    hooks: RolloutHooks
     timeout: float
     progress: Progress
     secrets: Sequence[Secret]
 
 
-class Rollouts:
+class ComposeRollouts:
     """Rolls releases out. Callers hold the app's lock."""
 
-    def __init__(self, engine: Engine, traffic: Routes, schema: DatabaseMigrator) -> None:
+    def __init__(self, engine: ComposeEngine) -> None:
         self._engine = engine
-        self._traffic = traffic
-        self._schema = schema
         self._ending: dict[App, asyncio.Task[None]] = {}
 
     async def roll(
-        self, app: App, target: Target, *, timeout: float, progress: Progress, secrets: Sequence[Secret]
+        self,
+        app: App,
+        target: RolloutTarget,
+        plan: RolloutPlan,
+        hooks: RolloutHooks,
+        *,
+        timeout: float,
+        progress: Progress,
+        secrets: Sequence[Secret],
     ) -> RolloutResult:
-        """Bring a release up and let it take over.
+        """Bring a release up as planned, and let it take over.
 
         Args:
             timeout: seconds until every container must be healthy.
@@ -84,31 +75,29 @@ class Rollouts:
         Raises:
             DeployFailed: something did not come up; what served before serves, and what is in standby stays so.
         """
-        await self.recover(app, progress)
-        work = _Work(app, target, timeout, progress, secrets)
+        work = _Work(app, target, hooks, timeout, progress, secrets)
         standby = RolloutState(app).standby()
-        unchanged = target.change is None or not target.change.stops_first
-        if standby is not None and standby.release == target.release and not target.again and unchanged:
+        if plan.reactivates and standby is not None:
             there = await self._engine.list_containers(app.name)
-            returning = Returning(self._engine, self._traffic, app, target, standby, there)
-            if returning.is_whole:
-                try:
-                    return await self._resume(work, returning)
-                except DeployFailed as failed:  # some come up only once: a stale pid file is enough
-                    progress(f"{failed.message} Its containers are made anew.")
-        return await self._replace(work)
+            returning = Returning(self._engine, hooks, app, target, standby, there)
+            try:
+                return await self._resume(work, returning)
+            except DeployFailed as failed:  # some come up only once: a stale pid file is enough
+                progress(f"{failed.message} Its containers are made anew.")
+            plan = await make_plan(self._engine, app, target, anew=True)
+        return await self._replace(work, plan)
 
-    async def _replace(self, work: _Work) -> RolloutResult:
+    async def _replace(self, work: _Work, plan: RolloutPlan) -> RolloutResult:
         """Make new containers, and let them take over."""
         app, target = work.app, work.target
         before = RolloutState(app).serving()
         resting = RolloutState(app).standby()  # until this has taken over: where it fails, the window goes on
         everyone = await self._engine.list_containers(app.name)
         there = [item for item in everyone if resting is None or item.id not in resting.containers]
-        standing_by = [item for item in everyone if item not in there]
-        carried = await self._carried(app, target, [*standing_by, *there])
-        beside = Counter(item.service for item in standing_by)
-        successor = Successor(self._engine, self._traffic, app, target, name_rollout(), there, carried, beside)
+        carried = await find_carried(self._engine, app, target, everyone)
+        beside = Counter(item.service for item in everyone if item not in there)
+        decisions = list_decisions(plan, there)
+        successor = Successor(self._engine, work.hooks, app, target, name_rollout(), decisions, there, carried, beside)
         async with self._engine.watch_containers(app.name) as watching:
             try:
                 await successor.rehearse(work.progress)
@@ -121,22 +110,10 @@ class Rollouts:
             except BaseException as error:
                 if isinstance(error, IkomaError) and successor.written is not None:
                     error.details = {**error.details, "backup": successor.written}
-                await self._undo_for(app, error)
+                await self._undo_for(app, work.hooks, error)
                 raise
             rolled = await self._settle(work, watching, containers, successor.old, before, made=True)
             return replace(rolled, backup=successor.backup)
-
-    async def _carried(
-        self, app: App, target: Target, containers: Sequence[Container]
-    ) -> dict[str, Sequence[AnonymousVolume]]:
-        """Find each service's volumes without a name: the last container's, else those it had."""
-        gone = sorted(set(target.model.services) - {item.service for item in containers})
-        return {**await anonymous_volumes.last_of(self._engine, app, gone), **await self._held(containers)}
-
-    async def _held(self, containers: Sequence[Container]) -> dict[str, Sequence[AnonymousVolume]]:
-        return {
-            item.service: found for item in containers if (found := await self._engine.list_anonymous_volumes(item.id))
-        }
 
     async def _resume(self, work: _Work, returning: Returning) -> RolloutResult:
         """Start the containers in standby again, and let them take over."""
@@ -147,14 +124,14 @@ class Rollouts:
                 containers = await returning.bring_up(watching, work.timeout, work.progress, work.secrets)
                 await returning.take_over(containers)
             except BaseException as error:
-                await self._undo_for(app, error)
+                await self._undo_for(app, work.hooks, error)
                 raise
             return await self._settle(work, watching, containers, returning.newer, before)
 
     async def _settle(
         self,
         work: _Work,
-        watching: ContainerWatch,
+        watching: DowntimeWatch,
         containers: Sequence[Container],
         old: Sequence[Container],
         before: Serving | None,
@@ -170,7 +147,7 @@ class Rollouts:
         same = before is not None and before.release == work.target.release
         try:
             if made and not same:  # else what is watched is the same release still
-                await self.end_standby(work.app)
+                await self.end_standby(work.app, work.hooks)
             drained = await self._withdraw(work, containers, old, before, watch=0.0 if same else work.target.watch)
             ours = {item.id for item in containers}
             now = [item for item in await self._engine.list_containers(work.app.name) if item.id in ours]
@@ -200,10 +177,10 @@ class Rollouts:
         Args:
             watch: for how long they are kept; those of the same release are nothing to go back to.
         """
-        anonymous_volumes.note(work.app, await self._held([*old, *containers]))
-        drained = await self._traffic.drain(work.app)
+        anonymous_volumes.note(work.app, await anonymous_volumes.hold(self._engine, [*old, *containers]))
+        drained = await work.hooks.drain()
         reached("drained")
-        await self._retire(work.app, old, before, watch)
+        await self._retire(work.app, work.hooks, old, before, watch)
         await self._name(work.app, work.target, containers)
         return drained
 
@@ -211,7 +188,7 @@ class Rollouts:
         """Whether containers that were replaced still have their time to end: that is nothing to hold a lock for."""
         return app in self._ending and not self._ending[app].done()
 
-    async def recover(self, app: App, progress: Progress = ignore_progress) -> str | None:
+    async def recover(self, app: App, hooks: SettlingHooks, progress: Progress = ignore_progress) -> str | None:
         """Finish or undo a rollout that was interrupted; what was done, or None where there was nothing to do."""
         await one_off_commands.tidy(self._engine, app)
         if ending := self._ending.pop(app, None):
@@ -226,40 +203,40 @@ class Rollouts:
             return None
         if serving is None or serving.rollout != underway.rollout:
             progress(f"undoing the rollout of {underway.release}, which was cut off")
-            await self._undo(app)
+            await self._undo(app, hooks)
             return f"The rollout of {underway.release} was interrupted, and undone."
         progress(f"finishing the rollout of {underway.release}, which was cut off")
-        await self._traffic.restore_switch(app)
-        await self._traffic.drain(app)
+        await hooks.restore_switch()
+        await hooks.drain()
         old = [
             item
             for item in await self._engine.list_containers(app.name)
             if not underway.brings(item) and item.id not in underway.kept
         ]
         state.end_standby()
-        await self._retire(app, old, None, 0)
+        await self._retire(app, hooks, old, None, 0)
         return f"The rollout of {underway.release} was interrupted, and finished."
 
-    async def end_standby(self, app: App) -> None:
+    async def end_standby(self, app: App, hooks: SettlingHooks) -> None:
         """Let go of what was kept of the rollout before."""
         state = RolloutState(app)
         if (standby := state.standby()) is not None:
-            await self._remove(app, standby.containers)
+            await self._remove(app, hooks, standby.containers)
             state.end_standby()
 
-    async def _undo_for(self, app: App, cause: BaseException) -> None:
+    async def _undo_for(self, app: App, hooks: SettlingHooks, cause: BaseException) -> None:
         """Undo; where the database cannot be taken back, the cause is what its caller is told, and that with it."""
         try:
-            await asyncio.shield(self._undo(app))
+            await asyncio.shield(self._undo(app, hooks))
         except IkomaError as trouble:
             underway = RolloutState(app).underway()
             if not isinstance(cause, IkomaError) or isinstance(trouble, EngineUnavailable):
                 raise
             if underway is None or underway.backup is None:
                 raise
-            tell_way_out(cause, underway, trouble)
+            hooks.tell_unrestored(cause, underway, trouble)
 
-    async def _undo(self, app: App) -> None:
+    async def _undo(self, app: App, hooks: SettlingHooks) -> None:
         """Take away what a rollout has made, stop what it has started again, and start again what it has stopped."""
         state = RolloutState(app)
         if (underway := state.underway()) is None:
@@ -267,19 +244,21 @@ class Rollouts:
         containers = await self._engine.list_containers(app.name)
         there = {item.id for item in containers}
         new = [item for item in containers if underway.brings(item) and item.id not in underway.returned]
-        await keep_logs(self._engine, app, new)
+        await hooks.keep_logs(make_replicas(new))
         made = [item.id for item in new]
         await self._engine.stop_containers([item for item in underway.returned if item in there])
         await self._engine.remove_containers(made, volumes=True)
         if underway.backup is not None:
-            await self._schema.restore(app, underway.backup, ignore_progress)
+            await hooks.restore_database(underway.backup)
         await self._engine.start_again([item for item in underway.stopped if item in there])
-        await self._traffic.refresh(app)
+        await hooks.refresh_route()
         await self._tidy_networks(app)
         state.finish()
-        await self._traffic.restore_route(app)
+        await hooks.restore_route()
 
-    async def _retire(self, app: App, old: Sequence[Container], before: Serving | None, watch: float) -> None:
+    async def _retire(
+        self, app: App, hooks: SettlingHooks, old: Sequence[Container], before: Serving | None, watch: float
+    ) -> None:
         """Stop what was replaced; it is removed then, or kept stopped while the new release is watched."""
         state = RolloutState(app)
         identities = tuple(item.id for item in old)
@@ -290,10 +269,10 @@ class Rollouts:
             state.finish()
             await self._in_time(app, self._engine.stop_containers(identities))
         else:
-            await self._in_time(app, self._remove(app, identities, stop=True))
+            await self._in_time(app, self._remove(app, hooks, identities, stop=True))
         reached("retired")
 
-    async def _name(self, app: App, target: Target, containers: Sequence[Container]) -> None:
+    async def _name(self, app: App, target: RolloutTarget, containers: Sequence[Container]) -> None:
         """Give containers the names that the file chooses; one in standby that has such a name gets another."""
         chosen = {
             name: service.container_name for name, service in target.model.services.items() if service.container_name
@@ -318,12 +297,12 @@ class Rollouts:
             self._ending.pop(app, None)
             task.result()
 
-    async def _remove(self, app: App, identities: Sequence[str], *, stop: bool = False) -> None:
+    async def _remove(self, app: App, hooks: SettlingHooks, identities: Sequence[str], *, stop: bool = False) -> None:
         there = [item for item in await self._engine.list_containers(app.name) if item.id in identities]
         gone = [item.id for item in there]
         if stop:
             await self._engine.stop_containers(gone)
-        await keep_logs(self._engine, app, there)
+        await hooks.keep_logs(make_replicas(there))
         await self._engine.remove_containers(gone, volumes=False)
         await self._tidy_networks(app)
         if stop:

@@ -7,107 +7,20 @@ mounted from the release's copy; images are named by the release, so that none i
 
 from __future__ import annotations
 
-import copy
-import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from ikoma.apps.rollouts.drift import lasting_key, lasting_name
-from ikoma.compose.image_names import name_image
+from ikoma.compose.image_names import release_image
 from ikoma.compose.model import ComposeModel, parse_model
-from ikoma.compose.mounts import Sources, strays
-from ikoma.compose.paths import locate
+from ikoma.compose.placement import Placement
+from ikoma.engines.compose.rollout.drift import lasting_key, lasting_name
+from ikoma.engines.docker.containers import AnonymousVolume
 from ikoma.model import AppName
-from ikoma.ports.engine import AnonymousVolume
 
 CONFIGURATION, ROLLOUT, RELEASE = "ikoma.configuration", "ikoma.rollout", "ikoma.release"
-
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """Where the parts of one release are.
-
-    Args:
-        root: the app's folder, links resolved.
-        tree: the release's copy of the source.
-        images: service → id of the image that it runs.
-        given: values of the variables that the release was made with.
-        contents: digest of a source's content by its path in the app's folder.
-    """
-
-    app: AppName
-    release: str
-    root: Path
-    tree: Path
-    sources: Sources
-    images: Mapping[str, str]
-    given: Mapping[str, str]
-    contents: Callable[[Path], str]
-    dotenv: bytes = b""
-    """The app's .env as the release was made with it."""
-    marks: Mapping[str, str] = field(default_factory=dict)
-    """Checksums of data that a person deploys too, by path in the app's folder."""
-
-    def inside(self, path: str) -> Path | None:
-        """The place in the release's copy of a path in the app's folder; None where that is no source."""
-        real = Path(os.path.realpath(path))
-        return self.tree / real.relative_to(self.root) if self.sources.keeps(real) else None
-
-    def mounted(self, path: str) -> Path | None:
-        """Find what is mounted in place of a path in the app's folder; None where that is data."""
-        way = locate(path)
-        if way.path == self.root / ".env":
-            return self.files / ".env"
-        if not self.sources.holds(way.path) or strays(way, frozenset(self.sources.data)):
-            return None
-        return self.tree / way.path.relative_to(self.root)
-
-    @property
-    def files(self) -> Path:
-        """Where the files are that containers are given one by one."""
-        return self.tree.with_name("given")
-
-    def configurations(self, model: ComposeModel) -> dict[str, str]:
-        """For each service a checksum of all that its containers are made of: equal ones need not be replaced."""
-        return {name: self._configuration(model, name) for name in model.services}
-
-    def _configuration(self, model: ComposeModel, name: str) -> str:
-        described = model.services[name]
-        service = {key: value for key, value in described.raw.items() if key not in _NO_PART}
-        service["deploy"] = {key: value for key, value in (service.get("deploy") or {}).items() if key != "replicas"}
-        binds = [mount.source for mount in described.binds]
-        given = {
-            kind: {str(item.get("source")): model.content_of(kind, item) for item in items}
-            for kind, items in described.contents.items()
-        }
-        items = [item for kind in given.values() for item in kind.values()]
-        read = [item["file"] for item in items if item.get("file")]
-        variables = [self.given.get(item["environment"]) for item in items if item.get("environment")]
-        kept = [*filter(self.mounted, binds), *filter(self.inside, read)]
-        contents = {path: self._content(Path(os.path.realpath(path))) for path in kept}
-        # How containers get out: the networks they are in, less what changes with each rollout.
-        declared = model.raw.get("networks") or {}
-        networks = {key: declared.get(key) for key in described.networks}
-        marks = {path: mark for path in binds for place, mark in self.marks.items() if self._lies_in(path, place)}
-        whole = [service, self.images.get(name), given, variables, contents, networks, *([marks] if marks else [])]
-        return hashlib.sha256(orjson.dumps(whole, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
-
-    def _lies_in(self, path: str, place: str) -> bool:
-        real = Path(os.path.realpath(path))
-        return self.root / place in (real, *real.parents)
-
-    def _content(self, path: Path) -> str:
-        if path == self.root / ".env":
-            return hashlib.sha256(self.dotenv).hexdigest()
-        return self.contents(path)
-
-
-_NO_PART = ("image", "build", "depends_on", "scale", "pull_policy", "profiles")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,31 +78,6 @@ def render(
     joined = {name: _joined(result, name, service) for name, service in result["services"].items()}
     _free_container_names(result)
     return Rendered(parse_model(result), joined, frozenset(renamed), files)
-
-
-def release_image(app: AppName, service: str, release: str) -> str:
-    """The name of the image that a service of a release runs."""
-    return f"{name_image(app, service)}:{release}"
-
-
-def render_builds(model: ComposeModel, place: Placement) -> dict[str, Any]:
-    """The compose file that the images of a release are built with: from its own copy of the source."""
-    services = {}
-    for name, service in model.services.items():
-        if service.build is None:
-            continue
-        build = copy.deepcopy(dict(service.build.raw))
-        if service.build.context and (inside := place.inside(service.build.context)):
-            build["context"] = str(inside)
-        for key, context in service.build.additional_contexts.items():
-            if context.startswith("/") and (inside := place.inside(context)):
-                build["additional_contexts"][key] = str(inside)
-        services[name] = {"build": build, "image": release_image(place.app, name, place.release)}
-    secrets: dict[str, Any] = copy.deepcopy(dict(model.secrets))
-    for item in secrets.values():
-        if item.get("file") and (inside := place.inside(item["file"])):
-            item["file"] = str(inside)
-    return {"name": model.raw["name"], "services": services, **({"secrets": secrets} if secrets else {})}
 
 
 def _as_files(place: Placement, model: dict[str, Any]) -> dict[Path, GivenFile]:

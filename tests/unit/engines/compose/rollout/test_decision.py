@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 
 from ikoma.app_folder import App
-from ikoma.apps.strategy.decision import Wanted, decide, why_single
 from ikoma.compose.model import ComposeModel, parse_model
 from ikoma.compose.mounts import Sources
 from ikoma.compose.services import in_order
+from ikoma.compose.single import why_single
 from ikoma.compose.x_ikoma import Extension
+from ikoma.engines.compose.rollout.decision import Wanted, decide
+from ikoma.engines.docker.containers import Container
 from ikoma.model import AppName
-from ikoma.ports.engine import Container
-from tests.unit.apps.containers import container
+from tests.unit.replicas import container
 
 MODEL = {
     "services": {

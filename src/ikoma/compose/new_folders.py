@@ -19,7 +19,6 @@ from ikoma.compose.model import ComposeModel, Mount
 from ikoma.compose.paths import locate
 from ikoma.durable import write_file
 from ikoma.errors import PathOutside
-from ikoma.ports.engine import Owner
 
 _LIST = "new-folders.json"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -42,7 +41,7 @@ def make_folders(app: App, model: ComposeModel) -> None:
         app.make_folder(path)
 
 
-def hand_over(app: App, mounts: Iterable[Mount], owner: Owner) -> None:
+def hand_over(app: App, mounts: Iterable[Mount], uid: int, gid: int) -> None:
     """Give the folders among these mounts that IKOMA has made to whom their container runs as."""
     root, listed = Path(os.path.realpath(app.path)), _listed(app)
     for mount in mounts:
@@ -58,7 +57,7 @@ def hand_over(app: App, mounts: Iterable[Mount], owner: Owner) -> None:
                 with os.scandir(folder) as entries:
                     is_empty = next(entries, None) is None
                 if is_ours and is_empty:
-                    os.fchown(folder, owner.uid, owner.gid)
+                    os.fchown(folder, uid, gid)
                     os.fchmod(folder, 0o755)
             finally:
                 os.close(folder)

@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 
 from ikoma.app_folder import App
-from ikoma.apps.rollouts.new_folders import forget_list, hand_over, make_folders
 from ikoma.compose.model import ComposeModel, Mount, parse_model
+from ikoma.compose.new_folders import forget_list, hand_over, make_folders
 from ikoma.model import AppName
-from ikoma.ports.engine import Owner
 
-NODE = Owner(1234, 2345)
+NODE = (1234, 2345)
 
 
 @pytest.fixture
@@ -44,7 +43,7 @@ def test_a_new_folder_is_open_whatever_the_umask_and_handed_over_with_nothing_ab
     finally:
         os.umask(before)
     assert [shown(app.path / name) for name in ("data", "data/deep")] == [(0, 0, 0o755)] * 2
-    hand_over(app, mounts(app, "data/deep"), NODE)
+    hand_over(app, mounts(app, "data/deep"), *NODE)
     assert shown(app.path / "data") == (0, 0, 0o755)
     assert shown(app.path / "data" / "deep") == (1234, 2345, 0o755)
 
@@ -53,25 +52,25 @@ def test_what_was_there_is_left_and_so_is_what_holds_something_or_is_only_read(a
     (app.path / "there").mkdir(mode=0o755)
     make_folders(app, model(app, "there", "filled", "read"))
     (app.path / "filled" / "file").touch()
-    hand_over(app, mounts(app, "there", "filled"), NODE)
-    hand_over(app, mounts(app, "read", read_only=True), NODE)
+    hand_over(app, mounts(app, "there", "filled"), *NODE)
+    hand_over(app, mounts(app, "read", read_only=True), *NODE)
     assert {shown(app.path / name)[:2] for name in ("there", "filled", "filled/file", "read")} == {(0, 0)}
 
 
 def test_a_server_that_is_killed_in_between_hands_over_later(app: App) -> None:
     make_folders(app, model(app, "data"))
     make_folders(app, model(app, "data"))
-    hand_over(app, mounts(app, "data"), NODE)
+    hand_over(app, mounts(app, "data"), *NODE)
     assert shown(app.path / "data")[:2] == (1234, 2345)
     forget_list(app)
     (app.path / "data").rmdir()
     (app.path / "data").mkdir(mode=0o755)
-    hand_over(app, mounts(app, "data"), NODE)
+    hand_over(app, mounts(app, "data"), *NODE)
     assert shown(app.path / "data")[:2] == (0, 0), "a folder of a person is none of ours"
 
 
 def test_a_link_is_not_handed_over(app: App, tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir(mode=0o700)
     (app.path / "link").symlink_to(tmp_path / "outside")
-    hand_over(app, mounts(app, "link"), NODE)
+    hand_over(app, mounts(app, "link"), *NODE)
     assert shown(tmp_path / "outside")[:2] == (0, 0)

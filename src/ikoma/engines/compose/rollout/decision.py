@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ikoma.app_folder import App
-from ikoma.apps.strategy.exclusive_resources import find_conflicts, find_preempted
+from ikoma.compose.exclusive_resources import find_preempted
 from ikoma.compose.model import EMPTY, ComposeModel
 from ikoma.compose.mounts import Sources
 from ikoma.compose.services import in_order
-from ikoma.compose.x_ikoma import RECREATE, ROLLING, Extension
-from ikoma.ports.engine import Container
+from ikoma.compose.single import why_alone
+from ikoma.compose.x_ikoma import ROLLING, Extension
+from ikoma.engines.docker.containers import Container
 
 _MOST_ROLLOUTS = 3
 """Of so many earlier rollouts containers are kept: each has networks of its own, and Docker has addresses for few."""
@@ -89,50 +90,13 @@ def _decided(wanted: Wanted, there: Sequence[Container]) -> list[Decision]:
         kept = [item for item in fitting if item.rollout not in wanted.leaving][: _count(wanted, name)]
         replaced = [item for item in containers if item not in kept]
         new = _count(wanted, name) - len(kept)
-        alone = _alone(wanted, name, replaced) if new and any(map(is_active, replaced)) else None
+        alone = _alone(wanted, name, replaced) if new and any(item.is_active for item in replaced) else None
         outdated = bool(new) and any(item.rollout in wanted.leaving for item in fitting)
         found[name] = Decision(name, tuple(kept), tuple(replaced), new, alone, outdated=outdated)
     gone = {item.service for item in there} - set(services)
     removed = [Decision(name, replaced=tuple(item for item in there if item.service == name)) for name in sorted(gone)]
-    going = [item for decision in (*found.values(), *removed) for item in decision.replaced if is_active(item)]
+    going = [item for decision in (*found.values(), *removed) for item in decision.replaced if item.is_active]
     return [*(_with_room(wanted, decision, going) for decision in found.values()), *removed]
-
-
-def why_alone(
-    app: App,
-    model: ComposeModel,
-    service: str,
-    source: Sources,
-    wish: str | None,
-    before: ComposeModel = EMPTY,
-) -> str | None:
-    """Why two containers of a service cannot run at once, as far as its configuration tells; None where they can.
-
-    Args:
-        before: the model that the other one is of; the same one when omitted.
-    """
-    if wish == RECREATE:
-        return "x-ikoma says recreate"
-    found = find_conflicts(app, model, service, source, before)
-    return next((claim.reason for claim in found if wish != ROLLING or not claim.is_data), None)
-
-
-def why_single(model: ComposeModel, service: str) -> str | None:
-    """Why a service has one container only, beside what keeps two releases of it apart; None where it may have more."""
-    services = model.services
-    if service in model.one_shot:
-        return "it runs once for each release"
-    if named := services[service].container_name:
-        return f"it has the container name {named}"
-    if shared := services[service].shares_with:
-        return f"it runs inside {shared}"
-    inside = [name for name, other in services.items() if other.shares_with == service]
-    return f"{inside[0]} runs inside it" if inside else None
-
-
-def why_one(app: App, model: ComposeModel, service: str, source: Sources, wish: str | None) -> str | None:
-    """Why a service has one container only; None where it may have more."""
-    return why_alone(app, model, service, source, wish) or why_single(model, service)
 
 
 def _alone(wanted: Wanted, name: str, replaced: Sequence[Container]) -> str | None:
@@ -155,11 +119,6 @@ def _with_room(wanted: Wanted, decision: Decision, going: Sequence[Container]) -
     own = {decision.service} if decision.alone else set()
     first = tuple(item for item in going if item.service in {*own, *others})
     return replace(decision, displaces=others, first=first)
-
-
-def is_active(container: Container) -> bool:
-    """Whether a container has what it is given for itself, or will have it again in a moment."""
-    return container.state in ("running", "restarting", "paused")
 
 
 def _is_as(container: Container, configuration: str) -> bool:

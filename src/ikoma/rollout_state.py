@@ -12,15 +12,30 @@ import secrets
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import orjson
 
 from ikoma.app_folder import App
 from ikoma.durable import write_file
-from ikoma.ports.engine import Container
 
 T = TypeVar("T")
+
+
+class RolloutMember(Protocol):
+    """Something that a rollout has made, such as a container. Its id is the engine's own."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def rollout(self) -> str | None: ...
+
+    @property
+    def release(self) -> str | None: ...
+
+
+M = TypeVar("M", bound=RolloutMember)
 
 _ROLLOUT = re.compile(r"-([0-9]{15}[0-9a-f]{2})$")
 
@@ -53,9 +68,9 @@ class Underway:
     trouble: str | None = None
     """Why it could not be undone when that was tried last."""
 
-    def brings(self, container: Container) -> bool:
+    def brings(self, replica: RolloutMember) -> bool:
         """Whether a container is one that this rollout brings, and not one that is there anyway."""
-        return container.id not in self.kept and (container.rollout == self.rollout or container.id in self.returned)
+        return replica.id not in self.kept and (replica.rollout == self.rollout or replica.id in self.returned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +91,7 @@ class Standby:
 
 @dataclass(frozen=True, slots=True)
 class RolloutView:
-    """The rollouts of an app as its files said at one moment: read once, asked for every container.
+    """The rollouts of an app as its files said at one moment: read once, asked for every replica.
 
     Read it after the containers are listed: a rollout that takes over in between is then seen as having done so.
     """
@@ -92,28 +107,28 @@ class RolloutView:
             return False
         return self.serving.rollout == self.underway.rollout
 
-    def find_starting(self, container: Container) -> str | None:
+    def find_starting(self, replica: RolloutMember) -> str | None:
         """Find the release that a container is of, where a rollout has made it and it does not serve yet; else None."""
         if self.underway is None or self._has_taken_over:
             return None
-        return self.underway.release if self.underway.brings(container) else None
+        return self.underway.release if self.underway.brings(replica) else None
 
-    def list_releases_of(self, container: Container) -> set[str]:
+    def list_releases_of(self, replica: RolloutMember) -> set[str]:
         """The releases of a container: the one that made it, and those it serves, is to serve or could serve."""
-        found = {container.release, self.find_starting(container)}
-        if self.serving is not None and self.serves(container):
+        found = {replica.release, self.find_starting(replica)}
+        if self.serving is not None and self.serves(replica):
             found.add(self.serving.release)
-        if self.standby is not None and container.id in (*self.standby.containers, *self.standby.kept):
+        if self.standby is not None and replica.id in (*self.standby.containers, *self.standby.kept):
             found.add(self.standby.release)
         return {item for item in found if item is not None}
 
-    def serves(self, container: Container) -> bool:
+    def serves(self, replica: RolloutMember) -> bool:
         """Whether a container is of what serves: not in standby, and of the one side or the other of a rollout."""
         if self.underway is not None and self._has_taken_over:
-            return self.underway.brings(container) or container.id in self.underway.kept
-        if self.standby is not None and container.id in self.standby.containers:
+            return self.underway.brings(replica) or replica.id in self.underway.kept
+        if self.standby is not None and replica.id in self.standby.containers:
             return False
-        return self.underway is None or not self.underway.brings(container)
+        return self.underway is None or not self.underway.brings(replica)
 
 
 class RolloutState:
@@ -126,7 +141,7 @@ class RolloutState:
         underway = self.underway()  # first: it is written before what serves, and removed after
         return RolloutView(self.serving(), underway, self.standby())
 
-    def select_serving(self, containers: Iterable[Container]) -> list[Container]:
+    def select_serving(self, containers: Iterable[M]) -> list[M]:
         """Select the containers that serve."""
         view = self.view()
         return [item for item in containers if view.serves(item)]

@@ -1,18 +1,20 @@
-"""Finds the ports of this machine that an app wants for itself and another already has."""
+"""Finds the ports and names of this machine that an app wants for itself and another already has."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import NamedTuple
 
 import psutil
 
 from ikoma.compose.model import ComposeModel, published_range
+from ikoma.engines.compose.engine import ComposeEngine
+from ikoma.engines.docker.containers import Container
 from ikoma.model import AppName
-from ikoma.ports.engine import Container, Engine
+from ikoma.ports.runtime import TakenName, TakenPort
 
 _MOST = 10_000
 """Ports that are looked for: the policy says where a range has too many."""
@@ -28,21 +30,9 @@ class HostPort(NamedTuple):
         return f"{self.number}" if self.protocol == "tcp" else f"{self.number}/{self.protocol}"
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A port that a service publishes, by its place in the model, and who has it."""
-
-    service: str
-    index: int
-    port: HostPort
-    holder: str
-    is_of_this_app: bool = False
-    """Whether another port of the same app has it."""
-
-
 async def find_taken_ports(
-    app: AppName, model: ComposeModel, engine: Engine, is_platform: Callable[[int], bool]
-) -> list[Taken]:
+    engine: ComposeEngine, app: AppName, model: ComposeModel, is_platform: Callable[[int], bool]
+) -> list[TakenPort]:
     """The host ports of a resolved model that are not free.
 
     Args:
@@ -69,8 +59,24 @@ async def find_taken_ports(
             holder = listening.get(port)
         seen[port] = f"the service {service} of this app"
         if holder:
-            taken.append(Taken(service, index, port, holder, same))
+            taken.append(TakenPort(service, index, str(port), holder, same))
     return taken
+
+
+async def find_taken_names(engine: ComposeEngine, app: AppName, model: ComposeModel) -> list[TakenName]:
+    """The names of containers that a resolved model wants, and another has."""
+    owners = await engine.map_container_owners()
+    others = {name: project for name, project in owners.items() if project != app.project}
+    return list(_list_taken_names(app, model, others))
+
+
+def _list_taken_names(app: AppName, model: ComposeModel, others: Mapping[str, str]) -> Iterator[TakenName]:
+    for service, described in model.services.items():
+        if (chosen := described.container_name) in others:
+            yield TakenName(service, "container_name", chosen, others[chosen])
+        numbered = re.compile(f"{re.escape(f'{app.project}-{service}')}-[0-9]+")
+        if met := next(filter(numbered.fullmatch, others), None):
+            yield TakenName(service, None, met, others[met])
 
 
 def _published(model: ComposeModel) -> Iterator[tuple[str, int, HostPort]]:

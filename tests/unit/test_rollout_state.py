@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from ikoma.app_folder import App
-from ikoma.apps.releases.rollout_state import RolloutState, Serving, Standby, Underway, name_rollout, parse_rollout
 from ikoma.model import AppName
-from tests.unit.apps.containers import container
+from ikoma.rollout_state import RolloutState, Serving, Standby, Underway, name_rollout, parse_rollout
+from tests.unit.replicas import container
 
 OLD, NEW = "25010100000000001", "25010100000000002"
 SERVING = {"old": Serving("a", OLD, 1.0), "new": Serving("b", NEW, 2.0)}

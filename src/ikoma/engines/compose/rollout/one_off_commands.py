@@ -8,44 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import secrets as random
-from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 import orjson
 
 from ikoma.app_folder import App
-from ikoma.apps.releases.release import Release, Releases
-from ikoma.apps.releases.rollout_state import RolloutState
-from ikoma.compose.services import find_service
 from ikoma.durable import write_file
-from ikoma.errors import CommandNotStarted, CommandTimedOut, EngineUnavailable, NotDeployed
+from ikoma.engines.compose.engine import ComposeEngine
+from ikoma.engines.docker.containers import ContainerNotStarted
+from ikoma.errors import CommandNotStarted, CommandTimedOut, EngineUnavailable
 from ikoma.kernel.redaction.redaction import list_encodings, redact
 from ikoma.model import Secret
-from ikoma.ports.engine import Container, ContainerNotStarted, Engine
 from ikoma.ports.progress import Progress
+from ikoma.ports.rollout import CommandOutput
 
-MOST_LINES = 1000
 _LONGEST_LINE = 2000
 _SHOWN = 20
 _FILE = "command.json"
 
 
-@dataclass(slots=True)
-class Output:
-    """The output of a command: its last lines, and how many there were."""
-
-    last: deque[str] = field(default_factory=lambda: deque(maxlen=MOST_LINES))
-    count: int = 0
-
-    @property
-    def lines(self) -> list[str]:
-        return list(self.last)
-
-
 async def run(
-    engine: Engine,
+    engine: ComposeEngine,
     app: App,
     like: str,
     service: str,
@@ -54,7 +38,7 @@ async def run(
     timeout: float,
     progress: Progress,
     secrets: Sequence[Secret],
-    output: Output,
+    output: CommandOutput,
 ) -> int:
     """Run a command as a container of a service would; its exit code.
 
@@ -94,31 +78,12 @@ async def run(
     return ended.exit_code
 
 
-async def find_like(engine: Engine, app: App, release: Release, service: str | None) -> Container:
-    """The container that a command's own is made as: one of a service of the release that serves.
-
-    Args:
-        service: by default the one that answers requests.
-
-    Raises:
-        ServiceNotFound, NotDeployed: there is no container of it.
-    """
-    model, state = Releases(app).model(release), RolloutState(app)
-    name = service or str((release.web or {}).get("service") or next(iter(model.services)))
-    find_service(app.name, model, name)
-    serving = state.select_serving(await engine.list_containers(app.name))
-    found = [item for item in serving if item.service == name]
-    if not found:
-        raise NotDeployed(f"{name} of {app.name} has no container now.", hint="deploy.scale gives it one.")
-    return min(found, key=lambda item: item.state != "running")
-
-
 def is_left(app: App) -> bool:
     """Whether a command was running when its server was killed."""
     return (app.state / _FILE).exists()
 
 
-async def tidy(engine: Engine, app: App) -> bool:
+async def tidy(engine: ComposeEngine, app: App) -> bool:
     """End and remove what a killed server has left of a command; whether there was one."""
     left = app.read_state(_FILE)
     if left is None:

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Collection, Sequence
 from functools import partial
 
 from ikoma.app_folder import App
-from ikoma.apps.releases.rollout_state import RolloutState, Serving, Standby, Underway
-from ikoma.apps.rollouts.new_rollout import Target, reached
-from ikoma.apps.routing.routes import Routes
-from ikoma.apps.strategy.decision import is_active, why_alone
-from ikoma.apps.strategy.exclusive_resources import find_preempted
+from ikoma.compose.exclusive_resources import find_preempted
 from ikoma.compose.services import in_order
+from ikoma.compose.single import why_alone
+from ikoma.engines.compose.engine import ComposeEngine
+from ikoma.engines.compose.replicas import make_replicas
+from ikoma.engines.compose.rollout.successor import find_answering, reached, select_of_web
+from ikoma.engines.compose.startup import ServiceStart
+from ikoma.engines.compose.watch import DowntimeWatch
+from ikoma.engines.docker.containers import Container
 from ikoma.model import Secret
-from ikoma.ports.engine import Container, ContainerWatch, Engine, ServiceStart
 from ikoma.ports.progress import Progress
+from ikoma.ports.rollout import RolloutHooks, RolloutTarget
+from ikoma.rollout_state import RolloutState, Standby, Underway
+
+
+def is_whole(standby: Standby, target: RolloutTarget, there: Sequence[Container]) -> bool:
+    """Whether all is there that served then, and is enough: a container may be gone or the scale another."""
+    found = Counter(item.service for item in there if item.id in (*standby.containers, *standby.kept))
+    services, chosen = target.model.services, target.scale
+    enough = all(found[name] == chosen.get(name, service.scale) for name, service in services.items())
+    return enough and found.total() == len(standby.containers) + len(standby.kept)
 
 
 class Returning:
@@ -27,10 +38,16 @@ class Returning:
     """
 
     def __init__(
-        self, engine: Engine, traffic: Routes, app: App, target: Target, standby: Standby, there: Sequence[Container]
+        self,
+        engine: ComposeEngine,
+        hooks: RolloutHooks,
+        app: App,
+        target: RolloutTarget,
+        standby: Standby,
+        there: Sequence[Container],
     ) -> None:
         self._engine = engine
-        self._traffic = traffic
+        self._hooks = hooks
         self._app = app
         self._target = target
         self._standby = standby
@@ -40,16 +57,8 @@ class Returning:
         self.newer = [item for item in there if item not in self._earlier and item not in self._kept]
         self._stopped: list[str] = []
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether all is there that served then, and is enough: a container may be gone or the scale another."""
-        there = Counter(item.service for item in (*self._earlier, *self._kept))
-        services, chosen = self._target.model.services, self._target.scale
-        enough = all(there[name] == chosen.get(name, service.scale) for name, service in services.items())
-        return enough and there.total() == len(self._standby.containers) + len(self._standby.kept)
-
     async def bring_up(
-        self, watching: ContainerWatch, timeout: float, progress: Progress, secrets: Sequence[Secret]
+        self, watching: DowntimeWatch, timeout: float, progress: Progress, secrets: Sequence[Secret]
     ) -> list[Container]:
         """Start the earlier containers and see them healthy and answering; these and the kept ones."""
         self._note()
@@ -68,24 +77,21 @@ class Returning:
         )
         ours = {item.id for item in (*lasting, *self._kept)}
         containers = [item for item in await self._engine.list_containers(self._app.name) if item.id in ours]
-        await self._target.answers(self._target.of_web(containers))
+        await self._hooks.wait_for_answers(make_replicas(select_of_web(self._target, containers)))
         reached("answering")
         return containers
 
     async def take_over(self, containers: Sequence[Container]) -> None:
         """From here on the earlier containers are what serves."""
-        web = self._target.of_web(containers)
         await self._route(containers)
-        self._state.write(Serving(self._standby.release, self._standby.rollout, time.time()))
+        self._hooks.serve(self._standby.rollout)
         self._state.end_standby()
         reached("recorded")
-        self._traffic.switch(self._app, self._target.web, web)
+        self._hooks.switch(make_replicas(select_of_web(self._target, containers)))
         reached("switched")
 
     async def _route(self, containers: Sequence[Container]) -> None:
-        web = self._target.web
-        slots = len(self._target.of_web(containers))
-        await self._traffic.set_route(self._app, web, self._target.extension, slots)
+        await self._hooks.set_route(len(select_of_web(self._target, containers)))
 
     def _note(self) -> None:
         kept = tuple(item.id for item in self._kept)
@@ -113,13 +119,13 @@ class Returning:
 
     async def _make_room(self, services: Collection[str]) -> None:
         """Stop the newer containers of these services: they cannot run beside an earlier one that starts."""
-        running = [item for item in self.newer if item.service in services and is_active(item)]
+        running = [item for item in self.newer if item.service in services and item.is_active]
         running = [item for item in running if item.id not in self._stopped]
-        answers = any(item.service in self._target.answering for item in running)
+        answers = any(item.service in find_answering(self._target) for item in running)
         if answers:  # a new route would lose requests that wait for a container
             await self._route(self._earlier)
         self._stopped += [item.id for item in running]
         self._note()
         if answers:
-            await self._traffic.pause(self._app, self._target.extension.drain)
+            await self._hooks.pause()
         await self._engine.stop_containers([item.id for item in running])

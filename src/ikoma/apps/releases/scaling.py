@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from ikoma.app_folder import App
 from ikoma.apps.releases.scale import read_scale
-from ikoma.apps.strategy.decision import why_one
 from ikoma.compose import web_service
 from ikoma.compose.model import ComposeModel
 from ikoma.compose.mounts import sources
+from ikoma.compose.single import why_one
 
 
 def fitting_scale(app: App, model: ComposeModel) -> dict[str, int]:

@@ -11,41 +11,21 @@ import hashlib
 import ipaddress
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from ikoma.compose.model import ComposeModel
+from ikoma.engines.docker.containers import ResourceInventory
 from ikoma.errors import DeployFailed
 from ikoma.model import AppName
-from ikoma.ports.engine import ResourceInfo, ResourceInventory
+from ikoma.ports.runtime import Difference, ResourceInfo, SubnetOverlap
 
 _AT = re.compile(r"-at-[0-9a-f]{12}$")
 _WAY_OUT = {
     "volume": "Give the changed volume another key, and copy the data there; or write it as it was.",
     "network": "Give the changed network another name, or write it as it was; after deploy.down it is made anew.",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """A volume or network of a file that is there already, and was made otherwise."""
-
-    kind: str
-    key: str
-    what: str
-    """Which of its settings."""
-    matters: bool
-    """Whether it would not do what the file says: of a label nothing depends."""
-
-    @property
-    def problem(self) -> str:
-        return f"The {self.kind} {self.key} exists, and was made with other {self.what}: it stays as it is."
-
-    @property
-    def fix(self) -> str:
-        return _WAY_OUT[self.kind]
 
 
 def lasting_name(app: AppName, key: str, network: Mapping[str, Any]) -> str | None:
@@ -81,26 +61,30 @@ def with_existing(model: Mapping[str, Any], existing: ResourceInventory) -> dict
     }
 
 
-def differences(app: AppName, model: ComposeModel, existing: ResourceInventory) -> Iterator[Difference]:
+def find_differences(app: AppName, model: ComposeModel, existing: ResourceInventory) -> Iterator[Difference]:
     """Find volumes and networks of an app that are not as its model says."""
     for key, wanted in model.volumes.items():
         made = existing.volumes.get(str(wanted.get("name") or f"{app.project}_{key}"))
         if made is not None and made.project == app.project and not wanted.get("external"):
             if (made.driver, dict(made.options)) != (wanted.get("driver") or "local", _texts(wanted, "driver_opts")):
-                yield Difference("volume", key, "driver options", True)
+                yield _differ("volume", key, "driver options")
             if not _labelled(wanted, made):
-                yield Difference("volume", key, "labels", False)
+                yield _differ("volume", key, "labels", matters=False)
     for key, wanted in model.networks.items():
         name = lasting_name(app, key, wanted)
         made = existing.networks.get(name) if name else None
         if made is not None and made.project == app.project and not wanted.get("external"):
-            yield from (Difference("network", key, what, True) for what in _otherwise(wanted, made))
+            yield from (_differ("network", key, what) for what in _otherwise(wanted, made))
             if not _labelled(wanted, made):
-                yield Difference("network", key, "labels", False)
+                yield _differ("network", key, "labels", matters=False)
 
 
-def overlapping(app: AppName, model: ComposeModel, existing: ResourceInventory) -> Iterator[tuple[str, str, str]]:
-    """Find the subnets that networks of a model choose, and another network has: (key, subnet, name of that one)."""
+def _differ(kind: str, key: str, what: str, *, matters: bool = True) -> Difference:
+    return Difference(kind, key, what, matters, _WAY_OUT[kind])
+
+
+def find_overlaps(app: AppName, model: ComposeModel, existing: ResourceInventory) -> Iterator[SubnetOverlap]:
+    """Find the subnets that networks of a model choose, and another network has."""
     for key, wanted in model.networks.items():
         name = lasting_name(app, key, wanted)
         if name is None or name in existing.networks or wanted.get("external"):
@@ -108,12 +92,12 @@ def overlapping(app: AppName, model: ComposeModel, existing: ResourceInventory) 
         for subnet in sorted(_subnets(wanted)):
             for other, made in sorted(existing.networks.items()):
                 if other != _AT.sub("", name) and any(_overlap(subnet, taken) for taken in made.subnets):
-                    yield key, subnet, other
+                    yield SubnetOverlap(key, subnet, other, is_own=made.project == app.project)
 
 
 def require_alike(app: AppName, model: ComposeModel, existing: ResourceInventory) -> None:
     """Raises DeployFailed where something is there that would not do what the model says."""
-    for found in differences(app, model, existing):
+    for found in find_differences(app, model, existing):
         if found.matters:
             raise DeployFailed(found.problem, hint=found.fix)
 

@@ -14,7 +14,8 @@ import orjson
 
 from ikoma.app_folder import App
 from ikoma.durable import write_file
-from ikoma.ports.engine import AnonymousVolume, Engine
+from ikoma.engines.compose.engine import ComposeEngine
+from ikoma.engines.docker.containers import AnonymousVolume, Container
 from ikoma.ports.progress import Progress
 
 _FILE = "volumes.json"
@@ -40,7 +41,7 @@ def note(app: App, found: Mapping[str, Sequence[AnonymousVolume]]) -> None:
         write_file(app.make_state() / _FILE, orjson.dumps(content), mode=0o600)
 
 
-async def last_of(engine: Engine, app: App, services: Sequence[str]) -> dict[str, list[AnonymousVolume]]:
+async def last_of(engine: ComposeEngine, app: App, services: Sequence[str]) -> dict[str, list[AnonymousVolume]]:
     """Find, for services without a container, the volumes that they had last and that are still there."""
     known = {service: volumes for service, volumes in noted(app).items() if service in services}
     present = await engine.map_owners() if known else {}
@@ -51,7 +52,7 @@ async def last_of(engine: Engine, app: App, services: Sequence[str]) -> dict[str
     return {service: list(by_target.values()) for service, by_target in last.items() if by_target}
 
 
-async def all_of(engine: Engine, app: App) -> list[str]:
+async def all_of(engine: ComposeEngine, app: App) -> list[str]:
     """Names of all that are there, of services with containers and of those without."""
     names = {volume.name for volumes in noted(app).values() for volume in volumes}
     for item in await engine.list_containers(app.name):
@@ -59,7 +60,12 @@ async def all_of(engine: Engine, app: App) -> list[str]:
     return sorted(names & set(await engine.map_owners())) if names else []
 
 
-async def remove_with(engine: Engine, app: App, progress: Progress) -> None:
+async def hold(engine: ComposeEngine, containers: Sequence[Container]) -> dict[str, Sequence[AnonymousVolume]]:
+    """Find the volumes without a name that these containers have their data in; service → volumes."""
+    return {item.service: found for item in containers if (found := await engine.list_anonymous_volumes(item.id))}
+
+
+async def remove_with(engine: ComposeEngine, app: App, progress: Progress) -> None:
     """Remove an app's containers, networks and all its volumes, those without a name too."""
     unnamed = await all_of(engine, app)
     await engine.down(app.name, volumes=True, progress=progress)

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
-from ikoma.apps.rollouts.rendering import Placement, render, render_builds
+from ikoma.apps.rollouts.builds import render_builds
 from ikoma.compose.model import parse_model
 from ikoma.compose.mounts import Sources
+from ikoma.compose.placement import Placement
+from ikoma.engines.compose.rollout.rendering import render
+from ikoma.engines.docker.containers import AnonymousVolume
 from ikoma.model import AppName
-from ikoma.ports.engine import AnonymousVolume
 
 ROOT, TREE = Path("/srv/apps/shop"), Path("/srv/apps/shop/.ikoma/releases/r1/tree")
 PLACE = Placement(

@@ -1,0 +1,46 @@
+"""Why a service has one replica at a time, or one only, as far as its compose file tells."""
+
+from __future__ import annotations
+
+from ikoma.app_folder import App
+from ikoma.compose.exclusive_resources import find_conflicts
+from ikoma.compose.model import EMPTY, ComposeModel
+from ikoma.compose.mounts import Sources
+from ikoma.compose.x_ikoma import RECREATE, ROLLING
+
+
+def why_alone(
+    app: App,
+    model: ComposeModel,
+    service: str,
+    source: Sources,
+    wish: str | None,
+    before: ComposeModel = EMPTY,
+) -> str | None:
+    """Why two containers of a service cannot run at once, as far as its configuration tells; None where they can.
+
+    Args:
+        before: the model that the other one is of; the same one when omitted.
+    """
+    if wish == RECREATE:
+        return "x-ikoma says recreate"
+    found = find_conflicts(app, model, service, source, before)
+    return next((claim.reason for claim in found if wish != ROLLING or not claim.is_data), None)
+
+
+def why_single(model: ComposeModel, service: str) -> str | None:
+    """Why a service has one container only, beside what keeps two releases of it apart; None where it may have more."""
+    services = model.services
+    if service in model.one_shot:
+        return "it runs once for each release"
+    if named := services[service].container_name:
+        return f"it has the container name {named}"
+    if shared := services[service].shares_with:
+        return f"it runs inside {shared}"
+    inside = [name for name, other in services.items() if other.shares_with == service]
+    return f"{inside[0]} runs inside it" if inside else None
+
+
+def why_one(app: App, model: ComposeModel, service: str, source: Sources, wish: str | None) -> str | None:
+    """Why a service has one container only; None where it may have more."""
+    return why_alone(app, model, service, source, wish) or why_single(model, service)

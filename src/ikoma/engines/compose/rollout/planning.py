@@ -1,0 +1,96 @@
+"""Makes the plan of a rollout, and finds again the containers that a plan is about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ikoma.app_folder import App
+from ikoma.engines.compose.engine import ComposeEngine
+from ikoma.engines.compose.replicas import make_replicas
+from ikoma.engines.compose.rollout import anonymous_volumes
+from ikoma.engines.compose.rollout.decision import Decision, Wanted, decide
+from ikoma.engines.compose.rollout.standby import is_whole
+from ikoma.engines.docker.containers import AnonymousVolume, Container
+from ikoma.ports.replicas import Replica
+from ikoma.ports.rollout import RolloutPlan, RolloutTarget, ServiceRollout
+from ikoma.rollout_state import RolloutState
+
+
+async def make_plan(engine: ComposeEngine, app: App, target: RolloutTarget, *, anew: bool = False) -> RolloutPlan:
+    """Plan a rollout of the target beside what serves now.
+
+    Args:
+        anew: make containers anew also where those in standby would do.
+    """
+    everyone = await engine.list_containers(app.name)
+    view = RolloutState(app).view()
+    there = [item for item in everyone if view.serves(item)]
+    carried = await find_carried(engine, app, target, everyone)
+    wanted = Wanted(
+        app=app,
+        model=target.model,
+        extension=target.extension,
+        sources=target.place.sources,
+        configurations=target.place.configurations(target.model),
+        scale=target.scale,
+        before=target.before,
+        carrying=frozenset(item.id for item in there if item.service in carried),
+        again=target.again or target.stops_first,
+    )
+    standby = view.standby
+    returns = standby is not None and standby.release == target.release and not (target.again or target.stops_first)
+    return RolloutPlan(
+        target.release,
+        tuple(_describe(decision, target) for decision in decide(wanted, there)),
+        reactivates=not anew and returns and standby is not None and is_whole(standby, target, everyone),
+    )
+
+
+async def find_carried(
+    engine: ComposeEngine, app: App, target: RolloutTarget, containers: Sequence[Container]
+) -> dict[str, Sequence[AnonymousVolume]]:
+    """Find each service's volumes without a name: the last container's that serves, else those it had."""
+    standby = RolloutState(app).standby()
+    resting = standby.containers if standby else ()
+    ordered = sorted(containers, key=lambda item: item.id not in resting)  # the last one counts
+    gone = sorted(set(target.model.services) - {item.service for item in containers})
+    return {
+        **await anonymous_volumes.last_of(engine, app, gone),
+        **await anonymous_volumes.hold(engine, ordered),
+    }
+
+
+def list_decisions(plan: RolloutPlan, there: Sequence[Container]) -> list[Decision]:
+    """The decisions of a plan about the containers that are there."""
+    known = {item.id: item for item in there}
+    return [
+        Decision(
+            service=item.service,
+            kept=_select(item.keep, known),
+            replaced=_select(item.replace, known),
+            new=item.start,
+            alone=item.alone,
+            displaces=item.displaces,
+            first=_select(item.stop_first, known),
+            outdated=item.outdated,
+        )
+        for item in plan.services
+    ]
+
+
+def _describe(decision: Decision, target: RolloutTarget) -> ServiceRollout:
+    return ServiceRollout(
+        service=decision.service,
+        keep=make_replicas(decision.kept),
+        replace=make_replicas(decision.replaced),
+        start=decision.new,
+        stop_first=make_replicas(decision.first),
+        run_once=decision.service in target.model.one_shot,
+        alone=decision.alone,
+        displaces=decision.displaces,
+        outdated=decision.outdated,
+    )
+
+
+def _select(replicas: Sequence[Replica], known: Mapping[str, Container]) -> tuple[Container, ...]:
+    return tuple(known[item.id] for item in replicas if item.id in known)

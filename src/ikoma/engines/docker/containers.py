@@ -1,0 +1,91 @@
+"""Containers, volumes and networks as Docker has them. Nothing above the engines knows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ikoma.ports.runtime import ResourceInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container of an app as the engine sees it now."""
+
+    id: str
+    name: str
+    service: str
+    state: str
+    """created, running, paused, restarting, removing, exited or dead."""
+    health: str | None
+    """healthy, unhealthy, starting, or None when the container has no healthcheck."""
+    exit_code: int | None
+    """Only where the container is not running."""
+    image: str
+    created_at: str
+    working_dir: str | None
+    """The folder of the Compose project it belongs to."""
+    addresses: tuple[str, ...] = ()
+    """Its addresses on the networks of this machine."""
+    published: tuple[tuple[str, int, int], ...] = ()
+    """(host address, host port, container port) of each published TCP port."""
+    one_shot: bool = False
+    """True for a service that others wait for with service_completed_successfully."""
+    is_job: bool = False
+    """Whether it may end well: with exit code 0 it is done."""
+    configuration: str | None = None
+    """Checksum of what it was made of (label ikoma.configuration); None where IKOMA did not make it."""
+    rollout: str | None = None
+    """The rollout that made it (label ikoma.rollout)."""
+    release: str | None = None
+    """The release whose source, configs and secrets it mounts (label ikoma.release)."""
+    networks: tuple[str, ...] = ()
+    """Names of the networks it is in."""
+    started_again: bool = False
+    """Whether it runs since a few minutes, though it was made before: as far as a list of containers tells."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it is a job that has ended well."""
+        return self.is_job and self.state == "exited" and self.exit_code == 0
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it has what it is given for itself, or will have it again in a moment."""
+        return self.state in ("running", "restarting", "paused")
+
+
+@dataclass(frozen=True, slots=True)
+class AnonymousVolume:
+    """A volume without a name of its own, and where its container has it."""
+
+    name: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceInventory:
+    """All volumes and all networks of the engine, by name."""
+
+    volumes: Mapping[str, ResourceInfo] = field(default_factory=dict)
+    networks: Mapping[str, ResourceInfo] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """How a command has ended."""
+
+    exit_code: int
+    out_of_memory: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The user that a process runs as, or that a folder belongs to."""
+
+    uid: int
+    gid: int
+
+
+class ContainerNotStarted(Exception):
+    """The engine cannot start a container; the text is its reason."""
