@@ -18,12 +18,12 @@ import yaml
 
 from ikoma.app_folder import App
 from ikoma.apps.deploying.release_files import ReleaseFiles, is_below
-from ikoma.apps.readable import decode_text
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.secrets import app_secrets
 from ikoma.apps.snapshots.manifest import SnapshotEntry
 from ikoma.kernel.redaction.redaction import HIDDEN, list_encodings, redact, select_certain
 from ikoma.model import FilePath, Secret, make_printable
+from ikoma.readable import decode_text
 
 _LARGEST = 256 << 10
 """Bytes of a file whose lines are compared."""

@@ -12,15 +12,14 @@ from dataclasses import dataclass, replace
 
 import aiohttp
 
-from ikoma.apps.readable import decode_text
 from ikoma.apps.routing.addresses import list_addresses
 from ikoma.compose.compose_file import Web
-from ikoma.engines.docker.readable import make_readable
 from ikoma.errors import IkomaError
 from ikoma.kernel.redaction.redaction import list_encodings, redact
 from ikoma.model import Secret
 from ikoma.ports.replicas import Replica
 from ikoma.ports.runtime import ListeningPort, Runtime
+from ikoma.readable import decode_text, make_readable
 
 _SECONDS = 3.0
 _WORST_OF_A_NAMED_PATH, _WORST_ANSWER = 399, 499

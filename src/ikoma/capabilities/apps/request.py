@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ikoma.apps.readable import decode_text
 from ikoma.apps.routing.request import visit
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed
 from ikoma.model import Effect, RequestPath, Role
+from ikoma.readable import decode_text
 
 
 class AppsRequestRequest(AppRequest):

@@ -10,13 +10,13 @@ from pydantic import Field
 
 from ikoma.apps.deploying.release_files import ReleaseFiles
 from ikoma.apps.files import files
-from ikoma.apps.readable import decode_text
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.secrets import app_secrets
 from ikoma.capabilities.context import Call
 from ikoma.kernel.redaction.redaction import list_encodings, redact
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed
 from ikoma.model import Effect, FilePath, ReleaseId, Role
+from ikoma.readable import decode_text
 
 
 class FilesReadRequest(AppRequest):

@@ -32,7 +32,7 @@ from ikoma.engines.docker.containers import (
     ResourceInventory,
 )
 from ikoma.engines.docker.docker_api import PROJECT, DockerApi
-from ikoma.engines.docker.readable import make_readable, make_sentence, parse_log_line
+from ikoma.engines.docker.readable import make_sentence, parse_log_line
 from ikoma.engines.docker.stats import read_usage
 from ikoma.errors import DeployFailed, EngineUnavailable, IkomaError
 from ikoma.kernel.redaction.redaction import list_encodings, redact
@@ -50,6 +50,7 @@ from ikoma.ports.runtime import (
     ResourceInfo,
     RestartHistory,
 )
+from ikoma.readable import make_readable
 from ikoma.run import OutputTooLong, ProcessResult, follow, run
 
 log = logging.getLogger("ikoma")

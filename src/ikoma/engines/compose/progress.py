@@ -14,10 +14,10 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ikoma.engines.docker.readable import make_readable
 from ikoma.kernel.redaction.redaction import list_encodings, redact, select_certain
 from ikoma.model import Secret
 from ikoma.ports.progress import BUILD_LINE, Progress
+from ikoma.readable import make_readable
 
 _STEP = re.compile(r"Step (\d+)/(\d+) : (.*)")
 _VERTEX = re.compile(r"\[(?:.*\s)?(\d+)/(\d+)\] ")

@@ -23,10 +23,11 @@ import aiohttp
 import psutil
 
 from ikoma.engines.docker.containers import Container, ResourceInventory
-from ikoma.engines.docker.readable import make_readable, make_sentence
+from ikoma.engines.docker.readable import make_sentence
 from ikoma.errors import EngineBusy, EngineUnavailable, IkomaError
 from ikoma.kernel.coalesce import Coalesced
 from ikoma.ports.runtime import EngineVersion, ResourceInfo, RestartHistory
+from ikoma.readable import make_readable
 
 _SECONDS = 4.0
 _PATIENCE = 120.0

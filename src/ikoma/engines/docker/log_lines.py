@@ -11,8 +11,8 @@ from calendar import timegm
 from collections.abc import Iterator, Sequence
 from time import strptime
 
-from ikoma.engines.docker.readable import make_readable
 from ikoma.ports.runtime import LogLine
+from ikoma.readable import make_readable
 
 FRAME = 8
 """Bytes before each piece: the stream, three zeros, and the size."""

@@ -1,22 +1,11 @@
-"""Text from programs and containers, made fit for people: no control characters, no frames of logs around it."""
+"""Words of programs, made fit for people: no frames of logs around them, and whole sentences."""
 
 from __future__ import annotations
 
 import json
 import re
 
-_CONTROL = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours and cursor movements
-    r"|\x1b[\]PX^_].*?(?:\x07|\x1b\\|$)"  # window titles and other strings for a terminal
-    r"|\x1b[ -/]*[0-~]?"
-    r"|[\x00-\x08\x0a-\x1f\x7f-\x9f]"
-)
 _LOG_LINE = re.compile(r'time="[^"]*" level=(?P<level>\w+) msg=(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>\S*))')
-
-
-def make_readable(line: str) -> str:
-    """One line without what would steer a terminal."""
-    return _CONTROL.sub("", line)
 
 
 def parse_log_line(line: str) -> tuple[str, str] | None:

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ikoma.engines.docker.readable import make_readable, make_sentence, parse_log_line
+from ikoma.engines.docker.readable import make_sentence, parse_log_line
+from ikoma.readable import make_readable
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ikoma.engines.docker.readable import make_readable
 from ikoma.kernel.access.callers import Callers
 from ikoma.kernel.audit.entry import AuditEntry
 from ikoma.kernel.redaction.redaction import KnownSecrets, Scrubber, is_plain, list_encodings, scrub
 from ikoma.kernel.state.store import Store
 from ikoma.model import Role, Secret
+from ikoma.readable import make_readable
 
 
 def hidden(text: str, *values: str) -> str:
