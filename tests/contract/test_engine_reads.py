@@ -183,7 +183,7 @@ def test_where_a_container_listens_is_read_from_its_network(project: Project) ->
 
     def heard() -> set[tuple[int, bool]] | None:
         web = project.containers()["web"]
-        found = project.do(project.engine.list_listening_ports(web.id, web.addresses[0]))
+        found = project.do(project.engine.list_listening_ports(web.id, next(iter(web.addresses), None)))
         return None if found is None else {(item.port, item.is_local) for item in found}
 
     deadline = time.monotonic() + 20

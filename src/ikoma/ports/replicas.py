@@ -57,7 +57,7 @@ class Replica:
     """Checksum of what it was made of; None where IKOMA did not make it."""
     release: str | None = None
     """The release whose source, configs and secrets it has."""
-    releases: frozenset[str] = frozenset()
+    releases: tuple[str, ...] = ()
     """Its releases: the one that made it, and those it serves, is to serve or could serve."""
     started_again: bool = False
     """Whether it runs since a few minutes, though it was made before: as far as a list of replicas tells."""

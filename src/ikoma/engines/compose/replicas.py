@@ -34,7 +34,7 @@ def make_replica(container: Container, view: RolloutView = _NO_ROLLOUT) -> Repli
         is_job=container.is_job,
         configuration=container.configuration,
         release=container.release,
-        releases=frozenset(view.list_releases_of(container)),
+        releases=tuple(sorted(view.list_releases_of(container))),
         started_again=container.started_again,
     )
 
