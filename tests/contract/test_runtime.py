@@ -6,6 +6,7 @@ Nothing here knows containers: a replica's id is compared, and never looked into
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import shutil
 import signal
@@ -28,6 +29,7 @@ from ikoma.ports.replicas import ReplicaPart
 from ikoma.ports.rollout import CommandOutput, RolloutStep
 from ikoma.rollout_state import RolloutState
 from tests.contract.rolling import Rolling, engine_of, web_service
+from tests.leftovers import OWNER
 
 pytestmark = pytest.mark.engine
 T = TypeVar("T")
@@ -40,7 +42,9 @@ STORE = {"volumes": [{"type": "volume", "source": "store", "target": "/store", "
 @pytest.fixture(scope="module", params=["compose"])
 def house(request: pytest.FixtureRequest) -> Iterator[tuple[asyncio.Runner, Rolling]]:
     folder = Path(tempfile.mkdtemp(prefix="ikoma-runtime-"))
-    app = App(AppName.parse(f"t-run-{secrets.token_hex(3)}"), folder)
+    (folder / OWNER).write_text(str(os.getpid()))
+    app = App(AppName.parse(f"t-run-{secrets.token_hex(3)}"), folder / "app")
+    app.path.mkdir()
     with asyncio.Runner() as runner:
         rolling = Rolling(engine_of(request.param), app)
         try:
