@@ -17,7 +17,6 @@ NO_ANSWER = re.compile(r"(Where|Why|How|As|Which|When)\b")
 UNDER_WORK = (
     "apps/rollouts/",
     "apps/routing/",
-    "apps/strategy/",
     "apps/observation/",
     "apps/deploying/",
     "engines/",

@@ -35,7 +35,7 @@ class Claim:
 
     @property
     def reason(self) -> str:
-        """Why two containers with it cannot run at once."""
+        """The reason why two containers with it cannot run at once."""
         if self.is_data:
             return f"two of it must not write the {self.said} at once"
         if self.kind == _ADDRESS:

@@ -1,4 +1,4 @@
-"""Where the parts of one release are: its copy of the source, its images and the values of its variables."""
+"""The places of the parts of one release: its copy of the source, its images and the values of its variables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ikoma.model import AppName
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where the parts of one release are.
+    """The places of the parts of one release.
 
     Args:
         root: the app's folder, links resolved.
@@ -67,7 +67,7 @@ class Placement:
 
     @property
     def files(self) -> Path:
-        """Where the files are that containers are given one by one."""
+        """The folder of the files that containers are given one by one."""
         return self.tree.with_name("given")
 
     def configurations(self, model: ComposeModel) -> dict[str, str]:

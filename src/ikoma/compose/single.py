@@ -1,4 +1,4 @@
-"""Why a service has one replica at a time, or one only, as far as its compose file tells."""
+"""Reasons why a service has one replica at a time, or one only, as far as its compose file tells."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def why_alone(
     wish: str | None,
     before: ComposeModel = EMPTY,
 ) -> str | None:
-    """Why two containers of a service cannot run at once, as far as its configuration tells; None where they can.
+    """The reason why two containers of a service cannot run at once, as far as its model tells; None: they can.
 
     Args:
         before: the model that the other one is of; the same one when omitted.
@@ -29,7 +29,7 @@ def why_alone(
 
 
 def why_single(model: ComposeModel, service: str) -> str | None:
-    """Why a service has one container only, beside what keeps two releases of it apart; None where it may have more."""
+    """The reason why a service has one container only, besides what keeps two releases apart; None: it may have more."""
     services = model.services
     if service in model.one_shot:
         return "it runs once for each release"
@@ -42,5 +42,5 @@ def why_single(model: ComposeModel, service: str) -> str | None:
 
 
 def why_one(app: App, model: ComposeModel, service: str, source: Sources, wish: str | None) -> str | None:
-    """Why a service has one container only; None where it may have more."""
+    """The reason why a service has one container only; None where it may have more."""
     return why_alone(app, model, service, source, wish) or why_single(model, service)

@@ -1,4 +1,4 @@
-"""How many containers a model can have of what was chosen for its app."""
+"""The numbers of containers that a model can have, of what was chosen for its app."""
 
 from __future__ import annotations
 
