@@ -29,7 +29,7 @@ def why_alone(
 
 
 def why_single(model: ComposeModel, service: str) -> str | None:
-    """The reason why a service has one container only, besides what keeps two releases apart; None: it may have more."""
+    """The reason why a service has one container only, besides what keeps releases apart; None: it may have more."""
     services = model.services
     if service in model.one_shot:
         return "it runs once for each release"
