@@ -8,7 +8,7 @@ from pathlib import Path
 
 import uvloop
 
-from ikoma.cli.commands.up import stay_up
+from ikoma.cli.commands.server.up import stay_up
 from ikoma.settings import load_settings
 from ikoma.transports.protocol import ConnectionLimits
 

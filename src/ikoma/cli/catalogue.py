@@ -21,11 +21,13 @@ class Local(NamedTuple):
 
 LOCAL = {
     "up": Local(
-        "ikoma.cli.commands.up", "Start the server (and its PostgreSQL) and serve until it is stopped.", "server"
+        "ikoma.cli.commands.server.up", "Start the server (and its PostgreSQL) and serve until it is stopped.", "server"
     ),
-    "mcp": Local("ikoma.cli.commands.mcp", "Speak MCP on stdin and stdout, for an AI assistant's host.", "server"),
+    "mcp": Local(
+        "ikoma.cli.commands.server.mcp", "Speak MCP on stdin and stdout, for an AI assistant's host.", "server"
+    ),
     "proxy-stop": Local(
-        "ikoma.cli.commands.proxy", "End the proxy that serves apps while the server is stopped.", "server"
+        "ikoma.cli.commands.server.proxy", "End the proxy that serves apps while the server is stopped.", "server"
     ),
     "doctor": Local("ikoma.cli.doctor.command", "Check this machine and say what is missing.", "server"),
     "completion": Local("ikoma.cli.commands.completion", "Let your shell complete commands and names.", "server"),

@@ -1,4 +1,4 @@
-"""Which backups of a schedule are kept: the last of each of so many days, weeks and months."""
+"""Backups of a schedule that are kept: the last of each of so many days, weeks and months."""
 
 from __future__ import annotations
 

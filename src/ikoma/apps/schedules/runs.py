@@ -21,7 +21,7 @@ _KEPT = 200
 
 
 class Outcome(StrEnum):
-    """How a run went."""
+    """The outcome of a run."""
 
     ASKED = "asked"
     """Somebody wants it now; no server has begun it yet."""

@@ -143,7 +143,7 @@ class Scheduler:
 
 
 def _judge(result: Mapping[str, Any]) -> tuple[Outcome, str | None, str | None]:
-    """How a call went: outcome, message, and the backup that it made."""
+    """Judge how a call went: outcome, message, and the backup that it made."""
     path = result.get("backupPath")
     if path is not None:
         name = str(path).rpartition("/")[2]

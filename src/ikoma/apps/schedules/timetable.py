@@ -1,4 +1,4 @@
-"""When a cron expression is due, in its time zone; by cronsim, which follows Debian's cron when clocks change."""
+"""Times at which a cron expression is due, in its zone; by cronsim, which follows Debian's cron when clocks change."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def find_last(cron: str, zone: str, until: datetime) -> datetime | None:
 
 
 def delay(app: str, schedule: str, jitter: int) -> timedelta:
-    """How much later than due a run begins: always the same for a schedule, different for each, so that they spread."""
+    """The delay after which a due run begins: the same for a schedule, different for each, so they spread."""
     digest = hashlib.sha256(f"{app}/{schedule}".encode()).digest()
     return timedelta(seconds=int.from_bytes(digest[:4], "big") % (jitter + 1))
 
