@@ -109,12 +109,12 @@ def test_rows_that_were_deleted_come_back_and_the_undo_takes_them_away_again(
     before = digest(server)
     put(server, "DELETE FROM t WHERE id > 100; CREATE TABLE later (id int); INSERT INTO later VALUES (1)")
     after = digest(server)
-    seen = server.do("db.restore", {**app, "backupName": made, "plan": True})["details"]
-    assert {item["name"]: (item["now"], item["backup"]) for item in seen["tables"]} == {
+    plan = server.do("db.restore", {**app, "backupName": made, "plan": True})
+    assert {item["name"]: (item["now"], item["backup"]) for item in plan["tables"]} == {
         "later": (1, None),
         "t": (100, 500),
     }
-    assert [line.split(":")[0] for line in seen["lost"]] == ["later"]
+    assert [line.split(":")[0] for line in plan["details"]["lost"]] == ["later"]
     assert digest(server) == after
     done = server.do("db.restore", {**app, "backupName": made})["details"]
     assert done["rows"] == {"t": 500}

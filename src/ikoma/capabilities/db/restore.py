@@ -46,7 +46,6 @@ class DbRestoreTable(Result):
 
 
 class DbRestoreDetails(Result):
-    tables: list[DbRestoreTable] = optional(())
     lost: Annotated[list[str], Untrusted("table names", ours=True)] = optional(())
     """Rows that the undo copy alone has then."""
     rows: dict[str, int] = optional()
@@ -66,11 +65,13 @@ class DbRestoreResult(Result):
             Fact("pending", "details.pending"),
             Fact("undo until", "details.undoUntil", "time"),
         ),
-        rows="details.tables",
+        rows="tables",
         columns=(Column("table", "name"), Column("now", right=True), Column("backup", right=True)),
     )
     success: bool
     message: str
+    tables: list[DbRestoreTable] = Field(default_factory=list)
+    """With `plan`."""
     details: DbRestoreDetails
     next: Next | None = None
 
@@ -124,7 +125,7 @@ async def _compare(call: Call, app: App, manifest: BackupManifest) -> DbRestoreR
     tables = [DbRestoreTable(name=item.name, now=item.now, backup=item.backup) for item in compared]
     loses = "No table has more rows now." if not lost else "What is lost stays in the undo copy for a week."
     message = f"Nothing was changed. {manifest.name} is of {manifest.created_at}. {loses}"
-    return DbRestoreResult(success=True, message=message, details=DbRestoreDetails(tables=tables, lost=lost))
+    return DbRestoreResult(success=True, message=message, tables=tables, details=DbRestoreDetails(lost=lost))
 
 
 async def _tell(call: Call, app: App, done: RestoredDatabase, said: str) -> DbRestoreResult:
