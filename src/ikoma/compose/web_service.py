@@ -13,9 +13,9 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ikoma.compose.backing_services import exposed_by, is_backing_service, is_tool, speaks_fastcgi
 from ikoma.compose.compose_file import Web, is_port
 from ikoma.compose.model import ComposeModel, Port, Service
+from ikoma.compose.roles.backing_services import exposed_by, is_backing_service, is_tool, speaks_fastcgi
 from ikoma.errors import InvalidCompose
 
 DEFAULT_PATH = "/health"

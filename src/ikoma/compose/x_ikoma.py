@@ -10,8 +10,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from ikoma.compose import release_command, watch_paths
-from ikoma.compose.release_command import ReleaseCommand
+from ikoma.compose import watch_paths
+from ikoma.compose.roles import release_command
+from ikoma.compose.roles.release_command import ReleaseCommand
 from ikoma.compose.variable_names import TLS_PARTS
 from ikoma.errors import InvalidCompose
 from ikoma.model import DomainName, quote_name

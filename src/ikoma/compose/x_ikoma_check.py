@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from ikoma.compose.model import ComposeModel, Service
-from ikoma.compose.release_command import ReleaseCommand
+from ikoma.compose.roles.release_command import ReleaseCommand
 from ikoma.compose.variable_names import NAME
 from ikoma.compose.x_ikoma import PARTS, SOURCE
 from ikoma.errors import InvalidCompose

@@ -11,7 +11,7 @@ from typing import Protocol
 from ikoma.compose.compose_file import Web
 from ikoma.compose.model import EMPTY, ComposeModel
 from ikoma.compose.placement import Placement
-from ikoma.compose.release_command import ReleaseCommand
+from ikoma.compose.roles.release_command import ReleaseCommand
 from ikoma.compose.x_ikoma import Extension
 from ikoma.errors import IkomaError
 from ikoma.ports.progress import Progress

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from ikoma.compose.jobs import find_jobs, is_judged_by_exit
 from ikoma.compose.model import parse_model
+from ikoma.compose.roles.jobs import find_jobs, is_judged_by_exit
 
 WEB = {"image": "app", "ports": [{"target": 3000, "published": "3000"}]}
 

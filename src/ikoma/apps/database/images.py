@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ikoma.compose.backing_services import find_builder
 from ikoma.compose.dockerfiles import stage_of
 from ikoma.compose.model import ComposeModel, Service
+from ikoma.compose.roles.backing_services import find_builder
 
 _ENDS = r"([-_.]?v?[0-9]+)*([-_](alpine|bookworm|trixie|ha|repmgr|galera|cluster|server|db|vectorchord|all))*"
 _SQL = re.compile(

@@ -19,7 +19,7 @@ from ikoma.apps.database.backups import Backups
 from ikoma.apps.database.down_migrations import DatabaseRollbackPlan, KnownBackup, RollbackMethod, plan_rollback
 from ikoma.apps.database.restoring import DatabaseRestorer
 from ikoma.apps.releases.release import Release, Releases
-from ikoma.compose.release_command import ReleaseCommand
+from ikoma.compose.roles.release_command import ReleaseCommand
 from ikoma.errors import BackupMissing, CannotGoBack, DatabasesUnavailable, SqlFailed
 from ikoma.model import BackupName, quote_name
 from ikoma.ports.databases import Credentials, Databases, LedgerEntry, Migration

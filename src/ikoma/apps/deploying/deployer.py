@@ -35,10 +35,10 @@ from ikoma.apps.routing.routes import Routes
 from ikoma.apps.secrets import app_secrets
 from ikoma.apps.source import checkout
 from ikoma.compose import web_service, x_ikoma
-from ikoma.compose.jobs import find_jobs
 from ikoma.compose.model import EMPTY, ComposeModel
 from ikoma.compose.mounts import sources
 from ikoma.compose.placement import Placement
+from ikoma.compose.roles.jobs import find_jobs
 from ikoma.compose.services import find_service, with_image
 from ikoma.compose.single import why_one
 from ikoma.errors import (

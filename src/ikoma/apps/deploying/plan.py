@@ -44,7 +44,7 @@ from ikoma.apps.yaml import file_choice
 from ikoma.compose.compose_file import Web
 from ikoma.compose.model import EMPTY, ComposeModel
 from ikoma.compose.mounts import Sources, sources
-from ikoma.compose.release_command import ReleaseCommand
+from ikoma.compose.roles.release_command import ReleaseCommand
 from ikoma.errors import CannotGoBack, DatabaseAhead, IkomaError, ImageGone, Next, PlanDrifted, PolicyViolation
 from ikoma.model import Secret
 from ikoma.ports.databases import Databases

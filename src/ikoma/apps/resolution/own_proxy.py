@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ikoma.compose.backing_services import is_backing_service
 from ikoma.compose.dockerfiles import stage_of
 from ikoma.compose.model import ComposeModel, Port, Service, published_range
+from ikoma.compose.roles.backing_services import is_backing_service
 from ikoma.compose.web_service import Candidate, find_port, is_loopback
 from ikoma.model import DomainName
 

@@ -19,9 +19,9 @@ from ikoma.apps.policy import fetched
 from ikoma.apps.policy.images import arguments
 from ikoma.apps.policy.storage import is_clock
 from ikoma.compose.image_names import name_image
-from ikoma.compose.jobs import find_jobs, is_judged_by_exit
 from ikoma.compose.model import ComposeModel, Mount, parse_model
 from ikoma.compose.new_folders import make_folders
+from ikoma.compose.roles.jobs import find_jobs, is_judged_by_exit
 from ikoma.durable import write_file
 from ikoma.errors import FileMissing
 from ikoma.ports.databases import Endpoint

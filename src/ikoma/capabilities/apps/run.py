@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from ikoma.apps.rollouts.like import find_like
 from ikoma.apps.secrets import app_secrets
 from ikoma.capabilities.context import Call
-from ikoma.compose.release_command import bad_command
+from ikoma.compose.roles.release_command import bad_command
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed
 from ikoma.model import Effect, Role
 from ikoma.ports.rollout import CommandOutput

@@ -10,7 +10,7 @@ from ikoma.apps.schedules.schedule import Schedule, ScheduleName, write_schedule
 from ikoma.apps.schedules.timetable import BadExpression, check_expression
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.schedules.list import SchedulesListResult, describe_schedules
-from ikoma.compose.release_command import bad_command
+from ikoma.compose.roles.release_command import bad_command
 from ikoma.errors import InvalidArguments, RoleTooLow
 from ikoma.kernel.answers.leading import may_call
 from ikoma.kernel.registry import AppRequest, capability, listed, registry

@@ -14,7 +14,7 @@ from ikoma.app_folder import App
 from ikoma.compose.compose_file import encoded
 from ikoma.compose.model import SHARED_NAMESPACES, ComposeModel
 from ikoma.compose.new_folders import forget_list, hand_over
-from ikoma.compose.release_command import ReleaseCommand, needed_by
+from ikoma.compose.roles.release_command import ReleaseCommand, needed_by
 from ikoma.compose.web_service import web
 from ikoma.durable import write_file
 from ikoma.engines.compose.engine import ComposeEngine

@@ -11,8 +11,8 @@ of its own: what such a job comes to is told by its exit code alone.
 
 from __future__ import annotations
 
-from ikoma.compose.backing_services import is_backing_service
 from ikoma.compose.model import ComposeModel, Service
+from ikoma.compose.roles.backing_services import is_backing_service
 from ikoma.compose.web_service import web
 from ikoma.errors import InvalidCompose
 
