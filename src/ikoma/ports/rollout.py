@@ -108,7 +108,7 @@ class RolloutPlan:
 
 @dataclass(frozen=True, slots=True)
 class RolloutResult:
-    """How a rollout went."""
+    """The outcome of a rollout."""
 
     services: tuple[str, ...]
     replaced: tuple[str, ...]

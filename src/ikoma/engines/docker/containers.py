@@ -73,7 +73,7 @@ class ResourceInventory:
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """How a command has ended."""
+    """The end of a command."""
 
     exit_code: int
     out_of_memory: bool = False

@@ -167,7 +167,7 @@ class DockerApi:
         return self._version
 
     async def find_root(self) -> str:
-        """Where the engine keeps images and volumes: asked for once, since it says so only with what takes it long."""
+        """The folder of the engine's images and volumes: asked for once, since the answer takes it long."""
         if self._root is None:
             async with self.connect() as docker:
                 self._root = str((await docker.system.info())["DockerRootDir"])
@@ -230,7 +230,7 @@ class DockerApi:
         return shown
 
     async def read_restarts(self, identity: str) -> RestartHistory | None:
-        """How often the engine has started a container again by itself; None where it is gone."""
+        """The number of times that the engine started a container again by itself; None where it is gone."""
         shown = await self.inspect(identity)
         if shown is None:
             return None

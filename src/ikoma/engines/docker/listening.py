@@ -18,7 +18,7 @@ _DOCKERS_NAMES = "127.0.0.11"
 
 
 def list_of_process(pid: int, address: str, proc: Path = Path("/proc")) -> Sequence[ListeningPort] | None:
-    """Where the network of a process listens; None where it cannot be read, or does not have this address."""
+    """Ports on which the network of a process listens; None where that cannot be told."""
     net = proc / str(pid) / "net"
     try:
         if f"|-- {address}\n" not in (net / "fib_trie").read_text():

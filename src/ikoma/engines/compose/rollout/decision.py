@@ -1,4 +1,4 @@
-"""Which containers of an app a rollout keeps, which it replaces, and which of those must make room first."""
+"""Decides which containers of an app a rollout keeps, which it replaces, and which of those make room first."""
 
 from __future__ import annotations
 

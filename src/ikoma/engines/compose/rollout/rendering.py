@@ -113,7 +113,7 @@ def _content(item: Mapping[str, Any], given: Mapping[str, str]) -> str | None:
 
 
 def _mode(chosen: Any) -> int:
-    """As Compose has it: octal in text, 0444 where nothing is said."""
+    """The mode as Compose has it: octal in text, 0444 where nothing is said."""
     return 0o444 if chosen is None else int(str(chosen), 8) & 0o777
 
 

@@ -221,7 +221,7 @@ class Successor:
         reached("answering")
 
     async def _tell_ports(self, error: DeployFailed) -> None:
-        """Where the web service is not healthy: say where it listens, if that is not where requests go."""
+        """Say where an unhealthy web service listens, if that is not where requests go."""
         web, ours = self._target.web, {item.id for item in self._new}
         if web is None or error.details.get("service") != web.service or error.details.get("state") != "running":
             return
