@@ -21,7 +21,9 @@ def make_example_command(item: Capability) -> str:
     if not listing.verb:
         app = f" --app {given.pop('appName')}" if "appName" in given else ""
         return f"ikoma call {item.name}{app}" + "".join(f" --arg {name}={_quote_word(given[name])}" for name in given)
-    placed = ["id", "name", "path"] if listing.by_hand else [name for name in given if name not in item.sensitive]
+    placed = (
+        ["id", "name", "path", "cron"] if listing.by_hand else [name for name in given if name not in item.sensitive]
+    )
     behind = dict.fromkeys(["appName", *placed])
     words = ["ikoma", listing.verb, *(_quote_word(given.pop(name)) for name in behind if name in given)]
     unseen = [name for name in given if name in item.sensitive]

@@ -107,9 +107,9 @@ TASKS = (
     Task("Audit", "What was done, tried and refused.", ("keys-and-audit",), "audit_unavailable"),
     Task(
         "Operations",
-        "Long calls: see, wait, cancel.",
+        "Long calls: see, wait, cancel; and what is done by the clock.",
         ("operate", "http"),
-        "operation_not_found operation_elsewhere operation_cancelled",
+        "operation_not_found operation_elsewhere operation_cancelled schedule_not_found",
     ),
     Task(
         "Server",

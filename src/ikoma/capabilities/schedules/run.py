@@ -28,7 +28,14 @@ class SchedulesRunResult(Result):
     operation_id: str
 
 
-@capability("schedules.run", role=Role.OPERATOR, effect=Effect.CHANGES, rare=True, exclusive=False)
+@capability(
+    "schedules.run",
+    role=Role.OPERATOR,
+    effect=Effect.CHANGES,
+    rare=True,
+    exclusive=False,
+    harmless="it makes a call that was decided on when the schedule was set",
+)
 @listed("operations", "schedule-run", "Do now what is done by the clock.")
 async def run_now(call: Call, request: SchedulesRunRequest) -> SchedulesRunResult:
     """Do now what a schedule does by the clock: its next time stays. Its operation can be waited for."""
