@@ -74,7 +74,7 @@ def test_a_migration_that_fails_says_which_of_them_stay(app: LiveApp, good: str)
     details = failed.body["details"]
     assert (details["serving"], details["migrationsApplied"]) == (good, ["_003_fine.sql"])
     assert details["nextDeploy"]["migrations"] == ["_004_wrong.sql"]
-    assert led(app, failed)["migrations"]["pending"] == ["_004_wrong.sql"]
+    assert led(app, failed)["content"] == "SELECT wrong;"
 
 
 def test_the_first_deploy_that_fails_leaves_nothing_that_serves(server: Server) -> None:

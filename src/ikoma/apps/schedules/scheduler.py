@@ -118,7 +118,8 @@ class Scheduler:
             outcome, message, backup = Outcome.FAILED, "An internal error; the server's log has it.", None
         finally:
             self._here.discard(run.operation)
-        await self._runs.end(run, outcome, message, backup)
+        with log_failures(app.name):  # of a full disk, say: the next look tells how the operation ended
+            await self._runs.end(run, outcome, message, backup)
         if backup is not None:
             with log_failures(app.name):
                 await self._let_go(app, schedule)
