@@ -198,6 +198,7 @@ def make_server(**settings: str) -> Server:
         "PROXY_HTTPS_PORT": "0",
         "POSTGRES_PORT": str(free_port()),
         "RATE_LIMIT_MAX_REQUESTS": "1000000",
+        "NIGHTLY_BACKUPS": "false",
         **settings,
     }
     return Server(folder, port, env, prepared="POSTGRES_HOST" not in settings)

@@ -80,6 +80,8 @@ class Settings:
     """Whether images must name their digest."""
     container_memory_mb: int
     """Limit in MiB of a container that names none."""
+    nightly_backups: bool
+    """Whether an app with a database gets a nightly backup by itself."""
     releases_keep: int
     """How many releases of an app are kept."""
     releases_max_days: int
@@ -210,6 +212,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         public_addresses=read("PUBLIC_ADDRESS", "", _addresses),
         acme_email=read("ACME_EMAIL", "", _email),
         ikoma_role=_role(values["IKOMA_ROLE"], "IKOMA_ROLE") if values.get("IKOMA_ROLE") else None,
+        nightly_backups=read("NIGHTLY_BACKUPS", "true", _one_of("true", "false")) == "true",
         releases_keep=read("RELEASES_KEEP", "20", _integer(2, 1000)),
         releases_max_days=read("RELEASES_MAX_DAYS", "365", _integer(1, 10_000)),
         trash_days=read("TRASH_DAYS", "7", _integer(1, 10_000)),

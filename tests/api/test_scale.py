@@ -150,7 +150,8 @@ def test_what_cannot_run_twice_any_more_has_one_container_and_a_warning_says_so(
         (folder / "docker-compose.yml").write_text(changed)
         [warned] = server.do("apps.validate", {"appName": app})["warnings"]
         assert "worker was scaled to 3 containers, and gets one: " in warned["problem"]
-        assert 'deploy.scale {"service":"worker","replicas":1}' in warned["fix"]
+        call = f'deploy.scale {{"appName": "{app}", "service": "worker", "replicas": 1}}'
+        assert call in warned["fix"]
         assert "worker was scaled to 3" in str(server.do("deploy.plan", {"appName": app})["findings"])
         done = server.do("deploy.up", {"appName": app})["details"]
         assert "worker was scaled to 3" in str(done["warnings"])

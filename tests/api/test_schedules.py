@@ -19,7 +19,7 @@ APP = "clockwork"
 
 @pytest.fixture(scope="module")
 def own() -> Iterator[Server]:
-    with started_server() as started:
+    with started_server(NIGHTLY_BACKUPS="true") as started:
         make_app(started, APP, compose=COMPOSE)
         started.do("db.create", {"appName": APP})
         started.do("db.migrate", {"appName": APP, "sql": "CREATE TABLE items (id int); INSERT INTO items VALUES (1)"})

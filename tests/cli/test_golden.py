@@ -130,10 +130,6 @@ def steps(server: Server, host: GitHost) -> Iterator[Step]:
     yield "domain-platform", ["domain-platform"]
     yield "domains", ["domains", "deli"]
     yield "domain-remove", ["domain-remove", "deli", "shop.example.com"]
-    yield "schedule-set", ["schedule-set", "deli", "nightly", "0 3 * * *", "--zone", "Europe/Berlin"]
-    yield "schedule-run", ["schedule-run", "deli", "nightly"]
-    yield "schedules", ["schedules", "deli", "--runs", "0"]
-    yield "schedule-remove", ["schedule-remove", "deli", "nightly"]
     yield "backup", ["backup", "deli", "before-the-sale.sql"]
     (folder / "src" / "ok").write_text("ok, but other\n")
     (folder / "migrations" / "002_colour.sql").write_text("ALTER TABLE items ADD COLUMN colour text;\n")
@@ -176,6 +172,10 @@ def steps(server: Server, host: GitHost) -> Iterator[Step]:
     yield "cancel", ["cancel", operation]
     yield from people(server)
     yield "down", ["down", "deli"]
+    yield "schedule-set", ["schedule-set", "deli", "nightly", "0 3 * * *", "--zone", "Europe/Berlin"]
+    yield "schedule-run", ["schedule-run", "deli", "nightly"]
+    yield "schedules", ["schedules", "deli", "--runs", "0"]
+    yield "schedule-remove", ["schedule-remove", "deli", "nightly"]
     yield "remove-asked", ["remove", "deli"], "del\r"
     yield "remove", ["remove", "deli"], "deli\r"
     yield "trash", ["trash"]

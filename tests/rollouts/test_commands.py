@@ -182,7 +182,8 @@ def test_a_release_command_of_a_service_without_a_container_stops_nothing(server
     idle.write("2", (idle.folder / "docker-compose.yml").read_text().replace("x-ikoma: {", block))
     refused = idle.call("deploy.up")
     assert (refused.code, idle.running()) == ("deploy_failed", running)
-    assert 'deploy.scale {"service":"worker","replicas":1}' in refused.body["hint"]
+    call = 'deploy.scale {"appName": "live-commands-idle", "service": "worker", "replicas": 1}'
+    assert call in refused.body["hint"]
     idle.do("deploy.down")
 
 

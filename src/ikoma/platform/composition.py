@@ -256,7 +256,14 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
             publish=events.publish,
         )
         supervisor.start("caretaker", reconciler.run)
-        scheduler = Scheduler(apps, databases, backups, schedule_runs, partial(perform_scheduled, pipeline))
+        scheduler = Scheduler(
+            apps,
+            databases,
+            backups,
+            schedule_runs,
+            partial(perform_scheduled, pipeline),
+            gives_nightly=settings.nightly_backups,
+        )
         supervisor.start("schedules", scheduler.run)
         supervisor.start("events of other processes", events.relay)
         supervisor.start("audit anchors", anchors.run)

@@ -161,7 +161,7 @@ def removed(house: Server, name: str) -> None:
 async def where_it_went(assistant: Assistant, name: str) -> None:
     """It is told that it was removed, and that a copy is kept; what comes next works."""
     gone = await assistant.pursue("apps_status", {"appName": name}, lambda reply: "removed on" in reply.ours)
-    assert "trash keeps a copy" in gone.ours, gone.text
+    assert "trash keeps it" in gone.ours, gone.text
     assert gone.next is not None, gone.text
     await assistant.pursue(*gone.next, worked)
 

@@ -264,7 +264,8 @@ class Routes:
     def check_domains(self, app: App, domains: Sequence[str]) -> None:
         """Raises DomainTaken where another app has one of these domains."""
         for domain in self.list_taken(app, domains):
-            raise DomainTaken(f"{quote_name(domain)} belongs to another app, or is this server's own.")
+            whose = "is this server's own name" if domain == self._proxy.platform_domain else "belongs to another app"
+            raise DomainTaken(f"{quote_name(domain)} {whose}.")
 
     def list_taken(self, app: App, domains: Sequence[str]) -> list[str]:
         """List which of these domains another app has, or the control plane itself."""

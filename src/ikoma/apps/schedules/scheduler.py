@@ -45,13 +45,25 @@ class Scheduler:
     """Runs schedules until it is cancelled."""
 
     def __init__(
-        self, apps: Apps, databases: Databases, backups: Backups, runs: ScheduleRuns, perform: Perform
+        self,
+        apps: Apps,
+        databases: Databases,
+        backups: Backups,
+        runs: ScheduleRuns,
+        perform: Perform,
+        *,
+        gives_nightly: bool = True,
     ) -> None:
+        """
+        Args:
+            gives_nightly: whether an app with a database gets a nightly backup by itself.
+        """
         self._apps = apps
         self._databases = databases
         self._backups = backups
         self._runs = runs
         self._perform = perform
+        self._gives_nightly = gives_nightly
         self._here: set[str] = set()
         """Operations that this process works on."""
         self._looked: dict[AppName, float] = {}
@@ -76,7 +88,8 @@ class Scheduler:
 
     async def _claim_due(self, app: App) -> list[tuple[Schedule, ScheduleRun]]:
         """Claim the runs of an app that are due, and that no other server has."""
-        await self._give_nightly(app)
+        if self._gives_nightly:
+            await self._give_nightly(app)
         claimed = []
         for schedule in read_schedules(app):
             run = self._find_due(app, schedule)
