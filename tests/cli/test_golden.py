@@ -172,6 +172,7 @@ def steps(server: Server, host: GitHost) -> Iterator[Step]:
     yield "cancel", ["cancel", operation]
     yield from people(server)
     yield "down", ["down", "deli"]
+    yield "db-restore", ["db-restore", "deli", "before-the-sale.sql", "--plan"]
     yield "schedule-set", ["schedule-set", "deli", "nightly", "0 3 * * *", "--zone", "Europe/Berlin"]
     yield "schedule-run", ["schedule-run", "deli", "nightly"]
     yield "schedules", ["schedules", "deli", "--runs", "0"]
@@ -184,6 +185,10 @@ def steps(server: Server, host: GitHost) -> Iterator[Step]:
     yield "no-app", ["status", "delii"]
     yield "no-command", ["deplyo", "deli"]
     yield "no-server", ["list"]
+    yield "restore", ["restore", "deli"]
+    assert server.cli("remove", "deli", "--yes").returncode == 0
+    entry = str(server.do("trash.list")["entries"][0]["id"])
+    yield "trash-delete", ["trash-delete", entry, "--yes"]
 
 
 def repository(server: Server, host: GitHost) -> Iterator[Step]:
