@@ -7,6 +7,7 @@ import re
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -30,6 +31,9 @@ from tests.support import DOCKER_HOST
 
 FOLDER = Path(__file__).with_name("files")
 _HEADER = re.compile(r"^# (why|as|routed|data|source|warns|says|change|env|file): (.*)$", re.MULTILINE)
+
+NO_PROXY = SimpleNamespace(platform_domain=None)
+"""Serves nothing, the server itself included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ def examined(case: Case, text: str, root: Path) -> Report:
             policy = Policy(
                 engine, apps, Waivers(store), platform_ports={3000: "IKOMA itself", 5433: "IKOMA's PostgreSQL"}
             )
-            traffic, web = Routes(engine.runtime, cast(Proxy, None), apps), WebServices(engine.runtime, policy)
+            traffic, web = Routes(engine.runtime, cast(Proxy, NO_PROXY), apps), WebServices(engine.runtime, policy)
             resolutions = Resolutions(engine, policy.waived)
             validator = Validator(engine, cast(Databases, None), policy, traffic, resolutions, web)
             try:

@@ -69,6 +69,7 @@ def check(loaded: list[str]) -> None:
         if name.startswith(("ikoma.kernel.", "ikoma.capabilities", "ikoma.apps", "ikoma.compose"))
     }
     plain = {
+        "ikoma.kernel.nearest",
         "ikoma.kernel.words",
         "ikoma.kernel.listing",
         "ikoma.kernel.page",
