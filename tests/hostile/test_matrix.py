@@ -41,6 +41,7 @@ def keys(house: Server) -> Mapping[str, str]:
 
 
 _BESIDES: Mapping[str, Mapping[str, Any]] = {
+    "db.restore": {"backupName": "before.sql"},
     "env.restore": {"name": "PORT"},
     "files.restore": {"path": "src/index.html"},
     "source.token": {"token": "a-token-of-a-host"},
