@@ -14,7 +14,7 @@ class ArtifactGenerateRunbookResult(Result):
     path: str
 
 
-@capability("artifact.generate_runbook", role=Role.OBSERVER, effect=Effect.READS)
+@capability("artifact.generate_runbook", role=Role.OBSERVER, effect=Effect.READS, rare=True)
 @listed("look", "runbook", "Print the app's own runbook.", text_alone=True)
 async def generate_runbook(call: Call, request: AppRequest) -> ArtifactGenerateRunbookResult:
     """A Markdown runbook of the app as it is now.
