@@ -170,6 +170,6 @@ def test_it_can_be_ended(served: Server) -> None:
 
 def test_it_is_never_served_unencrypted(server: Server) -> None:
     refused = server.call("domain.platform", {"domain": NAME})
-    assert (refused.status, refused.code) == (503, "proxy_unavailable")
+    assert (refused.status, refused.code) == (409, "https_off")
     assert "PROXY_HTTPS_PORT" in refused.body["error"]
     assert "PLATFORM_DOMAIN" not in (server.home / ".env").read_text()

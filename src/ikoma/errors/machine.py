@@ -94,6 +94,13 @@ class InvalidSetting(IkomaError):
     default_hint = "Settings are environment variables, also read from .env in IKOMA_HOME."
 
 
+class HttpsOff(IkomaError):
+    """The proxy does not serve HTTPS, and this is never served without."""
+
+    code, status = "https_off", 409
+    default_hint = "A person at the server frees the port, or sets PROXY_HTTPS_PORT and PROXY_TLS."
+
+
 class SettingFixed(IkomaError):
     """The setting stands in the server's environment, which no call changes."""
 

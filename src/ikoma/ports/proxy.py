@@ -103,7 +103,7 @@ class Proxy(Protocol):
     def find_platform_entrance(self) -> Entrance:
         """The listener that people's requests for the control plane come to.
 
-        Raises ProxyUnavailable where it is not served.
+        Raises HttpsOff or DomainTaken, which say why it is not served; ProxyUnavailable.
         """
 
     def admit(self, socket: Path) -> None:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ikoma.durable import make_folder
-from ikoma.errors import IkomaError, ProxyRefused, ProxyUnavailable
+from ikoma.errors import DomainTaken, HttpsOff, IkomaError, ProxyRefused, ProxyUnavailable
 from ikoma.model import AppName
 from ikoma.ports.proxy import Entrance, Route, Side
 from ikoma.proxy import pages
@@ -34,7 +34,6 @@ log = logging.getLogger("ikoma.proxy")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
 _STEADY_SECONDS = 60.0
 _PLATFORM_DOMAIN = "PLATFORM_DOMAIN"
-_HTTPS_ONLY = "The server is never served unencrypted: free the port, or set PROXY_HTTPS_PORT and PROXY_TLS."
 
 
 class CaddyProxy:
@@ -132,9 +131,9 @@ class CaddyProxy:
             raise ProxyUnavailable
         if not self._openings.https:
             why = self._obstacles.get("PROXY_HTTPS_PORT") or "PROXY_HTTPS_PORT is 0, or PROXY_TLS is off."
-            raise ProxyUnavailable(f"The proxy does not listen for HTTPS: {why}", hint=_HTTPS_ONLY)
+            raise HttpsOff(f"The proxy does not listen for HTTPS: {why}")
         if taken := self._obstacles.get(_PLATFORM_DOMAIN):
-            raise ProxyUnavailable(taken, hint="Choose another name for the server, or remove it from the app.")
+            raise DomainTaken(taken)
         return self._enter(HTTPS, self._place.platform.domain)
 
     def find_entrance(self, route: Route, name: str) -> Entrance:

@@ -37,7 +37,7 @@ class PlatformDomain:
         Raises:
             SettingFixed: the environment of the server says another name.
             DomainTaken: an app is served under it.
-            ProxyRefused, ProxyUnavailable: all stays as it was.
+            HttpsOff, ProxyRefused, ProxyUnavailable: all stays as it was.
         """
         if is_in_environment(_SETTING):
             raise SettingFixed(f"{_SETTING} is set in the environment of the server, where this call cannot change it.")
@@ -60,7 +60,7 @@ class PlatformDomain:
         """Find where requests for the control plane come in.
 
         Raises:
-            ProxyUnavailable: it is not served, and why.
+            HttpsOff, DomainTaken, ProxyUnavailable: it is not served, and why.
         """
         return self._proxy.find_platform_entrance()
 
