@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Protocol, TypeVar
 
@@ -34,8 +33,6 @@ class RolloutMember(Protocol):
     @property
     def release(self) -> str | None: ...
 
-
-M = TypeVar("M", bound=RolloutMember)
 
 _ROLLOUT = re.compile(r"-([0-9]{15}[0-9a-f]{2})$")
 
@@ -140,11 +137,6 @@ class RolloutState:
     def view(self) -> RolloutView:
         underway = self.underway()  # first: it is written before what serves, and removed after
         return RolloutView(self.serving(), underway, self.standby())
-
-    def select_serving(self, containers: Iterable[M]) -> list[M]:
-        """Select the containers that serve."""
-        view = self.view()
-        return [item for item in containers if view.serves(item)]
 
     def serving(self) -> Serving | None:
         return _read(self._app, "serving.json", Serving)

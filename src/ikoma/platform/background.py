@@ -24,7 +24,7 @@ from ikoma.apps.schedules.schedule import Schedule
 from ikoma.apps.trash.entries import Trash
 from ikoma.apps.trash.restoring import AppRestorer
 from ikoma.errors import AppBusy, IkomaError, StartRefused
-from ikoma.kernel.access.callers import CARETAKER, make_schedule_caller
+from ikoma.kernel.access.callers import CARETAKER, Caller, make_schedule_caller
 from ikoma.kernel.call import Attempt
 from ikoma.kernel.locks import Holder, Locks
 from ikoma.kernel.operations.operations import Operations
@@ -108,20 +108,24 @@ async def perform_scheduled(
     """Make the call of a schedule, as the operation of the run; its result."""
     caller = make_schedule_caller(app, schedule.name, schedule.capability)
     arguments = schedule.make_arguments(app)
-
-    async def read(limit: int) -> Mapping[str, Any]:
-        return arguments
-
-    answer = await pipeline.execute(Attempt(schedule.capability, None, None, run.operation, read, caller=caller))
-    result: Mapping[str, Any] = orjson.loads(answer.body)
+    body = await _call(pipeline, schedule.capability, arguments, caller=caller, operation=run.operation)
+    result: Mapping[str, Any] = orjson.loads(body)
     return result
 
 
-async def _call(pipeline: Pipeline, capability: str, arguments: Mapping[str, Any]) -> None:
+async def _call(
+    pipeline: Pipeline,
+    capability: str,
+    arguments: Mapping[str, Any],
+    *,
+    caller: Caller = CARETAKER,
+    operation: str | None = None,
+) -> bytes:
     async def read(limit: int) -> Mapping[str, Any]:
         return arguments
 
-    await pipeline.execute(Attempt(capability, None, None, secrets.token_hex(12), read, caller=CARETAKER))
+    identity = operation or secrets.token_hex(12)
+    return (await pipeline.execute(Attempt(capability, None, None, identity, read, caller=caller))).body
 
 
 async def follow_gateway(runtime: Runtime, server: EmbeddedPostgres | ExternalPostgres) -> None:

@@ -24,8 +24,28 @@ class ReplicaPart(StrEnum):
     """It was replaced, and is about to go."""
 
 
+class Lifecycle:
+    """The stage of life of a replica, or of what an engine makes one of."""
+
+    __slots__ = ()
+
+    state: str
+    exit_code: int | None
+    is_job: bool
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it is a job that has ended well."""
+        return self.is_job and self.state == "exited" and self.exit_code == 0
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it has what it is given for itself, or will have it again in a moment."""
+        return self.state in ("running", "restarting", "paused")
+
+
 @dataclass(frozen=True, slots=True)
-class Replica:
+class Replica(Lifecycle):
     """One copy of a service, as it is now."""
 
     id: str
@@ -61,16 +81,6 @@ class Replica:
     """Its releases: the one that made it, and those it serves, is to serve or could serve."""
     started_again: bool = False
     """Whether it runs since a few minutes, though it was made before: as far as a list of replicas tells."""
-
-    @property
-    def is_done(self) -> bool:
-        """Whether it is a job that has ended well."""
-        return self.is_job and self.state == "exited" and self.exit_code == 0
-
-    @property
-    def is_active(self) -> bool:
-        """Whether it has what it is given for itself, or will have it again in a moment."""
-        return self.state in ("running", "restarting", "paused")
 
     def find_endpoint(self, port: int) -> str | None:
         """Find where this machine reaches a port of it, as host:port; None where it does not."""

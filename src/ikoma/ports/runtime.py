@@ -129,7 +129,7 @@ class SubnetOverlap:
 
 
 @dataclass(frozen=True, slots=True)
-class UnnamedVolume:
+class AnonymousVolume:
     """A volume without a name of its own, and where its service has it."""
 
     name: str
@@ -144,7 +144,7 @@ class ExistingResources:
     """Names of all volumes, whosever."""
     differences: tuple[Difference, ...] = ()
     overlaps: tuple[SubnetOverlap, ...] = ()
-    unnamed: Mapping[str, Sequence[UnnamedVolume]] = field(default_factory=dict)
+    unnamed: Mapping[str, Sequence[AnonymousVolume]] = field(default_factory=dict)
     """service → the volumes without a name that it has had its data in."""
 
 

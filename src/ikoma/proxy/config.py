@@ -18,7 +18,7 @@ from ikoma.proxy.handlers import build_app_routes, build_error_routes, build_sub
 from ikoma.proxy.listeners import Openings, format_address
 from ikoma.proxy.pages import Routes
 from ikoma.proxy.platform_site import PlatformSite
-from ikoma.proxy.routes import is_private, list_local_names, list_public_names
+from ikoma.proxy.routes import is_private, list_local_names, list_names, list_public_names
 
 HTTP, HTTPS = "http", "https"
 _STANDARD_PORTS = {HTTP: 80, HTTPS: 443}
@@ -155,7 +155,7 @@ def _build_redirect(names: Sequence[str], target: str) -> dict[str, Any]:
 
 def _list_logger_names(routes: Sequence[Route]) -> Iterator[tuple[str, list[AppName]]]:
     for route in routes:
-        for name in (*list_local_names(route), *list_public_names(route), *route.redirects):
+        for name in list_names(route):
             yield name, [route.app]
 
 
@@ -163,8 +163,7 @@ def _list_logger_names(routes: Sequence[Route]) -> Iterator[tuple[str, list[AppN
 
 
 def _build_tls(routes: Sequence[Route], place: ProxySetup, openings: Openings) -> dict[str, Any]:
-    names = {name for route in routes for name in (*list_local_names(route), *list_public_names(route))}
-    names |= {name for route in routes for name in route.redirects}
+    names = {name for route in routes for name in list_names(route)}
     names |= {place.platform.domain} if place.platform is not None else set()
     inside = sorted(filter(is_private, names))
     outside = sorted(names.difference(inside))

@@ -38,9 +38,14 @@ def is_private(name: str) -> bool:
     return name.endswith(_PRIVATE)
 
 
+def list_names(route: Route) -> list[str]:
+    """List all names by which an app is reached, those that only lead to another included."""
+    return [route.app.host, *route.domains, *route.redirects]
+
+
 def find_owner(routes: Sequence[Route], name: str) -> AppName | None:
     """Find the app that is served under a name."""
-    return next((item.app for item in routes if name in (item.app.host, *item.domains, *item.redirects)), None)
+    return next((item.app for item in routes if name in list_names(item)), None)
 
 
 def check(routes: Sequence[Route]) -> None:
@@ -49,7 +54,7 @@ def check(routes: Sequence[Route]) -> None:
     for route in routes:
         for problem in _find_problems(route):
             raise ProxyRefused(f"The route of {route.app} is wrong: {problem}.")
-        wants: list[str | int] = [route.port, route.app.host, *route.domains, *route.redirects]
+        wants: list[str | int] = [route.port, *list_names(route)]
         for wanted in wants:
             if wanted in owners:
                 raise ProxyRefused(f"{wanted} is wanted twice, by {owners[wanted]} and {route.app}.")

@@ -99,7 +99,8 @@ class Scheduler:
 
     def _find_due(self, app: App, schedule: Schedule) -> ScheduleRun | None:
         now = datetime.now(UTC)
-        due = find_last(schedule.cron, schedule.zone, now - delay(app.name, schedule.name, schedule.jitter))
+        late_by = delay(app.name, schedule.name, schedule.jitter)
+        due = find_last(schedule.cron, schedule.zone, now - late_by)
         if due is None or due <= schedule.since:
             return None
         last = self._runs.find_last(app.name, schedule.name)
@@ -111,7 +112,7 @@ class Scheduler:
             due=format_moment(due),
             operation=secrets.token_hex(12),
             began_at=format_moment(now, "milliseconds"),
-            late=now - due - delay(app.name, schedule.name, schedule.jitter) > _LATE,
+            late=now - due - late_by > _LATE,
         )
         if run.late and not schedule.catch_up:
             return replace(run, outcome=Outcome.MISSED, ended_at=run.began_at, message="The server was away then.")

@@ -119,10 +119,6 @@ class Source:
                 return file, line
         return self.name, None
 
-    def line_with(self, text: str) -> int | None:
-        """The first line of the first file that holds this text."""
-        return self._line_with(self.name, text)
-
     def _line_with(self, file: str, text: str) -> int | None:
         lines = self.texts.get(file, "").splitlines()
         return next((number for number, line in enumerate(lines, 1) if text in line), None)

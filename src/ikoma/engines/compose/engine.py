@@ -24,7 +24,6 @@ from ikoma.engines.compose.startup import ContainerStuck, ServiceStart, Startup
 from ikoma.engines.compose.watch import DowntimeWatch
 from ikoma.engines.docker import archive, control, image_registry, listening, log_stream, one_off, ownership
 from ikoma.engines.docker.containers import (
-    AnonymousVolume,
     CommandResult,
     Container,
     ContainerNotStarted,
@@ -39,6 +38,7 @@ from ikoma.kernel.redaction.redaction import list_encodings, redact
 from ikoma.model import AppName, Secret
 from ikoma.ports.progress import Progress
 from ikoma.ports.runtime import (
+    AnonymousVolume,
     EngineVersion,
     Image,
     ListeningPort,

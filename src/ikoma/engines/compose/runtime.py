@@ -33,7 +33,6 @@ from ikoma.ports.runtime import (
     RestartHistory,
     TakenName,
     TakenPort,
-    UnnamedVolume,
 )
 from ikoma.rollout_state import RolloutState
 
@@ -210,10 +209,7 @@ class ComposeVolumes:
             frozenset(there.volumes),
             tuple(find_differences(app.name, model, there)),
             tuple(find_overlaps(app.name, model, there)),
-            {
-                service: [UnnamedVolume(volume.name, volume.target) for volume in volumes]
-                for service, volumes in anonymous_volumes.noted(app).items()
-            },
+            anonymous_volumes.noted(app),
         )
 
     async def list_of(self, app: App) -> Sequence[str]:

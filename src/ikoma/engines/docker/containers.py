@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ikoma.ports.replicas import Lifecycle
 from ikoma.ports.runtime import ResourceInfo
 
 
 @dataclass(frozen=True, slots=True)
-class Container:
+class Container(Lifecycle):
     """One container of an app as the engine sees it now."""
 
     id: str
@@ -43,24 +44,6 @@ class Container:
     """Names of the networks it is in."""
     started_again: bool = False
     """Whether it runs since a few minutes, though it was made before: as far as a list of containers tells."""
-
-    @property
-    def is_done(self) -> bool:
-        """Whether it is a job that has ended well."""
-        return self.is_job and self.state == "exited" and self.exit_code == 0
-
-    @property
-    def is_active(self) -> bool:
-        """Whether it has what it is given for itself, or will have it again in a moment."""
-        return self.state in ("running", "restarting", "paused")
-
-
-@dataclass(frozen=True, slots=True)
-class AnonymousVolume:
-    """A volume without a name of its own, and where its container has it."""
-
-    name: str
-    target: str
 
 
 @dataclass(frozen=True, slots=True)

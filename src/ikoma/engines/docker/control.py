@@ -14,10 +14,10 @@ from typing import Any
 
 import aiodocker
 
-from ikoma.engines.docker.containers import AnonymousVolume, ContainerNotStarted
+from ikoma.engines.docker.containers import ContainerNotStarted
 from ikoma.engines.docker.docker_api import COULD_NOT_CONNECT, DockerApi, is_step
 from ikoma.engines.docker.readable import make_sentence
-from ikoma.ports.runtime import Image
+from ikoma.ports.runtime import AnonymousVolume, Image
 
 _START_SECONDS = 120.0
 _STOP_SECONDS = 3700.0

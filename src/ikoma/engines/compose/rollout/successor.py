@@ -25,11 +25,12 @@ from ikoma.engines.compose.rollout.drift import require_alike, with_existing
 from ikoma.engines.compose.rollout.rendering import render
 from ikoma.engines.compose.startup import ServiceStart
 from ikoma.engines.compose.watch import DowntimeWatch
-from ikoma.engines.docker.containers import AnonymousVolume, Container
+from ikoma.engines.docker.containers import Container
 from ikoma.errors import DeployFailed, IkomaError, Next
 from ikoma.model import Secret
 from ikoma.ports.progress import Progress, ignore_progress
 from ikoma.ports.rollout import CommandOutput, DatabaseChange, RolloutHooks, RolloutTarget
+from ikoma.ports.runtime import AnonymousVolume
 from ikoma.rollout_state import RolloutState, Underway, parse_rollout
 
 log = logging.getLogger("ikoma")
