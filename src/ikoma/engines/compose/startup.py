@@ -98,6 +98,7 @@ class Startup:
         for identity in start.containers:
             try:
                 await control.start(self._api, identity)
+                self._watch.note_start(identity)
             except ContainerNotStarted as error:
                 self._output.not_started(identity, str(error))
                 raise ContainerStuck(next((item for item in containers if item.id == identity), None)) from error

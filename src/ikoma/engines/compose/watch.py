@@ -61,6 +61,10 @@ class DowntimeWatch:
     async def __aexit__(self, *_: object) -> None:
         await self._following.aclose()
 
+    def note_start(self, container: str) -> None:
+        """Count from now: Docker's own event of this start may come after the list that shows it running."""
+        self._started[container] = time.monotonic()
+
     def seconds_since_start(self, container: Container) -> float:
         """The seconds since a container started; very many when it was not during this block."""
         started = self._started.get(container.id)
@@ -86,7 +90,7 @@ class DowntimeWatch:
         )
         self._events.append(event)
         if event.action == "start":
-            self._started[event.container] = time.monotonic()
+            self.note_start(event.container)
         elif event.action == "oom":
             self.out_of_memory.add(event.container)
         elif event.action == "die":
