@@ -29,8 +29,8 @@ from ikoma.compose.mounts import sources
 from ikoma.compose.placement import Placement
 from ikoma.engines.compose import argv
 from ikoma.engines.compose.engine import ComposeEngine
+from ikoma.engines.compose.rollout.new_rollout import name_containers
 from ikoma.engines.compose.rollout.rendering import render
-from ikoma.engines.compose.rollout.successor import told
 from ikoma.engines.compose.runtime import assemble
 from ikoma.kernel.state.store import Store
 from ikoma.run import run
@@ -80,7 +80,7 @@ def test_what_passes_can_be_run_once_all_is_filled_in(case: Case, tmp_path: Path
     first = {name: service.raw for name, service in made.services.items() if not service.shares_with}
     inside = {name: service.raw for name, service in made.services.items() if name not in first}
     created(app, made, first)
-    created(app, made, {name: told(service, dict.fromkeys(first, "1")) for name, service in inside.items()})
+    created(app, made, {name: name_containers(service, dict.fromkeys(first, "1")) for name, service in inside.items()})
 
 
 def test_nothing_of_the_server_is_seen_where_a_file_names_its_variables(

@@ -12,10 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from ikoma.apps.database import restoring as database
-from ikoma.apps.trash import restoring as trash
+from ikoma import checkpoints
 from ikoma.cli import run
-from ikoma.engines.compose.rollout import rollout, standby, successor
 
 COMMAND = (sys.executable, "-P", str(Path(__file__).resolve()), "up")
 
@@ -34,6 +32,5 @@ def reached(step: str) -> None:
 
 
 if __name__ == "__main__":
-    for module in (standby, rollout, successor, database, trash):
-        module.reached = reached  # type: ignore[attr-defined]
+    checkpoints.on_step = reached
     run()

@@ -21,7 +21,7 @@ _DATA = (_VOLUME, _FOLDER)
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class ExclusiveResource:
     """One thing that a service has for itself. `key` tells whether it is the same as another's."""
 
     kind: str
@@ -42,7 +42,7 @@ class Claim:
             return f"it has an address of its own in the network {self.key[0]}"
         return f"it has the {self.said}"
 
-    def meets(self, other: Claim) -> bool:
+    def meets(self, other: ExclusiveResource) -> bool:
         """Whether two services cannot both have theirs. A folder holds all that is below it."""
         if self.kind != other.kind:
             return False
@@ -50,32 +50,36 @@ class Claim:
         return self.key[:shorter] == other.key[:shorter]
 
 
-def find_claims(app: App, model: ComposeModel, service: str, source: Sources) -> Iterator[Claim]:
+def find_exclusive(app: App, model: ComposeModel, service: str, source: Sources) -> Iterator[ExclusiveResource]:
     """All that a service of a resolved model has for itself."""
     if (described := model.services.get(service)) is None:
         return
     for port in described.ports:
         if port.is_chosen:
-            yield Claim(_PORT, (port.protocol, port.published), f"host port {port.published}")
+            yield ExclusiveResource(_PORT, (port.protocol, port.published), f"host port {port.published}")
     for network, joined in described.networks.items():
         if address := joined.get("ipv4_address"):
-            yield Claim(_ADDRESS, (network, str(address)), f"address {address}")
+            yield ExclusiveResource(_ADDRESS, (network, str(address)), f"address {address}")
     for mount in find_written(model, service, source):
         if mount.is_volume:
             named = model.volumes.get(mount.source, {}).get("name")
-            yield Claim(_VOLUME, (str(named or mount.source),), f"volume {mount.source}")
+            yield ExclusiveResource(_VOLUME, (str(named or mount.source),), f"volume {mount.source}")
         else:
             folder = Path(os.path.realpath(mount.source))
-            yield Claim(_FOLDER, folder.parts, f"folder {os.path.relpath(folder, os.path.realpath(app.path))}")
+            yield ExclusiveResource(
+                _FOLDER, folder.parts, f"folder {os.path.relpath(folder, os.path.realpath(app.path))}"
+            )
 
 
-def find_conflicts(app: App, model: ComposeModel, service: str, source: Sources, before: ComposeModel) -> list[Claim]:
+def find_conflicts(
+    app: App, model: ComposeModel, service: str, source: Sources, before: ComposeModel
+) -> list[ExclusiveResource]:
     """Find what a service has for itself that its earlier containers may have too: all of it where nothing is known."""
-    found = list(find_claims(app, model, service, source))
+    found = list(find_exclusive(app, model, service, source))
     if service not in before.services:
         return found
-    had = list(find_claims(app, before, service, sources(app, before)))
-    return [claim for claim in found if any(claim.meets(other) for other in had)]
+    had = list(find_exclusive(app, before, service, sources(app, before)))
+    return [resource for resource in found if any(resource.meets(other) for other in had)]
 
 
 def find_preempted(
@@ -94,7 +98,9 @@ def find_preempted(
         source: the source of `after`.
         wish: the strategy of the service.
     """
-    wanted = [claim for claim in find_claims(app, after, service, source) if wish != ROLLING or not claim.is_data]
+    wanted = [
+        resource for resource in find_exclusive(app, after, service, source) if wish != ROLLING or not resource.is_data
+    ]
     if not wanted:
         return {}
     found: dict[str, str] = {}
@@ -102,9 +108,9 @@ def find_preempted(
     for other in before.services:
         if other == service:
             continue
-        keeps = list(find_claims(app, after, other, source))
-        for claim in find_claims(app, before, other, held_from):
-            gives_up = not any(claim.meets(kept) for kept in keeps)
-            if gives_up and any(claim.meets(mine) for mine in wanted):
-                found.setdefault(other, claim.said)
+        keeps = list(find_exclusive(app, after, other, source))
+        for resource in find_exclusive(app, before, other, held_from):
+            gives_up = not any(resource.meets(kept) for kept in keeps)
+            if gives_up and any(resource.meets(mine) for mine in wanted):
+                found.setdefault(other, resource.said)
     return found

@@ -25,7 +25,7 @@ def why_alone(
     if wish == RECREATE:
         return "x-ikoma says recreate"
     found = find_conflicts(app, model, service, source, before)
-    return next((claim.reason for claim in found if wish != ROLLING or not claim.is_data), None)
+    return next((resource.reason for resource in found if wish != ROLLING or not resource.is_data), None)
 
 
 def why_single(model: ComposeModel, service: str) -> str | None:

@@ -7,7 +7,6 @@ finds the one or the other, and says which.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,7 @@ import orjson
 from ikoma.app_folder import App
 from ikoma.apps.database import credentials
 from ikoma.apps.database.backups import BackupManifest, Backups
+from ikoma.checkpoints import reached
 from ikoma.durable import write_file
 from ikoma.errors import AppBusy, DatabaseMissing, Next
 from ikoma.model import AppName, format_moment, quote_name
@@ -24,16 +24,9 @@ from ikoma.ports.databases import Credentials, Databases, Dump, UndoCopy
 from ikoma.ports.progress import Progress
 from ikoma.rollout_state import RolloutState
 
-log = logging.getLogger("ikoma")
-
 UNDO_DAYS = 7
 _FILE = "restoring.json"
 _LONGEST_COUNT = 20.0
-
-
-def reached(step: str) -> None:
-    """Called at each step, so that tests can end the process there."""
-    log.debug("db.restore: %s", step)
 
 
 @dataclass(frozen=True, slots=True)

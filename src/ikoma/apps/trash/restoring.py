@@ -8,7 +8,6 @@ app is back.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,6 +18,7 @@ from ikoma.apps.database import credentials
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.rollouts import images
 from ikoma.apps.trash.entries import RestoreIntent, Trash, TrashEntry
+from ikoma.checkpoints import reached
 from ikoma.durable import remove_tree, sync_folder, write_file
 from ikoma.errors import AppNameTaken, IkomaError, TrashEntryBusy, TrashEntryIncomplete
 from ikoma.model import AppName
@@ -27,17 +27,10 @@ from ikoma.ports.progress import Progress
 from ikoma.ports.runtime import Engine, ResourceInfo
 from ikoma.rollout_state import RolloutState
 
-log = logging.getLogger("ikoma")
-
 _PROJECT, _VOLUME = "com.docker.compose.project", "com.docker.compose.volume"
 _RETURNED = "returned"
 """In the folder of an app that is back: the id of the entry that is to go still."""
 _OF_RELEASES = ("serving.json", "rollout.json", "standby.json", "scale.json")
-
-
-def reached(step: str) -> None:
-    """Called at each step, so that tests can end the process there."""
-    log.debug("apps.restore: %s", step)
 
 
 @dataclass(frozen=True, slots=True)

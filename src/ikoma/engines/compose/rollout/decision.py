@@ -19,7 +19,7 @@ _MOST_ROLLOUTS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class ServiceDecision:
     """The choice of a rollout for one service."""
 
     service: str
@@ -42,7 +42,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RolloutFacts:
     """All that a decision depends on: what is to run, and what there is."""
 
     app: App
@@ -60,60 +60,62 @@ class Wanted:
     """Rollouts that no container is kept of."""
 
 
-def decide(wanted: Wanted, there: Sequence[Container]) -> list[Decision]:
+def decide(facts: RolloutFacts, there: Sequence[Container]) -> list[ServiceDecision]:
     """For each service, in the order in which they need each other, what becomes of it; then the ones that go."""
-    decisions = _decided(wanted, there)
-    leaving = _leaving(wanted, decisions) if any(item.new for item in decisions) else frozenset[str]()
-    return _decided(replace(wanted, leaving=leaving), there) if leaving else decisions
+    decisions = _decided(facts, there)
+    leaving = _leaving(facts, decisions) if any(item.new for item in decisions) else frozenset[str]()
+    return _decided(replace(facts, leaving=leaving), there) if leaving else decisions
 
 
-def _leaving(wanted: Wanted, decisions: Sequence[Decision]) -> frozenset[str]:
+def _leaving(facts: RolloutFacts, decisions: Sequence[ServiceDecision]) -> frozenset[str]:
     """The earlier rollouts that are too many: the oldest ones, those first whose containers need not stop for it."""
     stops: dict[str, bool] = {}
     for decision in decisions:
-        alone = bool(decision.kept and _alone(wanted, decision.service, decision.kept))
+        alone = bool(decision.kept and _alone(facts, decision.service, decision.kept))
         for rollout in {item.rollout for item in decision.kept if item.rollout}:
             stops[rollout] = stops.get(rollout, False) or alone
     too_many = max(0, len(stops) - _MOST_ROLLOUTS)
     return frozenset(sorted(stops, key=lambda rollout: (stops[rollout], rollout))[:too_many])
 
 
-def _decided(wanted: Wanted, there: Sequence[Container]) -> list[Decision]:
-    services = wanted.model.services
-    one_shot = wanted.model.one_shot
-    found: dict[str, Decision] = {}
+def _decided(facts: RolloutFacts, there: Sequence[Container]) -> list[ServiceDecision]:
+    services = facts.model.services
+    one_shot = facts.model.one_shot
+    found: dict[str, ServiceDecision] = {}
     for name in in_order(services):
         containers = [item for item in there if item.service == name]
         shared = services[name].shares_with
-        again = wanted.again or name in one_shot or bool(shared and shared in found and found[shared].new)
-        fitting = [] if again else [item for item in containers if _is_as(item, wanted.configurations[name])]
-        kept = [item for item in fitting if item.rollout not in wanted.leaving][: _count(wanted, name)]
+        again = facts.again or name in one_shot or bool(shared and shared in found and found[shared].new)
+        fitting = [] if again else [item for item in containers if _is_as(item, facts.configurations[name])]
+        kept = [item for item in fitting if item.rollout not in facts.leaving][: _count(facts, name)]
         replaced = [item for item in containers if item not in kept]
-        new = _count(wanted, name) - len(kept)
-        alone = _alone(wanted, name, replaced) if new and any(item.is_active for item in replaced) else None
-        outdated = bool(new) and any(item.rollout in wanted.leaving for item in fitting)
-        found[name] = Decision(name, tuple(kept), tuple(replaced), new, alone, outdated=outdated)
+        new = _count(facts, name) - len(kept)
+        alone = _alone(facts, name, replaced) if new and any(item.is_active for item in replaced) else None
+        outdated = bool(new) and any(item.rollout in facts.leaving for item in fitting)
+        found[name] = ServiceDecision(name, tuple(kept), tuple(replaced), new, alone, outdated=outdated)
     gone = {item.service for item in there} - set(services)
-    removed = [Decision(name, replaced=tuple(item for item in there if item.service == name)) for name in sorted(gone)]
+    removed = [
+        ServiceDecision(name, replaced=tuple(item for item in there if item.service == name)) for name in sorted(gone)
+    ]
     going = [item for decision in (*found.values(), *removed) for item in decision.replaced if item.is_active]
-    return [*(_with_room(wanted, decision, going) for decision in found.values()), *removed]
+    return [*(_with_room(facts, decision, going) for decision in found.values()), *removed]
 
 
-def _alone(wanted: Wanted, name: str, replaced: Sequence[Container]) -> str | None:
-    wish = wanted.extension.strategy_of(name)
-    if reason := why_alone(wanted.app, wanted.model, name, wanted.sources, wish, wanted.before):
+def _alone(facts: RolloutFacts, name: str, replaced: Sequence[Container]) -> str | None:
+    wish = facts.extension.strategy_of(name)
+    if reason := why_alone(facts.app, facts.model, name, facts.sources, wish, facts.before):
         return reason
-    if wish != ROLLING and any(item.id in wanted.carrying for item in replaced):
+    if wish != ROLLING and any(item.id in facts.carrying for item in replaced):
         return "it keeps data in a volume without a name"
     return None
 
 
-def _with_room(wanted: Wanted, decision: Decision, going: Sequence[Container]) -> Decision:
+def _with_room(facts: RolloutFacts, decision: ServiceDecision, going: Sequence[Container]) -> ServiceDecision:
     """The decision with what must stop before its new containers start."""
     if not decision.new:
         return decision
-    wish = wanted.extension.strategy_of(decision.service)
-    others = find_preempted(wanted.app, wanted.before, wanted.model, decision.service, wanted.sources, wish)
+    wish = facts.extension.strategy_of(decision.service)
+    others = find_preempted(facts.app, facts.before, facts.model, decision.service, facts.sources, wish)
     there = {item.service for item in going}
     others = {name: what for name, what in others.items() if name in there}
     own = {decision.service} if decision.alone else set()
@@ -126,5 +128,5 @@ def _is_as(container: Container, configuration: str) -> bool:
     return fine and container.configuration == configuration
 
 
-def _count(wanted: Wanted, name: str) -> int:
-    return wanted.scale.get(name, wanted.model.services[name].scale)
+def _count(facts: RolloutFacts, name: str) -> int:
+    return facts.scale.get(name, facts.model.services[name].scale)

@@ -8,7 +8,7 @@ from ikoma.app_folder import App
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.engines.compose.replicas import make_replicas
 from ikoma.engines.compose.rollout import anonymous_volumes
-from ikoma.engines.compose.rollout.decision import Decision, Wanted, decide
+from ikoma.engines.compose.rollout.decision import RolloutFacts, ServiceDecision, decide
 from ikoma.engines.compose.rollout.standby import is_whole
 from ikoma.engines.docker.containers import Container
 from ikoma.ports.replicas import Replica
@@ -27,7 +27,7 @@ async def make_plan(engine: ComposeEngine, app: App, target: RolloutTarget, *, a
     view = RolloutState(app).view()
     there = [item for item in everyone if view.serves(item)]
     carried = await find_carried(engine, app, target, everyone)
-    wanted = Wanted(
+    facts = RolloutFacts(
         app=app,
         model=target.model,
         extension=target.extension,
@@ -42,7 +42,7 @@ async def make_plan(engine: ComposeEngine, app: App, target: RolloutTarget, *, a
     returns = standby is not None and standby.release == target.release and not (target.again or target.stops_first)
     return RolloutPlan(
         target.release,
-        tuple(_describe(decision, target) for decision in decide(wanted, there)),
+        tuple(_describe(decision, target) for decision in decide(facts, there)),
         reactivates=not anew and returns and standby is not None and is_whole(standby, target, everyone),
     )
 
@@ -61,11 +61,11 @@ async def find_carried(
     }
 
 
-def list_decisions(plan: RolloutPlan, there: Sequence[Container]) -> list[Decision]:
+def list_decisions(plan: RolloutPlan, there: Sequence[Container]) -> list[ServiceDecision]:
     """The decisions of a plan about the containers that are there."""
     known = {item.id: item for item in there}
     return [
-        Decision(
+        ServiceDecision(
             service=item.service,
             kept=_select(item.keep, known),
             replaced=_select(item.replace, known),
@@ -79,7 +79,7 @@ def list_decisions(plan: RolloutPlan, there: Sequence[Container]) -> list[Decisi
     ]
 
 
-def _describe(decision: Decision, target: RolloutTarget) -> ServiceRollout:
+def _describe(decision: ServiceDecision, target: RolloutTarget) -> ServiceRollout:
     return ServiceRollout(
         service=decision.service,
         keep=make_replicas(decision.kept),

@@ -16,13 +16,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ikoma.app_folder import App
+from ikoma.checkpoints import reached
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.engines.compose.replicas import make_replicas
 from ikoma.engines.compose.rollout import anonymous_volumes, one_off_commands
 from ikoma.engines.compose.rollout.drift import is_of_subnets
+from ikoma.engines.compose.rollout.new_rollout import NewRollout
 from ikoma.engines.compose.rollout.planning import find_carried, list_decisions, make_plan
 from ikoma.engines.compose.rollout.standby import Returning
-from ikoma.engines.compose.rollout.successor import Successor, reached
 from ikoma.engines.compose.watch import DowntimeWatch
 from ikoma.engines.docker.containers import Container
 from ikoma.errors import DeployFailed, EngineUnavailable, IkomaError
@@ -97,23 +98,21 @@ class ComposeRollouts:
         carried = await find_carried(self._engine, app, target, everyone)
         beside = Counter(item.service for item in everyone if item not in there)
         decisions = list_decisions(plan, there)
-        successor = Successor(self._engine, work.hooks, app, target, name_rollout(), decisions, there, carried, beside)
+        new = NewRollout(self._engine, work.hooks, app, target, name_rollout(), decisions, there, carried, beside)
         async with self._engine.watch_containers(app.name) as watching:
             try:
-                await successor.rehearse(work.progress)
-                await successor.make_containers(work.progress, work.secrets)
-                await successor.bring_up(watching, work.timeout, work.progress, work.secrets)
-                containers = [
-                    item for item in await self._engine.list_containers(app.name) if item.id in successor.ours
-                ]
-                await successor.take_over(containers)
+                await new.rehearse(work.progress)
+                await new.make_containers(work.progress, work.secrets)
+                await new.bring_up(watching, work.timeout, work.progress, work.secrets)
+                containers = [item for item in await self._engine.list_containers(app.name) if item.id in new.ours]
+                await new.take_over(containers)
             except BaseException as error:
-                if isinstance(error, IkomaError) and successor.written is not None:
-                    error.details = {**error.details, "backup": successor.written}
+                if isinstance(error, IkomaError) and new.written is not None:
+                    error.details = {**error.details, "backup": new.written}
                 await self._undo_for(app, work.hooks, error)
                 raise
-            rolled = await self._settle(work, watching, containers, successor.old, before, made=True)
-            return replace(rolled, backup=successor.backup)
+            rolled = await self._settle(work, watching, containers, new.old, before, made=True)
+            return replace(rolled, backup=new.backup)
 
     async def _resume(self, work: _Work, returning: Returning) -> RolloutResult:
         """Start the containers in standby again, and let them take over."""

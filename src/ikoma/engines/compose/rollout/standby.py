@@ -7,12 +7,13 @@ from collections.abc import Collection, Sequence
 from functools import partial
 
 from ikoma.app_folder import App
+from ikoma.checkpoints import reached
 from ikoma.compose.exclusive_resources import find_preempted
 from ikoma.compose.services import in_order
 from ikoma.compose.single import why_alone
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.engines.compose.replicas import make_replicas
-from ikoma.engines.compose.rollout.successor import find_answering, reached, select_of_web
+from ikoma.engines.compose.rollout.new_rollout import find_answering, select_of_web
 from ikoma.engines.compose.startup import ServiceStart
 from ikoma.engines.compose.watch import DowntimeWatch
 from ikoma.engines.docker.containers import Container

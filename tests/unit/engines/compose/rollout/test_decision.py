@@ -14,7 +14,7 @@ from ikoma.compose.mounts import Sources
 from ikoma.compose.services import in_order
 from ikoma.compose.single import why_single
 from ikoma.compose.x_ikoma import Extension
-from ikoma.engines.compose.rollout.decision import Wanted, decide
+from ikoma.engines.compose.rollout.decision import RolloutFacts, decide
 from ikoma.engines.docker.containers import Container
 from ikoma.model import AppName
 from tests.unit.replicas import container
@@ -44,11 +44,13 @@ def test_what_runs_once_shares_a_namespace_or_has_a_name_has_one_container(servi
     assert why_single(parse_model(MODEL), service) == reason
 
 
-def wanted(services: dict[str, Any], **more: Any) -> Wanted:
+def wanted(services: dict[str, Any], **more: Any) -> RolloutFacts:
     app = App(AppName("shop"), Path("/srv/apps/shop"))
     configurations = {name: f"{name}-new" for name in services}
     fields = {"extension": Extension(), "sources": Sources((Path("/srv/apps/shop/src"),), ()), "scale": {}}
-    return Wanted(app=app, model=parse_model({"services": services}), configurations=configurations, **(fields | more))
+    return RolloutFacts(
+        app=app, model=parse_model({"services": services}), configurations=configurations, **(fields | more)
+    )
 
 
 def as_wanted(identity: str, service: str = "web", **more: Any) -> Container:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -11,6 +10,7 @@ from typing import Any
 import orjson
 
 from ikoma.app_folder import App
+from ikoma.checkpoints import reached
 from ikoma.compose.compose_file import encoded
 from ikoma.compose.model import SHARED_NAMESPACES, ComposeModel
 from ikoma.compose.new_folders import forget_list, hand_over
@@ -20,7 +20,7 @@ from ikoma.durable import write_file
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.engines.compose.replicas import make_replicas
 from ikoma.engines.compose.rollout import one_off_commands
-from ikoma.engines.compose.rollout.decision import Decision
+from ikoma.engines.compose.rollout.decision import ServiceDecision
 from ikoma.engines.compose.rollout.drift import require_alike, with_existing
 from ikoma.engines.compose.rollout.rendering import render
 from ikoma.engines.compose.startup import ServiceStart
@@ -32,13 +32,6 @@ from ikoma.ports.progress import Progress, ignore_progress
 from ikoma.ports.rollout import CommandOutput, DatabaseChange, RolloutHooks, RolloutTarget
 from ikoma.ports.runtime import AnonymousVolume
 from ikoma.rollout_state import RolloutState, Underway, parse_rollout
-
-log = logging.getLogger("ikoma")
-
-
-def reached(step: str) -> None:
-    """Called at each step of a rollout, so that tests can end the process there."""
-    log.debug("rollout: %s", step)
 
 
 def select_of_web(target: RolloutTarget, containers: Sequence[Container]) -> list[Container]:
@@ -54,7 +47,7 @@ def find_answering(target: RolloutTarget) -> frozenset[str]:
     return frozenset((target.web.service, now.service if now else target.web.service))
 
 
-class Successor:
+class NewRollout:
     """One rollout, up to the moment when it serves.
 
     Args:
@@ -72,7 +65,7 @@ class Successor:
         app: App,
         target: RolloutTarget,
         rollout: str,
-        decisions: Sequence[Decision],
+        decisions: Sequence[ServiceDecision],
         there: Sequence[Container],
         carried: Mapping[str, Sequence[AnonymousVolume]],
         beside: Mapping[str, int],
@@ -158,7 +151,9 @@ class Successor:
         first = {name: number for name, number in scale.items() if name not in dependent}
         await self._create(self._rendered.model, first, progress, secrets)
         if dependent:
-            await self._create(self._told(dependent), {name: scale[name] for name in dependent}, progress, secrets)
+            await self._create(
+                self._name_hosts(dependent), {name: scale[name] for name in dependent}, progress, secrets
+            )
         reached("created")
         await self._hand_over()
         made = {network for name in scale for network in self._rendered.joined[name]} & self._rendered.networks
@@ -315,20 +310,20 @@ class Successor:
             self._app.name, creation_file, scale=scale, progress=progress, secrets=secrets
         )
 
-    def _told(self, dependent: Mapping[str, str]) -> ComposeModel:
+    def _name_hosts(self, dependent: Mapping[str, str]) -> ComposeModel:
         """The compose file with services that others are made with named by the containers that they have."""
         model = self._rendered.model
         hosts = {item.service: item.id for item in (*self.kept, *self._new) if item.service not in dependent}
-        return model.with_services({name: told(model.services[name].raw, hosts) for name in dependent})
+        return model.with_services({name: name_containers(model.services[name].raw, hosts) for name in dependent})
 
-    def _start(self, decision: Decision) -> ServiceStart:
+    def _start(self, decision: ServiceDecision) -> ServiceStart:
         new = tuple(item.id for item in self._new if item.service == decision.service)
         first = partial(self._make_room, decision) if decision.first else None
         return ServiceStart(
             decision.service, new, dict(self._target.model.services[decision.service].depends_on), first
         )
 
-    async def _make_room(self, decision: Decision) -> None:
+    async def _make_room(self, decision: ServiceDecision) -> None:
         """Stop what cannot run beside the new containers; those join the networks that their own ones leave."""
         running = [item for item in decision.first if item.id not in self._stopped]
         await self._stop(running)
@@ -358,7 +353,7 @@ class Successor:
         return list(dict.fromkeys(alias for names in self._rendered.joined[service].values() for alias in names))
 
 
-def told(service: Mapping[str, Any], hosts: Mapping[str, str]) -> dict[str, Any]:
+def name_containers(service: Mapping[str, Any], hosts: Mapping[str, str]) -> dict[str, Any]:
     """A service as its container is made beside others that are there.
 
     Args:
