@@ -42,8 +42,26 @@ async def make_plan(engine: ComposeEngine, app: App, target: RolloutTarget, *, a
     returns = standby is not None and standby.release == target.release and not (target.again or target.stops_first)
     return RolloutPlan(
         target.release,
-        tuple(_describe(decision, target) for decision in decide(facts, there)),
+        plan_services(facts, there),
         reactivates=not anew and returns and standby is not None and is_whole(standby, target, everyone),
+    )
+
+
+def plan_services(facts: RolloutFacts, there: Sequence[Container]) -> tuple[ServiceRollout, ...]:
+    """Plan what becomes of each service, in words that any engine can pass."""
+    return tuple(
+        ServiceRollout(
+            service=decision.service,
+            keep=make_replicas(decision.kept),
+            replace=make_replicas(decision.replaced),
+            start=decision.new,
+            stop_first=make_replicas(decision.first),
+            run_once=decision.service in facts.model.one_shot,
+            alone=decision.alone,
+            displaces=decision.displaces,
+            outdated=decision.outdated,
+        )
+        for decision in decide(facts, there)
     )
 
 
@@ -77,20 +95,6 @@ def list_decisions(plan: RolloutPlan, there: Sequence[Container]) -> list[Servic
         )
         for item in plan.services
     ]
-
-
-def _describe(decision: ServiceDecision, target: RolloutTarget) -> ServiceRollout:
-    return ServiceRollout(
-        service=decision.service,
-        keep=make_replicas(decision.kept),
-        replace=make_replicas(decision.replaced),
-        start=decision.new,
-        stop_first=make_replicas(decision.first),
-        run_once=decision.service in target.model.one_shot,
-        alone=decision.alone,
-        displaces=decision.displaces,
-        outdated=decision.outdated,
-    )
 
 
 def _select(replicas: Sequence[Replica], known: Mapping[str, Container]) -> tuple[Container, ...]:
