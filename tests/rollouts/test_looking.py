@@ -6,16 +6,17 @@ import threading
 import time
 
 from tests.faults.witness import eventually
-from tests.rollouts.live import compose, new_app
+from tests.rollouts.live import compose, docker, new_app
 from tests.rollouts.skewed import COMMAND
 from tests.rollouts.test_watching import CHECKED, die, sicken, ways_back
 from tests.support import Server
 from tests.support import server as started_server
 
 SHORT = CHECKED.replace("watch: 20s", "watch: 6s")
-SLOW_TO_RETURN = CHECKED.replace("'touch /well", "'test -e /before && sleep 25; touch /before /well").replace(
-    "retries: 3", "retries: 3, start_period: 60s"
-)
+UNTIL_ALLOWED = "until test -e /allowed; do sleep 0.2; done"
+SLOW_TO_RETURN = CHECKED.replace(
+    "touch /well;", f"if test -e /before; then {UNTIL_ALLOWED}; fi; touch /before /well;"
+).replace("retries: 3", "retries: 3, start_period: 60s")
 SLOW_TO_END = CHECKED.replace("init: true", "stop_grace_period: 15s").replace("'touch", "'trap : TERM; touch")
 ONE_AT_A_TIME = CHECKED.replace("watch: 20s", "watch: 1m, strategy: recreate")
 
@@ -46,6 +47,8 @@ def test_also_while_another_app_goes_back(server: Server) -> None:
     sicken(app.running()[0])
     eventually(lambda: app.release(good)["current"], "the release before serves again")
     assert not slow.release(before)["current"]
+    for container in slow.running():
+        docker("exec", container, "touch", "/allowed")
     eventually(lambda: slow.release(before)["current"], "that of the other one does, too", 60)
 
 
@@ -56,6 +59,7 @@ def test_also_while_the_containers_before_take_their_time_to_end(server: Server)
     assert len(app.running()) == 2
     sicken(next(item for item in app.running() if item != app.containers()[0].id))
     eventually(lambda: app.release(good)["current"], "the release before serves again", 60)
+    docker("kill", *app.running())  # nobody needs to wait for their ends
 
 
 def test_what_a_deploy_that_fails_stops_for_a_while_is_not_broken(server: Server) -> None:

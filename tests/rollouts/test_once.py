@@ -50,8 +50,8 @@ def test_a_deploy_asks_once(counted: Server) -> None:
             "judge": 2,  # what was validated, and what will run
             "judge what is made": 1,
             "redact": 1,
-            # By each judgement, by validation, for the plan and at the creation: others make them meanwhile.
-            "list volumes and networks": 6 if number == 0 else 5,
+            # For validation, for what will run, and at the creation: others make them meanwhile.
+            "list volumes and networks": 3,
             # For validation, before a change, and after it where there was one.
             "connect for the ledger": 3 if migrated else 2,
             **({"connect for a migration": 1, "connect for a backup": 1} if migrated else {}),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,18 @@ from typing import Any
 import pytest
 
 from tests.faults.witness import Background, eventually
-from tests.rollouts.live import LiveApp, compose, new_app
+from tests.rollouts.live import LiveApp, compose, docker, new_app
 from tests.rollouts.mortal import COMMAND
 from tests.support import Server
 from tests.support import server as started_server
 
+UNTIL_ALLOWED = "trap 'until test -e /may-end; do sleep 0.2; done; exit' TERM"
 SLOW_TO_END = compose(
-    command=f"[sh, -c, {shlex.quote('trap : TERM; httpd -p 3000 -h /www; while true; do sleep 1; done')}]",
-    more="stop_grace_period: 30s",
+    command=f"[sh, -c, {json.dumps(f'{UNTIL_ALLOWED}; httpd -p 3000 -h /www; while true; do sleep 0.2; done')}]",
+    more="stop_grace_period: 1m",
     watch="1m",
 )
+"""What was told to end does so once a test lets it."""
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +50,20 @@ def cut_off(app: LiveApp) -> tuple[str, dict[str, Any]]:
     return first, own_work(app)[0]
 
 
-def told_to_wait(server: Server, operation: str, own: str) -> bool:
-    steps = server.do("operations.get", {"operationId": operation})["steps"]
-    return any(step["name"].startswith(f"waiting for ikoma.settle to end (operation {own})") for step in steps)
+def told_to_wait(app: LiveApp, capability: str, own: str) -> bool:
+    """Whether the call of this capability waits for IKOMA's own work, or did, and says so."""
+    listed = app.server.do("operations.list", {"appName": app.name})["operations"]
+    calls = (item["id"] for item in listed if item["capability"] == capability)
+    return any(
+        step["name"].startswith(f"waiting for ikoma.settle to end (operation {own})")
+        for call in calls
+        for step in app.server.do("operations.get", {"operationId": call})["steps"]
+    )
+
+
+def let_end(app: LiveApp) -> None:
+    for container in app.running():
+        docker("exec", container, "touch", "/may-end")
 
 
 def test_a_rollback_waits_for_what_the_reconciler_finishes_and_is_told_for_what(server: Server) -> None:
@@ -60,11 +73,12 @@ def test_a_rollback_waits_for_what_the_reconciler_finishes_and_is_told_for_what(
     shown = server.do("operations.get", {"operationId": own["id"]})
     assert (shown["state"], shown["caller"], shown["appName"]) == ("running", "ikoma", app.name)
     assert app.do("apps.status")["operation"]["id"] == own["id"]
+    eventually(lambda: told_to_wait(app, "deploy.rollback", own["id"]), "it waits, and says for what")
+    let_end(app)
     back = rollback.wait()
     assert back is not None
     assert back.result["details"]["release"] == first
     assert server.do("operations.wait", {"operationId": own["id"], "seconds": 0})["state"] == "succeeded"
-    assert told_to_wait(server, back.body["requestId"], own["id"])
 
 
 def test_a_backup_waits_too_and_nobody_cancels_what_would_begin_again(server: Server) -> None:
@@ -72,6 +86,10 @@ def test_a_backup_waits_too_and_nobody_cancels_what_would_begin_again(server: Se
     app.do("db.create")
     _, own = cut_off(app)
     assert server.call("operations.cancel", {"operationId": own["id"]}).code == "out_of_scope"
-    saved = server.call("db.backup", {"appName": app.name})
+    backup = Background(server, "db.backup", {"appName": app.name})
+    eventually(lambda: told_to_wait(app, "db.backup", own["id"]), "it waits, and says for what")
+    assert backup.is_under_way()
+    let_end(app)
+    saved = backup.wait()
+    assert saved is not None
     assert saved.status == 200, saved.body
-    assert told_to_wait(server, saved.body["requestId"], own["id"])

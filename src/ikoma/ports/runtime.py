@@ -142,6 +142,8 @@ class ExistingResources:
 
     volumes: frozenset[str]
     """Names of all volumes, whosever."""
+    owners: Mapping[str, str]
+    """All volumes and networks, as `Volumes.map_owners` tells of them."""
     differences: tuple[Difference, ...] = ()
     overlaps: tuple[SubnetOverlap, ...] = ()
     unnamed: Mapping[str, Sequence[AnonymousVolume]] = field(default_factory=dict)

@@ -70,9 +70,13 @@ class Policy:
         self._folders = (apps.root, *folders, *_USUAL)
         self._hosts = hosts
 
-    async def judge(self, app: App, model: ComposeModel) -> Verdict:
-        """Find what a resolved compose file does that it must not."""
-        facts = await self._facts(app)
+    async def judge(self, app: App, model: ComposeModel, owners: Mapping[str, str] | None = None) -> Verdict:
+        """Find what a resolved compose file does that it must not.
+
+        Args:
+            owners: whose the volumes and networks are that are there, where a caller has just asked.
+        """
+        facts = await self._facts(app, await self._engine.volumes.map_owners() if owners is None else owners)
         return self.less_waived(app, await asyncio.to_thread(policy.check, model, facts))
 
     async def require(self, app: App, model: ComposeModel, *, judged: str | None = None) -> None:
@@ -96,7 +100,7 @@ class Policy:
         Args:
             model: what containers are made of, with their mounts as they are made.
         """
-        facts = await self._facts(app)
+        facts = await self._facts(app, {})  # whose a volume or network is plays no part
         for violation in await asyncio.to_thread(lambda: list(swapped(model, facts))):
             raise PolicyViolation(problem_of(violation), hint=fix_of(violation), rules=[violation.rule])
 
@@ -120,7 +124,7 @@ class Policy:
         """List the waivers that hold for this app now, used or not."""
         return self._waivers.live(app.name)
 
-    async def _facts(self, app: App) -> HostFacts:
+    async def _facts(self, app: App, owners: Mapping[str, str]) -> HostFacts:
         state = await self._engine.runtime.observe(app)
         engine_root = Path(await self._engine.volumes.find_root())
         return HostFacts(
@@ -130,7 +134,7 @@ class Policy:
             registries=self._registries,
             pinned=self._pinned,
             writable=_writable(app) if state.replicas else (),
-            owners=await self._engine.volumes.map_owners(),
+            owners=owners,
             neighbours=await asyncio.to_thread(used_by_the_server, hosts=self._hosts),
             platform=_resolved((*self._folders, engine_root)),
             files=read_paths(app),

@@ -108,7 +108,8 @@ class Validator:
         """Report what is wrong with a resolved model; what of it is routed."""
         settled = await self._web_services.settle(app, model)
         report.own_proxies = settled.own_proxies
-        verdict = await self._policy.judge(app, model)
+        existing = await self._engine.volumes.compare(app, model)
+        verdict = await self._policy.judge(app, model, existing.owners)
         shown = (settled.told(violation) for violation in verdict.refused if not settled.hides(violation))
         report.errors += find_violations(source, shown)
         report.warnings += [find_waiver(source, waiver) for waiver in verdict.used]
@@ -125,7 +126,6 @@ class Validator:
             for item in (*find_unsupported(settled.model), *await self.find_conflicts(app, model))
             if not settled.leaves_out(item.place)
         ]
-        existing = await self._engine.volumes.compare(app, model)
         report.warnings += await find_unwritable(self._engine.images, app, source, rest, existing.volumes)
         report.warnings += await asyncio.to_thread(find_left_behind, app, source, model, existing)
         for other in existing.differences:

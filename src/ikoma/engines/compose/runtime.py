@@ -207,6 +207,7 @@ class ComposeVolumes:
         there = await self._engine.list_resources()
         return ExistingResources(
             frozenset(there.volumes),
+            there.owners,
             tuple(find_differences(app.name, model, there)),
             tuple(find_overlaps(app.name, model, there)),
             anonymous_volumes.noted(app),

@@ -7,7 +7,6 @@ nor started.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +19,8 @@ from ikoma.engines.docker.containers import Container, ContainerNotStarted
 from ikoma.engines.docker.docker_api import DockerApi
 from ikoma.ports.progress import Progress
 
-_PAUSE = 0.05
+_PAUSE, _LONGEST_PAUSE = 0.05, 0.5
+"""Seconds between two looks. Docker tells of an end before it lists it, so that the first ones follow an event soon."""
 _STAND_SECONDS = 1.0
 """How long a container without a healthcheck must run before it counts as running."""
 
@@ -73,6 +73,7 @@ class Startup:
         waiting = list(starts)
         wanted = _all_of(starts)
         self._ours |= wanted
+        pause = _PAUSE
         while True:
             containers = [item for item in await self._containers() if item.id in self._ours]
             self._tell([item for item in containers if item.id in wanted], progress)
@@ -87,7 +88,8 @@ class Startup:
             if time.monotonic() >= deadline:
                 raise ContainerStuck(self._slowest(containers, wanted))
             if not ready:
-                await asyncio.sleep(_PAUSE)
+                heard = await self._watch.wait(min(pause, self._until_one_stands(containers, wanted)))
+                pause = _PAUSE if heard else min(2 * pause, _LONGEST_PAUSE)
 
     async def _containers(self) -> Sequence[Container]:
         return (await self._api.list_containers(self._project)).get(self._project, ())
@@ -140,6 +142,15 @@ class Startup:
         if item.health is not None:
             return item.health == "healthy"
         return self._watch.seconds_since_start(item) >= _STAND_SECONDS
+
+    def _until_one_stands(self, containers: Sequence[Container], wanted: Collection[str]) -> float:
+        """The seconds until a container that only has to run will have stood for long enough; very many without one."""
+        passed = (
+            self._watch.seconds_since_start(item)
+            for item in containers
+            if item.id in wanted and item.state == "running" and item.health is None
+        )
+        return min((_STAND_SECONDS - seconds for seconds in passed if seconds < _STAND_SECONDS), default=float("inf"))
 
     def _slowest(self, containers: Sequence[Container], wanted: Collection[str]) -> Container | None:
         late = [item for item in containers if item.id in wanted and not self._stands(item)]

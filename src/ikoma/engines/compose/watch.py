@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -43,6 +43,7 @@ class DowntimeWatch:
         self._events: list[ContainerEvent] = []
         self._started: dict[str, float] = {}
         self._deaths: Counter[str] = Counter()
+        self._heard = asyncio.Event()
         self._following = AsyncExitStack()
         self.crashing: set[str] = set()
         """Containers, by id, that keep dying: also those of what served before, which have their own reasons."""
@@ -60,6 +61,14 @@ class DowntimeWatch:
 
     async def __aexit__(self, *_: object) -> None:
         await self._following.aclose()
+
+    async def wait(self, seconds: float) -> bool:
+        """Wait for an event that came since the last wait, for at most so long; whether there is one."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._heard.wait(), seconds)
+        heard = self._heard.is_set()
+        self._heard.clear()
+        return heard
 
     def note_start(self, container: str) -> None:
         """Count from now: Docker's own event of this start may come after the list that shows it running."""
@@ -89,6 +98,7 @@ class DowntimeWatch:
             exit_code=None if code is None else int(code),
         )
         self._events.append(event)
+        self._heard.set()
         if event.action == "start":
             self.note_start(event.container)
         elif event.action == "oom":

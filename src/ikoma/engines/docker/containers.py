@@ -53,6 +53,14 @@ class ResourceInventory:
     volumes: Mapping[str, ResourceInfo] = field(default_factory=dict)
     networks: Mapping[str, ResourceInfo] = field(default_factory=dict)
 
+    @property
+    def owners(self) -> Mapping[str, str]:
+        """Names → the Compose project that made each; of two that share a name, any that has one."""
+        found = dict[str, str]()
+        for name, made in (*self.volumes.items(), *self.networks.items()):
+            found[name] = made.project or found.get(name, "")
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:

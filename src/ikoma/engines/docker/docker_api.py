@@ -250,11 +250,7 @@ class DockerApi:
         return sorted(volume["Name"] for volume in listed["Volumes"] or [])
 
     async def map_owners(self) -> Mapping[str, str]:
-        """Volumes and networks by name → their Compose project; of two that share a name, any that has one."""
-        existing, found = await self.list_resources(), dict[str, str]()
-        for name, made in (*existing.volumes.items(), *existing.networks.items()):
-            found[name] = made.project or found.get(name, "")
-        return found
+        return (await self.list_resources()).owners
 
     async def list_resources(self) -> ResourceInventory:
         """All volumes and networks, by name."""

@@ -25,7 +25,7 @@ from ikoma.engines.compose.rollout.drift import require_alike, with_existing
 from ikoma.engines.compose.rollout.rendering import render
 from ikoma.engines.compose.startup import ServiceStart
 from ikoma.engines.compose.watch import DowntimeWatch
-from ikoma.engines.docker.containers import Container
+from ikoma.engines.docker.containers import Container, ResourceInventory
 from ikoma.errors import DeployFailed, IkomaError, Next
 from ikoma.model import Secret
 from ikoma.ports.progress import Progress, ignore_progress
@@ -123,8 +123,9 @@ class NewRollout:
 
     async def make_containers(self, progress: Progress, secrets: Sequence[Secret]) -> None:
         """Make the new containers beside the old ones."""
-        require_alike(self._app.name, self._target.model, await self._engine.list_resources())
         await self._hooks.check(self._rendered.model)
+        there = await self._engine.list_resources()
+        require_alike(self._app.name, self._target.model, there)
         self._note()
         write_file(self._target.place.compose_file, encoded(self._rendered.model.raw), mode=0o600)
         for path, given in self._rendered.files.items():
@@ -149,11 +150,11 @@ class NewRollout:
         # What runs in another service's namespace is made when that one is there, and told which container it is.
         dependent = {name: shared for name in scale if (shared := services[name].shares_with)}
         first = {name: number for name, number in scale.items() if name not in dependent}
-        await self._create(self._rendered.model, first, progress, secrets)
+        await self._create(self._rendered.model, first, there, progress, secrets)
         if dependent:
-            await self._create(
-                self._name_hosts(dependent), {name: scale[name] for name in dependent}, progress, secrets
-            )
+            scale_of = {name: scale[name] for name in dependent}
+            there = await self._engine.list_resources()  # now with what those before them have made
+            await self._create(self._name_hosts(dependent), scale_of, there, progress, secrets)
         reached("created")
         await self._hand_over()
         made = {network for name in scale for network in self._rendered.joined[name]} & self._rendered.networks
@@ -300,10 +301,15 @@ class NewRollout:
         )
 
     async def _create(
-        self, what: ComposeModel, scale: Mapping[str, int], progress: Progress, secrets: Sequence[Secret]
+        self,
+        what: ComposeModel,
+        scale: Mapping[str, int],
+        there: ResourceInventory,
+        progress: Progress,
+        secrets: Sequence[Secret],
     ) -> None:
         only = {name: {**what.services[name].raw, "depends_on": {}} for name in what.services if name in scale}
-        file = with_existing({**what.top, "services": only}, await self._engine.list_resources())
+        file = with_existing({**what.top, "services": only}, there)
         creation_file = self._target.place.folder / "create.json"
         write_file(creation_file, encoded(file), mode=0o600)
         self._new += await self._engine.create(
