@@ -7,7 +7,11 @@
 #     --embedded        a program under /opt/ikoma/versions and a systemd unit; IKOMA starts its PostgreSQL itself
 #     --yes             ask nothing
 #     --set NAME=VALUE  a setting for /opt/ikoma/.env, such as HTTP_PORT=3001 or ACME_EMAIL=me@example.org
+#     --replace         make PostgreSQL and the proxy anew too where this version has others; apps fail for seconds
 #   sudo ./install.sh --check              only look what stands in the way
+#   sudo ./install.sh --upgrade [--to FILE|FOLDER|VERSION] [--check] [--yes]
+#                                          bring another version here, as `ikoma upgrade` does; docs/upgrade.md
+#   sudo ./install.sh --upgrade --back     return to the former version
 #   sudo ./install.sh --uninstall          stop and remove IKOMA; apps go on, all data stays
 #   sudo ./install.sh --uninstall --purge  remove the apps and all data as well, once the machine's name is typed
 set -euo pipefail
@@ -23,26 +27,33 @@ PATH=$PATH:/usr/sbin:/sbin
 . "$root/deploy/install/sources.sh"
 . "$root/deploy/install/compose.sh"
 . "$root/deploy/install/embedded.sh"
+. "$root/deploy/install/upgrade.sh"
+. "$root/deploy/install/bundles.sh"
 . "$root/deploy/install/uninstall.sh"
 
 flavour=compose
 task=install
-unattended='' purge=''
+unattended='' purge='' replace='' only_look='' target='' back='' upgraded=''
 given=()
 
 main() {
     read_options "$@"
-    if [ "$task" = check ]; then
-        preflight
+    if [ -n "$only_look" ]; then
+        if [ "$task" = upgrade ]; then upgrade_from_bundle; else preflight; fi
         return
     fi
     [ "$(id -u)" -eq 0 ] || fail "You are not root: sudo ./install.sh $*"
-    exec 9<"$root/install.sh"
+    exec 9>/run/ikoma-install.lock
     flock -w 10 9 || fail "Another install.sh is at work."
-    if [ "$task" = uninstall ]; then
-        uninstall
-        return
-    fi
+    [ ! -e "$journal" ] || repair_killed
+    case $task in
+    uninstall) uninstall ;;
+    upgrade) if [ -n "$back" ]; then back_to_former; else upgrade_from_bundle; fi ;;
+    install) install_or_upgrade ;;
+    esac
+}
+
+install_or_upgrade() {
     preflight || exit 1
     confirm "Install IKOMA ($flavour) here?"
     install_ikoma
@@ -52,7 +63,15 @@ read_options() {
     while [ $# -gt 0 ]; do
         case $1 in
         --embedded) flavour=embedded ;;
-        --check) task=check ;;
+        --check) only_look=yes ;;
+        --replace) replace=yes ;;
+        --upgrade) task=upgrade ;;
+        --back) back=yes ;;
+        --to)
+            target=${2:-}
+            [ -n "$target" ] || fail "--to takes a bundle, a folder with install.sh, or a version."
+            shift
+            ;;
         --yes) unattended=yes ;;
         --uninstall) task=uninstall ;;
         --purge) purge=yes ;;
@@ -70,6 +89,8 @@ read_options() {
         shift
     done
     [ -z "$purge" ] || [ "$task" = uninstall ] || fail "--purge goes with --uninstall."
+    [ -z "$back$target" ] || [ "$task" = upgrade ] || fail "--to and --back go with --upgrade."
+    [ -z "$back" ] || [ -z "$target$only_look" ] || fail "--back goes alone."
 }
 
 confirm() {
@@ -87,8 +108,13 @@ install_ikoma() {
     step "Settings" never_done write_settings
     step "Docker Engine" engine_answers have_engine
     "install_$flavour"
+    step "What ikoma upgrade needs" never_done keep_installer
     step "First healthy answer" answers wait_for_answer
-    goodbye "$(seconds_since "$began")"
+    if [ -n "$upgraded" ]; then
+        say "$upgraded"
+    else
+        goodbye "$(seconds_since "$began")"
+    fi
 }
 
 make_log() {
@@ -122,13 +148,15 @@ have_engine() {
     engine_answers || start_engine
 }
 
-answers() {
+answers() { serves && [ -s "$home/api-key.txt" ] && "is_well_$flavour"; }
+
+serves() {
     local line
     { exec 5<>"/dev/tcp/127.0.0.1/$(wanted HTTP_PORT 3000)"; } 2>/dev/null || return 1
     printf 'GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n' >&5
-    IFS= read -r -t 10 line <&5 || line=
+    IFS= read -r -t 10 line <&5 2>/dev/null || line=
     exec 5>&-
-    [[ $line == *" 200 "* ]] && [ -s "$home/api-key.txt" ] && "is_well_$flavour"
+    [[ $line == *" 200 "* ]]
 }
 
 wait_for_answer() {

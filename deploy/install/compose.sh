@@ -5,15 +5,23 @@ readonly postgres_image=${POSTGRES_IMAGE:-postgres:18} base_image=${BASE_IMAGE:-
 readonly command=/usr/local/bin/ikoma plugin=/usr/local/lib/docker/cli-plugins/docker-compose
 
 install_compose() {
-    image=ikoma:$(name_of_sources)
+    local name there
+    name=$(name_of_sources) there=$(running_compose)
+    image=ikoma:$name proxy_image=ikoma-proxy:$(name_of_proxy)
     step "Folders and password of the containers" never_done prepare_containers
     [ ! -e "$root/images.tar.gz" ] || step "Images of the bundle" has_images load_images
     step "PostgreSQL's image, $postgres_image" has_postgres_image pull_postgres_image
     step "IKOMA's image, $image" has_image build_image
+    step "The proxy's image, $proxy_image" has_proxy_image name_proxy_image
     step "docker compose" has_compose install_compose_plugin
-    step "$home/docker-compose.yml" never_done write_compose_file
-    step "Containers" never_done start_containers
+    if [ -n "$there" ] && [ "$there" != "$name" ] && docker inspect ikoma >/dev/null 2>&1; then
+        upgrade_to "$name"
+    else
+        step "$home/docker-compose.yml" never_done write_compose_file
+        step "Containers" never_done start_containers
+    fi
     step "The command ikoma" never_done write_command
+    tell_of_others
 }
 
 compose() { docker compose -f "$home/docker-compose.yml" "$@" </dev/null; }
@@ -36,6 +44,9 @@ pull_postgres_image() { docker pull -q "$postgres_image" </dev/null; }
 has_image() { docker image inspect "$image" >/dev/null; }
 has_images() { has_postgres_image && has_image; }
 load_images() { docker load -q -i "$root/images.tar.gz"; }
+# The proxy goes by a name of its own, so that it goes on serving in an upgrade that does not change it.
+has_proxy_image() { docker image inspect "$proxy_image" >/dev/null; }
+name_proxy_image() { docker tag "$image" "$proxy_image"; }
 build_image() { sources | docker build -q -t "$image" --build-arg BASE="$base_image" -f deploy/Dockerfile -; }
 has_compose() { docker compose version; }
 
@@ -49,10 +60,14 @@ install_compose_plugin() {
 }
 
 write_compose_file() {
-    sed -e "s|@IMAGE@|$image|" -e "s|@POSTGRES_IMAGE@|$postgres_image|" -e "s|@MEMORY@|$(container_memory_mb)|" \
-        -e "s|@POSTGRES_PORT@|$(setting POSTGRES_PORT)|" -e "s|@LISTEN@|$(listen_addresses)|" \
-        -e "s|@SOCKET@|$(socket)|" "$root/deploy/docker-compose.yml" | write_whole "$home/docker-compose.yml" 644
+    fill_compose_file | write_whole "$home/docker-compose.yml" 644
     compose config -q
+}
+
+fill_compose_file() {
+    sed -e "s|@IMAGE@|$image|" -e "s|@PROXY_IMAGE@|$proxy_image|" -e "s|@POSTGRES_IMAGE@|$postgres_image|" \
+        -e "s|@MEMORY@|$(container_memory_mb)|" -e "s|@POSTGRES_PORT@|$(setting POSTGRES_PORT)|" \
+        -e "s|@LISTEN@|$(listen_addresses)|" -e "s|@SOCKET@|$(socket)|" "$root/deploy/docker-compose.yml"
 }
 
 # None of the three may take all of the memory: half of it, and on a small machine 512 MB.
@@ -71,10 +86,37 @@ listen_addresses() {
 }
 
 start_containers() {
-    compose up -d --remove-orphans || {
+    if [ -n "$replace" ] || [ ${#given[@]} -gt 0 ] || [ -z "$(list_others)" ]; then
+        compose up -d --remove-orphans
+    else
+        compose up -d --no-deps ikoma
+    fi || {
         own_words_compose
         return 1
     }
+}
+
+# PostgreSQL and the proxy, where they run and this version has another image or definition of them. Making them anew
+# interrupts the apps, so it is done only when asked for.
+list_others() {
+    local service hash image_of
+    compose config --hash postgres,proxy 2>/dev/null | while read -r service hash; do
+        image_of=$postgres_image
+        [ "$service" = postgres ] || image_of=$proxy_image
+        hash="true $hash $(docker image inspect -f '{{.Id}}' "$image_of")"
+        case $(docker inspect -f '{{.State.Running}} {{index .Config.Labels "com.docker.compose.config-hash"}} {{.Image}}' \
+            "ikoma-$service" 2>/dev/null) in
+        '' | false* | "$hash") ;;
+        *) printf '%s\n' "$service" ;;
+        esac
+    done
+}
+
+tell_of_others() {
+    local others
+    others=$(list_others | paste -sd ' ')
+    [ -z "$others" ] || say "Of another version, and running on: ${others// / and }. Replaced only when asked, since apps fail for \
+seconds then: sudo $root/install.sh --yes --replace"
 }
 
 readonly containers=(ikoma-postgres ikoma-proxy ikoma)
@@ -104,9 +146,78 @@ write_command() {
     write_whole "$command" 755 <<'END'
 #!/bin/sh
 # IKOMA's command, in its container (install.sh wrote this). It sees files below the folders named here alone.
+[ "${1:-}" != upgrade ] || { shift && exec /opt/ikoma/installer/install.sh --upgrade "$@"; }
 set -- ikoma ikoma "$@"
 case $PWD/ in /srv/apps/* | /opt/ikoma/* | /var/lib/ikoma/* | /var/log/ikoma/* | /var/backups/ikoma/*) set -- -w "$PWD" "$@" ;; esac
 if [ -t 0 ] && [ -t 1 ]; then set -- -t "$@"; fi
 exec docker exec -i -e IKOMA_ROLE -e NO_COLOR -e TERM "$@"
 END
+}
+
+# --- For upgrade.sh ---
+
+# What runs, or ran last, as VERSION-DIGITS.
+running_compose() { name_in "$home/docker-compose.yml"; }
+
+# name_in FILE: the version that a definition starts.
+name_in() { sed -n 's/^ *image: ikoma:\(.*\)$/\1/p; s|^/opt/ikoma/versions/||p' "$1" 2>/dev/null | head -n 1 || true; }
+
+write_from_compose() { cp "$home/docker-compose.yml" "$work/from"; }
+
+try_compose() {
+    local waited
+    fill_compose_file | write_whole "$work/to" 644
+    end_trial_compose
+    install -d -m 0700 "$work/trial/state" "$work/trial/log"
+    sql "VACUUM INTO '$work/trial/state/state.db'"
+    trial up -d --no-deps ikoma
+    for ((waited = 0; waited < 180; waited++)); do
+        case $(docker inspect -f '{{.State.Status}} {{.State.Health.Status}}' ikoma-trial) in
+        "running healthy")
+            end_trial_compose
+            return
+            ;;
+        "running starting") sleep 1 ;;
+        *) break ;;
+        esac
+    done
+    printf 'It does not become healthy: %s\n' "$(docker logs --tail 5 ikoma-trial 2>&1)"
+    return 1
+}
+
+trial() {
+    docker compose -p ikoma-trial --project-directory "$home" -f "$work/to" -f "$root/deploy/trial.yml" "$@" </dev/null
+}
+
+end_trial_compose() {
+    docker rm -f ikoma-trial 2>/dev/null || true
+    rm -rf "$work/trial"
+}
+
+stop_compose() { ! docker inspect ikoma >/dev/null 2>&1 || docker stop -t "$1" ikoma; }
+
+# The proxy and PostgreSQL are left alone.
+start_compose() {
+    write_whole "$home/docker-compose.yml" 644 <"$1"
+    compose up -d --no-deps ikoma
+}
+
+process_compose() { docker inspect -f '{{.Id}} {{.State.StartedAt}} {{.RestartCount}} {{.State.Running}}' ikoma; }
+is_healthy_compose() { [ "$(health_of ikoma)" = healthy ]; }
+
+# By the version that knows most: the one that is to come, or that came last.
+python_compose() {
+    docker run --rm --network none --entrypoint python3 -v /var/lib/ikoma:/var/lib/ikoma -v "$home:$home" \
+        "ikoma:$(name_in "$work/to" | grep . || running_compose)" "$@" </dev/null
+}
+
+# Images of versions that are neither in use nor kept.
+forget_others_compose() {
+    local name
+    docker images --format '{{.Tag}}' ikoma | while read -r name; do
+        case $name in
+        "$(running_compose)" | "$(name_in "$former/from")") ;;
+        *) docker rmi "ikoma:$name" >>"$log" 2>&1 || true ;; # the proxy may still be made of it
+        esac
+    done
 }

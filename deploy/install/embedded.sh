@@ -51,3 +51,5 @@ start_service() {
 
 is_well_embedded() { systemctl -q is-active ikoma; }
 own_words_embedded() { journalctl -u ikoma -n 10 --no-pager 2>&1; }
+
+running_embedded() { [ ! -L "$home/current" ] || basename "$(readlink "$home/current")"; }

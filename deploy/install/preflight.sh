@@ -10,6 +10,7 @@ preflight() {
     check_bundle
     check_size
     check_earlier
+    check_upgrade
     check_ports
     check_time
     check_names

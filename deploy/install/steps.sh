@@ -2,6 +2,7 @@
 # How install.sh tells what it does: a line for each step with its time, everything else in the log.
 
 log=/dev/null
+at_failure="Run install.sh again to go on from here."
 
 say() { printf '• %s\n' "$*"; }
 fail() { printf '✗ %s\n' "$*" >&2; exit 1; }
@@ -14,14 +15,15 @@ step() {
         return
     fi
     [ ! -t 1 ] || printf '  %s …\r' "$words"
+    local said=$(($(stat -c %s "$log") + 1))
     # In a shell of its own, and not as a condition: there `set -e` would not count.
     set +e
     (set -e; "$action") >>"$log" 2>&1
     local code=$?
     set -e
     if [ "$code" -ne 0 ]; then
-        tail -n 15 "$log" >&2
-        fail "$words: failed after $(seconds_since "$began") s. Everything it said: $log. Run install.sh again to go on from here."
+        tail -c "+$said" "$log" | tail -n 15 >&2
+        fail "$words: failed after $(seconds_since "$began") s. Everything it said: $log. $at_failure"
     fi
     printf '✓ %-52s %s s\n' "$words" "$(seconds_since "$began")" | tee -a "$log"
 }

@@ -37,6 +37,8 @@ remove_compose() {
     docker compose -f "$file" down --remove-orphans </dev/null
     docker images --format '{{.Repository}}:{{.Tag}}' ikoma | xargs -r docker rmi >/dev/null
     if grep -qs "docker exec" /usr/local/bin/ikoma; then rm -f /usr/local/bin/ikoma; fi
+    docker images --format '{{.Repository}}:{{.Tag}}' ikoma-proxy | xargs -r docker rmi >/dev/null
+    rm -rf "$home/installer" "$former" "$work" "$journal"
     rm -f "$file" # last: while it is there, all this can be done again
 }
 
@@ -51,6 +53,7 @@ remove_embedded() {
     rm -f "$unit"
     if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
     if [ "$(readlink /usr/local/bin/ikoma)" = "$home/current/.venv/bin/ikoma" ]; then rm -f /usr/local/bin/ikoma; fi
+    rm -rf "$home/installer" "$former" "$work" "$journal"
     rm -rf "$home/versions" "$home/current"
 }
 

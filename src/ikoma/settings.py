@@ -104,6 +104,8 @@ class Settings:
     """By which the internet reaches this server, where its own interfaces do not say."""
     acme_email: str | None
     """Whom the authority writes to when a certificate is in danger."""
+    rehearsal: bool
+    """Whether the server only shows that it can start, on a copy of the state: it acts on nothing, serves nobody."""
     apps_root: Path
     ikoma_home: Path
     ikoma_state: Path
@@ -216,6 +218,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         releases_keep=read("RELEASES_KEEP", "20", _integer(2, 1000)),
         releases_max_days=read("RELEASES_MAX_DAYS", "365", _integer(1, 10_000)),
         trash_days=read("TRASH_DAYS", "7", _integer(1, 10_000)),
+        rehearsal=read("REHEARSAL", "false", _one_of("true", "false")) == "true",
         apps_root=read("APPS_ROOT", "/srv/apps", _folder),
         ikoma_home=home,
         ikoma_state=read("IKOMA_STATE", "/var/lib/ikoma", _folder),

@@ -9,6 +9,7 @@ NOT_RUN = {
     r"make (setup|test|check|demo|bench|lint)": "the tests themselves run from what it has made",
     r"make bundle": "asks the package index; `make installs` makes two",
     r"sudo ./install.sh": "installs onto the machine itself",
+    r"sudo ikoma upgrade": "tests/install upgrades a machine of its own",
     r"git pull && sudo ./install.sh": "changes the code that is being tested",
 }
 

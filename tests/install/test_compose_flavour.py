@@ -23,6 +23,16 @@ from tests.install.platform import (
     kill_after,
     purge,
 )
+from tests.install.versions import (
+    IN_SERVICE,
+    WITH_MIGRATION,
+    assert_left_whole,
+    describe,
+    load,
+    make_version,
+    upgrade,
+    version_there,
+)
 
 KILLS = int(os.environ.get("IKOMA_INSTALL_KILLS", "2"))
 MOST_SECONDS = 120
@@ -103,6 +113,25 @@ def idle_mb(machine: Machine, container: str) -> int:
     said = machine.do("docker", "stats", "--no-stream", "--format", "{{.MemUsage}}", container)
     size, unit = re.match(r"([\d.]+)(\w+)", said).groups()  # type: ignore[union-attr]
     return round(float(size) * {"KiB": 1 / 1024, "MiB": 1, "GiB": 1024}[unit])
+
+
+def test_an_upgrade_takes_over_or_goes_back_by_itself(small: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    install(small)
+    before = describe(small)
+    new = make_version(small, "9.0.0", WITH_MIGRATION)
+    broken = make_version(small, "9.0.1", IN_SERVICE["it crashes after a while"])
+    with load(small) as seen:
+        failed = upgrade(small, "--to", broken)
+        assert (failed.returncode, "serves again, after" in failed.stdout) == (1, True), failed.stdout
+        assert_left_whole(small, before)
+        done = upgrade(small, "--to", new, watch=1)
+        assert (done.returncode, version_there(small)) == (0, "9.0.0"), done.stdout
+        back = upgrade(small, "--back", watch=1)
+        assert back.returncode == 0, back.stdout
+    with capsys.disabled():
+        print(f"\n{seen['asked']} requests, failed: {len(seen['failures'])}; away at most {seen['away']:.1f} s")
+    assert (seen["failures"], seen["asked"] > 1000) == ([], True)
+    assert_left_whole(small, before)
 
 
 def test_taken_off_it_keeps_data_and_apps_and_comes_back_with_them(small: Machine) -> None:

@@ -29,6 +29,9 @@ LOCAL = {
     "proxy-stop": Local(
         "ikoma.cli.commands.server.proxy", "End the proxy that serves apps while the server is stopped.", "server"
     ),
+    "upgrade": Local(
+        "ikoma.cli.commands.server.upgrade", "Bring another version of IKOMA here, or return to the former.", "server"
+    ),
     "doctor": Local("ikoma.cli.doctor.command", "Check this machine and say what is missing.", "server"),
     "completion": Local("ikoma.cli.commands.completion", "Let your shell complete commands and names.", "server"),
     "call": Local("ikoma.cli.commands.call", "Call any capability by its name.", "server"),

@@ -19,6 +19,7 @@ from ikoma.errors import (
     MethodNotAllowed,
     OriginNotAllowed,
     RateLimited,
+    ShuttingDown,
     TooManyFailures,
     Unauthenticated,
 )
@@ -28,6 +29,7 @@ from ikoma.transports import envelope
 Headers = Mapping[bytes, bytes]
 _JSON = b"application/json"
 _MOST_KNOWN = 1000
+_RESTART_SECONDS = b"5"
 
 
 def read_key(headers: Headers) -> str | None:
@@ -108,6 +110,8 @@ def list_accompanying(error: IkomaError) -> list[tuple[bytes, bytes]]:
     """The headers that go with a refusal."""
     if isinstance(error, RateLimited | TooManyFailures):
         return [(b"retry-after", str(error.details["retryAfter"]).encode())]
+    if isinstance(error, ShuttingDown):
+        return [(b"retry-after", _RESTART_SECONDS)]
     if isinstance(error, Unauthenticated):
         return [(b"www-authenticate", b'ApiKey realm="ikoma"')]
     if isinstance(error, MethodNotAllowed):

@@ -10,7 +10,7 @@ import math
 import os
 import signal
 import socket
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from pathlib import Path
 
 import uvicorn
@@ -60,17 +60,23 @@ async def serve(
     on_ready: Callable[[], None],
     stop: StopRequest,
     on_stop: Callable[[], None],
+    drain: Callable[[], Awaitable[None]],
     limits: ConnectionLimits | None = None,
 ) -> None:
     """Answer on the sockets until it is asked to stop; calls under way get a minute to end.
 
+    Until they have, calls that come by TCP are answered, those that change something with 503. What comes by the proxy
+    is not accepted any more: it waits there for the next server.
+
     Args:
         proxied: the application for what the proxy passes on, and the socket to which only the proxy can connect.
         on_stop: ends what would stay open as long as its client likes.
+        drain: takes no more work, and returns when that under way has ended.
         limits: what a connection may have; the product's own when omitted.
     """
     limits = limits or ConnectionLimits()
-    servers = {_make_server(app, limits): sockets}
+    own = _make_server(app, limits)
+    servers = {own: sockets}
     if proxied is not None:
         servers[_make_server(proxied[0], limits, trusts_proxy=True)] = [proxied[1]]
 
@@ -78,8 +84,12 @@ async def serve(
         await stop.asked.wait()
         on_stop()
         for server in servers:
-            server.should_exit = True
-        await stop.asked_again.wait()
+            server.should_exit = server is not own
+        again, draining = asyncio.ensure_future(stop.asked_again.wait()), asyncio.ensure_future(drain())
+        await asyncio.wait([again, draining], return_when=asyncio.FIRST_COMPLETED)
+        draining.cancel()
+        own.should_exit = True
+        await again
         for server in servers:
             server.force_exit = True
 
@@ -117,7 +127,13 @@ def _make_server(app: ASGIApp, limits: ConnectionLimits, *, trusts_proxy: bool =
 
 
 def listen(settings: Settings) -> list[socket.socket]:
-    """The sockets to serve on; StartRefused, saying what is in the way, where the port can't be had."""
+    """The sockets to serve on; StartRefused, saying what is in the way, where the port can't be had.
+
+    A rehearsal serves on its unix socket alone: the port is the server's.
+    """
+    if settings.rehearsal:
+        unix = listen_unix(settings.socket_file)
+        return [unix] if unix else []
     address = f"{settings.http_host}:{settings.http_port}"
     family = socket.AF_INET6 if ":" in settings.http_host else socket.AF_INET
     tcp = socket.socket(family, socket.SOCK_STREAM)

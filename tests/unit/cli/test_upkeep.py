@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ikoma.cli.doctor.upkeep import find_free, judge_keys
+from ikoma.cli.doctor.upkeep import find_free, judge_keys, upgrades
+from ikoma.settings import load_settings
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
 
@@ -71,3 +73,22 @@ def test_a_key_to_look_at_is_named_with_what_to_do(row: dict[str, Any], said: st
 )
 def test_other_keys_are_not(row: dict[str, Any]) -> None:
     assert list(judge_keys([row], NOW)) == []
+
+
+@pytest.mark.parametrize(
+    ("noted", "words"),
+    [
+        (None, []),
+        (
+            '{"step": "watch", "from": "1-a", "to": "2-b", "at": "now"}',
+            ["from 1-a to 2-b has not ended (step watch, now)"],
+        ),
+        ("half of a li", ["has not ended"]),
+    ],
+)
+def test_an_upgrade_that_has_not_ended_is_told(tmp_path: Path, noted: str | None, words: list[str]) -> None:
+    if noted is not None:
+        (tmp_path / "upgrade.json").write_text(noted)
+    found = list(upgrades(load_settings({"IKOMA_HOME": str(tmp_path)})))
+    assert [item.details for item in found] == words
+    assert all("ikoma upgrade" in item.fix for item in found)

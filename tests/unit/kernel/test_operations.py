@@ -323,6 +323,22 @@ def test_a_server_that_stops_lets_work_end_and_cuts_off_what_takes_too_long(hous
     assert states == {"shop": "succeeded", "blog": "interrupted", "late": "failed"} or "late" not in states
 
 
+def test_a_server_that_drains_takes_no_more_and_waits_for_what_callers_began(house: House) -> None:
+    async def scenario() -> None:
+        begun = asyncio.ensure_future(house.call("test.work", {"appName": "shop", "seconds": 0.3}))
+        await asyncio.sleep(0.1)
+        async with house.operations.begin_own("own-1", "ikoma.settle", "blog"):  # it would wait for this, which goes on
+            draining = asyncio.ensure_future(house.operations.drain())
+            await asyncio.sleep(0)
+            with pytest.raises(ShuttingDown):
+                await house.call("test.work", {"appName": "late"})
+            assert not draining.done()
+            assert orjson.loads((await begun).body) == {"number": 1}
+            await asyncio.wait_for(draining, 30)
+
+    asyncio.run(scenario())
+
+
 def test_nobody_sees_the_operations_of_what_their_key_does_not_reach(house: House) -> None:
     asyncio.run(house.call("test.work", {"appName": "shop"}))
     reaching = house.caller(house.callers.create("ops", Role.ADMIN, capabilities=["test.w*"])[1])

@@ -69,6 +69,7 @@ def _examine(settings: Settings) -> Iterator[DoctorFinding]:
     yield network.check_resolver(settings)
     yield from upkeep.networks(settings)
     yield _check_server(settings)
+    yield from upkeep.upgrades(settings)
     yield from upkeep.versions(settings)
     yield from upkeep.keys(settings)
     yield from network.check_domains(settings)

@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from ikoma import __version__
 from ikoma.cli import client
 from ikoma.cli.doctor.finding import DoctorFinding
@@ -102,6 +104,18 @@ def judge_keys(rows: Sequence[Mapping[str, Any]], now: datetime) -> Iterator[Doc
 
 def _moment(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
+
+
+def upgrades(settings: Settings) -> Iterator[DoctorFinding]:
+    """Say whether an upgrade of IKOMA has not ended: it is at work, or was killed."""
+    try:
+        noted = orjson.loads((settings.ikoma_home / "upgrade.json").read_bytes())
+        words = f"from {noted['from']} to {noted['to']} has not ended (step {noted['step']}, {noted['at']})"
+    except FileNotFoundError:
+        return
+    except (ValueError, KeyError, TypeError):
+        words = "has not ended"
+    yield DoctorFinding("upgrade", None, words, "ikoma upgrade, unless one is at work: it puts this right")
 
 
 def versions(settings: Settings) -> Iterator[DoctorFinding]:

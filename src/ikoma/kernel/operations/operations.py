@@ -54,6 +54,7 @@ _NOTE_SECONDS = 0.5
 _REMEMBER = 500
 _POLL_SECONDS = 0.5
 _GLANCE_SECONDS = 0.5
+_GRACE_SECONDS = 60.0
 Work = Callable[[Callable[[], None], Progress], Awaitable[bytes]]
 """Does the work and returns the result as JSON. It says when it begins to change things, and how far it is."""
 
@@ -236,6 +237,14 @@ class Operations:
             if same and other.record.id != record.id and other.task and not other.began and not other.ended.is_set():
                 other.cancelled = other.withdrawn = True
                 other.task.cancel()
+
+    async def drain(self) -> None:
+        """Take no more, and wait a minute at most for those that callers have begun; what IKOMA does itself goes on."""
+        self._closing = True
+        here = self._here.values()
+        tasks = [operation.task for operation in here if operation.task and not operation.own]
+        if tasks:
+            await asyncio.wait(tasks, timeout=_GRACE_SECONDS)
 
     async def close(self, grace: float) -> None:
         """Take no more, let those at work end within the grace (seconds), and cut off the others."""

@@ -72,7 +72,7 @@ async def stay_up(settings: Settings, limits: ConnectionLimits | None = None) ->
     # Asked to stop while it starts, the server finishes starting: only what has started can be stopped cleanly.
     stop = StopRequest()
     stop.listen()
-    new_key = prepare(settings)
+    new_key = not settings.rehearsal and prepare(settings)
     sockets = listen(settings)  # first: where the port is taken, nothing else is started
     async with run_platform(settings) as started:
 
@@ -97,7 +97,7 @@ async def stay_up(settings: Settings, limits: ConnectionLimits | None = None) ->
             started.platform.hooks,
             domain=lambda: proxy.platform_domain,
         )
-        passed_on = listen_unix(proxy.platform_socket)
+        passed_on = None if settings.rehearsal else listen_unix(proxy.platform_socket)
         if passed_on is not None:
             proxy.admit(proxy.platform_socket)
 
@@ -111,6 +111,7 @@ async def stay_up(settings: Settings, limits: ConnectionLimits | None = None) ->
                     on_ready=say_ready,
                     stop=stop,
                     on_stop=door.close,
+                    drain=started.platform.operations.drain,
                     limits=limits,
                 )
         if stop.by_a_person:
