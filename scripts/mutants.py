@@ -204,7 +204,7 @@ def _keep_models(folder: Path, kept: Path) -> bool:
             print(f"{_key(case)}: {violations}", file=sys.stderr)
             return False
         if model is not None:
-            models[_key(case)] = json.dumps(model).replace(str(folder), _HERE)
+            models[_key(case)] = json.dumps(model.copy_raw()).replace(str(folder), _HERE)
     kept.write_text(json.dumps(models))
     return True
 
@@ -228,7 +228,8 @@ def _as_known(corpus: ModuleType, case: Any, folder: Path, models: Mapping[str, 
     reading = importlib.import_module("ikoma.apps.yaml.reading")
     violations = reading.gather(app, paths={}).violations
     if model is not None and not violations:
-        violations = corpus.policy.check(json.loads(model.replace(_HERE, str(folder))), facts)
+        parse_model = importlib.import_module("ikoma.compose.model").parse_model
+        violations = corpus.policy.check(parse_model(json.loads(model.replace(_HERE, str(folder)))), facts)
     elif not violations:
         violations, _, _ = asyncio.run(corpus.judged(app, facts))
     rules = {violation.rule for violation in violations}
