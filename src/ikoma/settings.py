@@ -46,6 +46,8 @@ class Settings:
     """Bytes that one session of an app may take in the embedded PostgreSQL."""
     db_statement_seconds: float
     """How long one statement of an app may take there."""
+    db_lock_seconds: float
+    """How long a migration waits for a lock before the app's statements go first."""
     api_key_hash: str | None
     docker_host: str
     jwt_issuer: str | None
@@ -185,6 +187,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         postgres_password=Secret(values["POSTGRES_PASSWORD"]) if values.get("POSTGRES_PASSWORD") else None,
         db_session_memory=read("DB_SESSION_MEMORY_MB", "1024", _integer(64, 1_000_000)) << 20,
         db_statement_seconds=read("DB_STATEMENT_MAX_MINUTES", "60", _integer(1, 100_000)) * 60.0,
+        db_lock_seconds=float(read("DB_LOCK_SECONDS", "5", _integer(1, 3600))),
         api_key_hash=_hash(values.get("API_KEY_HASH"), "API_KEY_HASH"),
         docker_host=read("DOCKER_HOST", "unix:///var/run/docker.sock", _docker_host),
         jwt_issuer=read("JWT_ISSUER", "", _url),

@@ -110,6 +110,7 @@ def steps(server: Server, host: GitHost) -> Iterator[Step]:
     yield "validate", ["validate", "deli"]
     yield "db-create", ["db-create", "deli"]
     yield "db-status", ["db-status", "deli"]
+    yield "migrate-dry-run", ["migrate", "deli", "--dry-run"]
     yield "migrate", ["migrate", "deli"]
     yield "seed", ["seed", "deli"]
     yield "query", ["query", "deli", "SELECT id, name, price, made FROM items ORDER BY id"]
@@ -173,6 +174,8 @@ def steps(server: Server, host: GitHost) -> Iterator[Step]:
     yield from people(server)
     yield "down", ["down", "deli"]
     yield "db-restore", ["db-restore", "deli", "before-the-sale.sql", "--plan"]
+    yield "db-restore-done", ["db-restore", "deli", "before-the-sale.sql", "--yes"]
+    yield "db-status-undo", ["db-status", "deli"]
     yield "schedule-set", ["schedule-set", "deli", "nightly", "0 3 * * *", "--zone", "Europe/Berlin"]
     yield "schedule-run", ["schedule-run", "deli", "nightly"]
     yield "schedules", ["schedules", "deli", "--runs", "0"]

@@ -121,6 +121,9 @@ def test_rows_that_were_deleted_come_back_and_the_undo_takes_them_away_again(
     assert done["waitedMs"] < 2000
     assert digest(server) == before
     eventually(lambda: healthy(server), "the app is well with it")
+    copy = server.do("db.status", app)["undo"]
+    assert copy["before"] == f"{made} was restored"
+    assert copy["until"] > copy["replacedAt"]
     server.do("db.restore", {**app, "undo": True})
     assert digest(server) == after
     assert query(server, "SELECT count(*) FROM later") == [[1]]
@@ -130,6 +133,23 @@ def test_rows_that_were_deleted_come_back_and_the_undo_takes_them_away_again(
     asked = server.call("db.restore", {**app, "backupName": made}, headers={"X-Confirm": "ask"})
     assert asked.code == "confirmation_needed", "the copy of before would go"
     assert "a restore was undone" in json.dumps(asked.body)
+
+
+def test_a_copy_that_migrations_are_tried_on_goes_with_its_server(server: Server, app: dict[str, str]) -> None:
+    trying = Background(server, "db.migrate", {**app, "sql": "SELECT pg_sleep(600)", "dryRun": True})
+    eventually(lambda: "pg_sleep" in _at_work(server), "the copy is changed", 120)
+    assert len(passing(server)) == 1
+    server.kill(signal.SIGKILL)
+    assert trying.wait() is None
+    server.start()
+    left = server.apps / APP / ".ikoma" / "rehearsal.sql"
+    eventually(lambda: passing(server) == [] and not left.exists(), "the copy is gone", 120)
+
+
+def _at_work(server: Server) -> str:
+    """The statements that run in copies."""
+    running = "SELECT query FROM pg_stat_activity WHERE datname LIKE 'ikoma-stand-in%' AND state = 'active'"
+    return str(query(server, running))
 
 
 def test_a_backup_goes_into_another_app(server: Server, app: dict[str, str]) -> None:

@@ -61,6 +61,13 @@ class SqlFailed(IkomaError):
         super().__init__(message, **_lead_to_tables(more), **more)
 
 
+class SqlStopped(SqlFailed):
+    """A migration without a transaction stopped on its way, and what it did before stays."""
+
+    code = "sql_stopped"
+    default_hint = "Correct the statement that details names and call again: the file begins with its first statement."
+
+
 class NotAQuery(IkomaError):
     """Only one statement that reads can be asked here."""
 

@@ -174,7 +174,7 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
         previews = Previews(apps, databases, backups, resolutions)
         validator = Validator(engine, databases, policy, routes, resolutions, web_services)
         restorations = DatabaseRestorer(databases, backups)
-        migrator = DatabaseMigrator(databases, backups, restorations)
+        migrator = DatabaseMigrator(databases, backups, restorations, lock_seconds=settings.db_lock_seconds)
         rollbacks, memory = Rollbacks(migrator), settings.container_memory_mb << 20
         rollouts = Rollouts(runtime, routes, migrator)
         keep = ReleaseRetention(settings.releases_keep, settings.releases_max_days)

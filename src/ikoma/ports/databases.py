@@ -61,6 +61,20 @@ class Migration:
 
 
 @dataclass(frozen=True, slots=True)
+class MigrationRehearsal:
+    """The effects of a migration on a copy of the database."""
+
+    name: str
+    seconds: float
+    locks: tuple[str, ...]
+    """The strongest on each table that was there, such as "users: ACCESS EXCLUSIVE, rewritten"; the strongest first."""
+    rows: Mapping[str, int]
+    """Rows that it wrote, changed or deleted, by table."""
+    rewritten: tuple[str, ...]
+    """Tables whose rows were all written anew."""
+
+
+@dataclass(frozen=True, slots=True)
 class LedgerEntry:
     name: str
     checksum: str
@@ -100,8 +114,12 @@ class UndoCopy:
     """The time until which it is kept."""
 
     def __str__(self) -> str:
-        occasion = f"{self.backup} was restored" if self.backup else "a restore was undone"
-        return f"the copy of the database from before {occasion} at {self.replaced_at[:19]}Z"
+        return f"the copy of the database from before {self.occasion} at {self.replaced_at[:19]}Z"
+
+    @property
+    def occasion(self) -> str:
+        """What was done when it was replaced."""
+        return f"{self.backup} was restored" if self.backup else "a restore was undone"
 
 
 class Databases(Protocol):
@@ -133,7 +151,14 @@ class Databases(Protocol):
     async def migrate(
         self, credentials: Credentials, migration: Migration, *, timeout: float, lock_timeout: float
     ) -> bool:
-        """Apply one migration with its ledger entry in one transaction; False when it was applied before."""
+        """Apply one migration with its ledger entry in one transaction; False when it was applied before.
+
+        One that is marked runs statement by statement instead, and anew after what has ended it (SqlStopped). A lock is
+        waited for `lock_timeout` seconds, four times; others go first in between.
+        """
+
+    async def rehearse(self, place: Credentials, migration: Migration, *, timeout: float) -> MigrationRehearsal | None:
+        """Apply one migration to a database that stands in, and tell its effects; None when it was applied before."""
 
     async def revert(
         self, credentials: Credentials, name: str, down: Migration, *, timeout: float, lock_timeout: float
@@ -194,8 +219,11 @@ class Databases(Protocol):
         Raises what `restore` raises, and BackupUnproven where a table has other rows then.
         """
 
-    def make_beside(self, credentials: Credentials) -> AbstractAsyncContextManager[Credentials]:
+    def make_beside(self, credentials: Credentials, *, size: int = 0) -> AbstractAsyncContextManager[Credentials]:
         """An empty database for the block that `swap_in` lets take the place of the app's. It is dropped otherwise.
+
+        Args:
+            size: bytes of what it is to be filled with.
 
         Raises DiskFull where it could fill the disk.
         """

@@ -14,6 +14,8 @@ from ikoma.postgres.server.server import PostgresServer
 
 _PAUSE = 0.5
 _PATIENCE = 10.0
+_FIRST_LOOK = 0.2
+"""Most of what is looked at is done by then."""
 
 _BLOCKERS = """
 SELECT DISTINCT blocker.pid, blocker.usename::text, blocker.application_name
@@ -23,6 +25,16 @@ CROSS JOIN unnest(pg_blocking_pids(waiting.pid)) AS blocking (pid)
 JOIN pg_stat_activity AS blocker ON blocker.pid = blocking.pid
 WHERE waiting.application_name = %(session)s
   AND awaited.waitstart < clock_timestamp() - make_interval(secs => %(seconds)s)
+"""
+# Of what it runs only the first word is told: the rest may hold anything.
+_IN_THE_WAY = """
+SELECT CASE WHEN blocking.pid = 0 THEN 'a prepared transaction' ELSE concat(
+    'process ', blocking.pid, ' of ', coalesce(s.usename::text, s.backend_type, 'another role'),
+    CASE WHEN s.application_name <> '' THEN concat(' (', left(s.application_name, 60), ')') END,
+    CASE WHEN s.state IS NOT NULL THEN concat(', ', s.state, ' for ',
+        round(extract(epoch FROM clock_timestamp() - s.state_change)), ' s') END,
+    ', ' || nullif(upper(substring(s.query FROM '^[[:space:]]*([A-Za-z]{1,20})')), '')) END
+FROM unnest(pg_blocking_pids(%s)) AS blocking (pid) LEFT JOIN pg_stat_activity AS s USING (pid)
 """
 _END_BLOCKERS = f"SELECT pg_terminate_backend(pid) FROM ({_BLOCKERS}) AS b WHERE usename = %(role)s"  # noqa: S608 - constants
 _END = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND usename = %s"
@@ -53,6 +65,33 @@ async def watched(server: PostgresServer, session: str, role: str, *, insist: bo
     finally:
         watching.cancel()
         await asyncio.wait([watching])
+
+
+@asynccontextmanager
+async def noted(server: PostgresServer, pid: int) -> AsyncIterator[list[str]]:
+    """For the block, look whom the session of that process waits for.
+
+    Yields:
+        Those that were in its way when it last waited: process, role, what it does, for how long.
+    """
+    blockers: list[str] = []
+    looking = asyncio.ensure_future(_note(server, pid, blockers))
+    try:
+        yield blockers
+    finally:
+        looking.cancel()
+        await asyncio.wait([looking])
+
+
+async def _note(server: PostgresServer, pid: int, blockers: list[str]) -> None:
+    await asyncio.sleep(_FIRST_LOOK)
+    with suppress(DatabasesUnavailable, psycopg.Error):
+        async with connected(server.admin()) as connection:
+            while True:
+                cursor = await connection.execute(_IN_THE_WAY, (pid,))
+                if found := [str(line) for (line,) in await cursor.fetchall()]:
+                    blockers[:] = dict.fromkeys(found)
+                await asyncio.sleep(_PAUSE)
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from ikoma.ports.databases import (
     Endpoint,
     LedgerEntry,
     Migration,
+    MigrationRehearsal,
     QueryRows,
     UndoCopy,
 )
@@ -27,7 +28,7 @@ from ikoma.postgres.backup import proof, restore
 from ikoma.postgres.clients.query import Queries
 from ikoma.postgres.connect import connected
 from ikoma.postgres.logins import Logins
-from ikoma.postgres.migrations import apply, ledger
+from ikoma.postgres.migrations import apply, ledger, rehearsal
 from ikoma.postgres.server.server import PostgresServer
 
 _SPARE = 256 << 20
@@ -79,6 +80,9 @@ class PostgresDatabases:
     ) -> bool:
         return await apply.migrate(self._server, credentials, migration, timeout=timeout, lock_timeout=lock_timeout)
 
+    async def rehearse(self, place: Credentials, migration: Migration, *, timeout: float) -> MigrationRehearsal | None:
+        return await rehearsal.rehearse(self._server, place, migration, timeout)
+
     async def revert(
         self, credentials: Credentials, name: str, down: Migration, *, timeout: float, lock_timeout: float
     ) -> None:
@@ -126,9 +130,9 @@ class PostgresDatabases:
                 await asyncio.shield(provision.drop_place(self._server, app, name))
 
     @asynccontextmanager
-    async def make_beside(self, credentials: Credentials) -> AsyncIterator[Credentials]:
+    async def make_beside(self, credentials: Credentials, *, size: int = 0) -> AsyncIterator[Credentials]:
         app = AppName(credentials.database)
-        await self._require_room(app)
+        await self._require_room(app, size)
         async with self._make_place(credentials, provision.name_beside(app)) as place:
             yield place
 
@@ -172,9 +176,13 @@ class PostgresDatabases:
     async def drop_stand_in(self, app: AppName) -> None:
         await provision.drop_place(self._server, app, provision.name_stand_in(app))
 
-    async def _require_room(self, app: AppName) -> None:
-        """Refuse a copy that could fill the disk that every app's database is on."""
-        size, free = (await provision.read_state(self._server, app)).size, self._server.room()
+    async def _require_room(self, app: AppName, least: int = 0) -> None:
+        """Refuse a copy that could fill the disk that every app's database is on.
+
+        Args:
+            least: bytes that it will have, where the app's database may have less now.
+        """
+        size, free = max((await provision.read_state(self._server, app)).size, least), self._server.room()
         needed = 2 * size + _SPARE  # its tables, and the log of writing them
         if free is not None and free < needed:
             raise DiskFull(

@@ -41,9 +41,9 @@ TASKS = (
         "From the folder to healthy containers, or what served before goes on.",
         ("deploy", "releases"),
         "deploy_failed invalid_compose policy_violation plan_drifted env_unreadable file_missing domain_taken "
-        "project_name_taken image_gone sql_failed migration_changed database_ahead backup_unproven restore_failed "
-        "not_deployed service_not_found service_is_built cannot_run_twice state_unreadable command_not_started "
-        "command_timed_out",
+        "project_name_taken image_gone sql_failed sql_stopped migration_changed database_ahead backup_unproven "
+        "restore_failed not_deployed service_not_found service_is_built cannot_run_twice state_unreadable "
+        "command_not_started command_timed_out",
     ),
     Task(
         "Look",
@@ -55,9 +55,9 @@ TASKS = (
         "Database",
         "The app's own PostgreSQL database: create, migrate, read, back up.",
         ("database",),
-        "database_missing database_foreign sql_failed sql_file_foreign migration_changed ledger_spoiled cannot_revert "
-        "not_a_query query_failed query_timeout query_too_large backup_exists backup_foreign backup_failed "
-        "backup_unproven backup_missing backup_damaged restore_failed undo_missing point_in_time_off",
+        "database_missing database_foreign sql_failed sql_stopped sql_file_foreign migration_changed ledger_spoiled "
+        "cannot_revert not_a_query query_failed query_timeout query_too_large backup_exists backup_foreign "
+        "backup_failed backup_unproven backup_missing backup_damaged restore_failed undo_missing point_in_time_off",
     ),
     Task(
         "Files",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -51,6 +53,22 @@ def app(postgres: Postgres) -> Iterator[AppName]:
 def owned(postgres: Postgres, app: AppName) -> Credentials:
     """Credentials of an app that has a database."""
     return make_database(postgres, app)
+
+
+def eventually(holds: Callable[[], object], seconds: float = 60) -> None:
+    """Wait until it holds; the test fails where it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.05)
+
+
+async def meanwhile(work: Coroutine[Any, Any, Any], *steps: Callable[[], object]) -> Any:
+    """Do some work, and step by step something else meanwhile; the work's result."""
+    working = asyncio.ensure_future(work)
+    for step in steps:
+        await asyncio.to_thread(step)
+    return await working
 
 
 def make_database(postgres: Postgres, app: AppName) -> Credentials:

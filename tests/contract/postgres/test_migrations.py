@@ -16,7 +16,7 @@ import pytest
 from ikoma.errors import DatabasesUnavailable, IkomaError, LedgerSpoiled, MigrationChanged, SqlFailed
 from ikoma.model import AppName
 from ikoma.ports.databases import Credentials, Migration
-from tests.contract.postgres.conftest import Postgres
+from tests.contract.postgres.conftest import Postgres, eventually, meanwhile
 
 
 def migrate(
@@ -99,10 +99,10 @@ def test_two_runs_at_once_apply_it_once(postgres: Postgres, owned: Credentials) 
 
 def test_waiting_too_long_for_another_run_says_so(postgres: Postgres, owned: Credentials) -> None:
     async def together() -> list[Any]:
-        slow = Migration.of("1.sql", "SELECT pg_sleep(2)")
+        slow = Migration.of("1.sql", "SELECT pg_sleep(5)")
         first = asyncio.ensure_future(postgres.databases.migrate(owned, slow, timeout=60, lock_timeout=10))
         await asyncio.sleep(0.3)
-        second = postgres.databases.migrate(owned, Migration.of("2.sql", "SELECT 1"), timeout=60, lock_timeout=0.2)
+        second = postgres.databases.migrate(owned, Migration.of("2.sql", "SELECT 1"), timeout=60, lock_timeout=0.1)
         return list(await asyncio.gather(first, second, return_exceptions=True))
 
     first, second = postgres.do(together())
@@ -382,11 +382,33 @@ def test_a_held_lock_ends_the_wait_with_advice(postgres: Postgres, owned: Creden
     with postgres.login(owned) as holder:
         holder.execute("CREATE TABLE t (id int)")
         holder.execute("BEGIN; LOCK TABLE t")
-        error = refused(postgres, owned, "SELECT 1;\nALTER TABLE t ADD COLUMN more int;", lock=0.3)
+        error = refused(postgres, owned, "SELECT 1;\nALTER TABLE t ADD COLUMN more int;", lock=1)
+        (process,) = holder.execute("SELECT pg_backend_pid()").fetchone() or ()
         holder.execute("COMMIT")
     assert error.details["sqlstate"] == "55P03"
+    assert f"process {process} of {owned.role}, idle in transaction for " in error.details["blockedBy"][0]
+    assert error.details["blockedBy"][0] in error.message
+    assert "tried 4 times" in error.message
+    assert owned.role not in error.audit_message
     assert error.details["line"] == 2
     assert "lockTimeout" in error.hint
+
+
+def test_a_migration_that_waits_lets_the_app_go_first_and_tries_again(postgres: Postgres, owned: Credentials) -> None:
+    with postgres.login(owned) as holder, postgres.login(owned) as app:
+        holder.execute("CREATE TABLE t (id int)")
+        holder.execute("BEGIN; SELECT FROM t")
+        app.execute("SET statement_timeout = '60s'")
+        waiting = "SELECT FROM pg_locks WHERE NOT granted AND relation = 't'::regclass"
+        migration = Migration.of("1.sql", "ALTER TABLE t ADD COLUMN more int;")
+        assert postgres.do(
+            meanwhile(
+                postgres.databases.migrate(owned, migration, timeout=60, lock_timeout=2),
+                lambda: eventually(lambda: app.execute(waiting).rowcount == 1),
+                lambda: app.execute("SELECT FROM t"),  # behind the migration, and the holder holds still
+                lambda: holder.execute("COMMIT"),
+            )
+        )
 
 
 def test_a_slow_statement_ends_with_advice(postgres: Postgres, owned: Credentials) -> None:

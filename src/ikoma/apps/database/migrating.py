@@ -20,9 +20,9 @@ from ikoma.apps.database.down_migrations import DatabaseRollbackPlan, KnownBacku
 from ikoma.apps.database.restoring import DatabaseRestorer
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.compose.roles.release_command import ReleaseCommand
-from ikoma.errors import BackupMissing, CannotGoBack, DatabasesUnavailable, SqlFailed
+from ikoma.errors import BackupMissing, CannotGoBack, DatabasesUnavailable, SqlFailed, SqlStopped
 from ikoma.model import BackupName, quote_name
-from ikoma.ports.databases import Credentials, Databases, LedgerEntry, Migration
+from ikoma.ports.databases import Credentials, Databases, LedgerEntry, Migration, MigrationRehearsal
 from ikoma.ports.progress import Progress, ignore_progress
 from ikoma.postgres.migrations.lint import MigrationVerdict, lint_all
 from ikoma.postgres.migrations.losses import counted, losses
@@ -30,7 +30,7 @@ from ikoma.postgres.sql.parser import read
 
 log = logging.getLogger("ikoma")
 
-_STATEMENT_SECONDS, _LOCK_SECONDS = 600.0, 10.0
+_STATEMENT_SECONDS = 600.0
 _COMMAND = "release-command-"
 _UNPROVEN = "A backup of the database cannot be restored, so nothing was stopped or changed"
 
@@ -41,12 +41,19 @@ def is_command(name: str) -> bool:
 
 
 class DatabaseMigrator:
-    """The databases of apps."""
+    """The databases of apps.
 
-    def __init__(self, databases: Databases, backups: Backups, restorations: DatabaseRestorer) -> None:
+    Args:
+        lock_seconds: how long a migration waits for a lock, before it lets others go first and tries again.
+    """
+
+    def __init__(
+        self, databases: Databases, backups: Backups, restorations: DatabaseRestorer, *, lock_seconds: float
+    ) -> None:
         self._databases = databases
         self._backups = backups
         self._restorations = restorations
+        self._lock_seconds = lock_seconds
 
     async def read_ledger(self, app: App) -> Sequence[LedgerEntry]:
         """Read the ledger of the app's database; empty where there is none."""
@@ -162,6 +169,31 @@ class DatabaseMigrator:
         finally:
             copy.unlink(missing_ok=True)
 
+    async def try_on_copy(
+        self, app: App, migrations: Sequence[Migration], progress: Progress, *, timeout: float
+    ) -> RehearsedMigrations:
+        """Apply migrations to a copy of the database that is thrown away, up to the first that fails.
+
+        Raises:
+            MigrationChanged: one was applied with another content.
+            BackupUnproven, DiskFull: there can be no copy.
+        """
+        done: list[MigrationRehearsal] = []
+        failed: list[SqlFailed] = []
+
+        async def change(place: Credentials) -> None:
+            for number, migration in enumerate(migrations):
+                progress(f"rehearsal: migrate {migration.name}", number / len(migrations))
+                try:
+                    seen = await self._databases.rehearse(place, migration, timeout=timeout)
+                except SqlFailed as error:
+                    failed.append(error)
+                    return
+                done.extend([seen] if seen else [])
+
+        await self.rehearse(app, change, progress)
+        return RehearsedMigrations(done, failed[0] if failed else None)
+
     async def _may_enter(self, place: Credentials) -> bool:
         """Whether the app's role is let into the copy: another's server may have rules that name databases."""
         try:
@@ -193,13 +225,21 @@ class DatabaseMigrator:
             raise BackupMissing(f"The backup {backup} is not there any more.")
         await self._databases.restore(credentials.require(app), path, into=into, progress=progress)
 
-    async def migrate(self, where: Credentials, migration: Migration) -> None:
-        """Apply a migration with its entry in the ledger, or nothing of it."""
-        await self._databases.migrate(where, migration, timeout=_STATEMENT_SECONDS, lock_timeout=_LOCK_SECONDS)
+    async def migrate(
+        self,
+        where: Credentials,
+        migration: Migration,
+        *,
+        timeout: float = _STATEMENT_SECONDS,
+        lock_timeout: float | None = None,
+    ) -> bool:
+        """Apply a migration with its entry in the ledger, or nothing of it; False where it had been applied before."""
+        patience = lock_timeout or self._lock_seconds
+        return await self._databases.migrate(where, migration, timeout=timeout, lock_timeout=patience)
 
     async def revert(self, where: Credentials, name: str, down: Migration) -> None:
         """Undo a migration, which is the newest."""
-        await self._databases.revert(where, name, down, timeout=_STATEMENT_SECONDS, lock_timeout=_LOCK_SECONDS)
+        await self._databases.revert(where, name, down, timeout=_STATEMENT_SECONDS, lock_timeout=self._lock_seconds)
 
     def _list_backups(self, app: App) -> list[KnownBackup]:
         """The app's backups; of those that deploys made it is known which migrations they hold."""
@@ -212,6 +252,14 @@ class DatabaseMigrator:
         return [
             KnownBackup(item.name, item.created_at, held.get(item.name)) for item in self._backups.list_of(app.name)
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class RehearsedMigrations:
+    """Migrations that were tried on a copy: the effects of those that went well, and the error that ended it."""
+
+    done: Sequence[MigrationRehearsal]
+    failed: SqlFailed | None
 
 
 @dataclass(slots=True)
@@ -253,8 +301,8 @@ class ForwardMigration:
             before, self.is_untouched = self.is_untouched, False
             try:
                 await self.migrator.migrate(credentials.require(self.app), migration)
-            except SqlFailed:  # nothing of it was kept
-                self.is_untouched = before
+            except SqlFailed as error:
+                self.is_untouched = before and not isinstance(error, SqlStopped)  # else nothing of it was kept
                 raise
 
     async def enter_command(self) -> None:

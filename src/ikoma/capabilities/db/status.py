@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from ikoma.apps.database import credentials, migration_files
 from ikoma.capabilities.context import Call
-from ikoma.kernel.registry import AppRequest, Result, capability, listed
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed, optional
 from ikoma.model import Effect, Role
 
 
@@ -13,12 +15,24 @@ class DbStatusMigrations(Result):
     pending: list[str]
 
 
+class DbStatusUndo(Result):
+    """The database as it was before db.restore; db.restore with `undo` swaps back."""
+
+    before: Annotated[str, Untrusted("backup name", ours=True)]
+    """What was done then: `NAME was restored`, or `a restore was undone`."""
+    replaced_at: str
+    until: str
+    """When it is dropped."""
+
+
 class DbStatusResult(Result):
     exists: bool
     name: str
     size: int
     tables: list[str]
     migrations: DbStatusMigrations
+    undo: DbStatusUndo | None = optional()
+    """The copy from before a restore, where one is kept."""
 
 
 @capability("db.status", role=Role.OBSERVER, effect=Effect.READS)
@@ -32,6 +46,7 @@ async def status(call: Call, request: AppRequest) -> DbStatusResult:
     state = await call.platform.databases.read_state(app.name)
     owned = credentials.find(app)
     ledger = await call.platform.databases.read_ledger(owned) if owned and state.exists else []
+    copy = await call.platform.databases.find_undo(app.name) if state.exists else None
     pending = migration_files.select_pending(migration_files.list_migrations(app), ledger)
     return DbStatusResult(
         exists=state.exists,
@@ -41,4 +56,5 @@ async def status(call: Call, request: AppRequest) -> DbStatusResult:
         migrations=DbStatusMigrations(
             applied=[entry.name for entry in ledger], pending=[item.name for item in pending]
         ),
+        undo=DbStatusUndo(before=copy.occasion, replaced_at=copy.replaced_at, until=copy.until) if copy else None,
     )

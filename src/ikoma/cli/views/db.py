@@ -8,7 +8,7 @@ from typing import Any
 
 from ikoma.cli.blocks import Block, FactList, ItemList, Message, Table
 from ikoma.cli.views import ForCall, write_command
-from ikoma.cli.words import Size, Span, plural
+from ikoma.cli.words import Size, Span, Time, plural
 from ikoma.kernel.page import Column
 
 _NUMBERS = (
@@ -31,6 +31,7 @@ def show_status(result: Mapping[str, Any], given: Mapping[str, Any]) -> Sequence
         return [Message(f"It has no database: `{write_command('db.create', given)}` makes one.", "warning")]
     migrations = result.get("migrations") or {}
     pending = migrations.get("pending") or []
+    undo, back = result.get("undo") or {}, write_command("db.restore", given, undo=True)
     return [
         FactList(
             [
@@ -39,6 +40,8 @@ def show_status(result: Mapping[str, Any], given: Mapping[str, Any]) -> Sequence
                 ("tables", result["tables"] or "none"),
                 ("applied", migrations.get("applied") or "none"),
                 ("pending", pending or "none"),
+                ("undo copy", f"from before {undo['before']}: `{back}` swaps back" if undo else None),
+                ("kept until", Time(undo.get("until")) if undo else None),
             ]
         )
     ]
@@ -79,8 +82,21 @@ def show_backup(result: Mapping[str, Any]) -> Sequence[Block]:
 
 def show_applied(result: Mapping[str, Any]) -> Sequence[Block]:
     """The message names what was applied, where it was a little."""
-    applied = result.get("applied") or []
-    return [Message(result["message"], "good"), ItemList("applied", applied if len(applied) > 1 else [])]
+    applied, tried = result.get("applied") or [], result.get("rehearsed") or []
+    blocks: list[Block] = [
+        Message(result["message"], "good" if result["success"] else "bad"),
+        ItemList("applied", applied if len(applied) > 1 else []),
+    ]
+    if tried:
+        columns = (Column("on the copy", cut=True), Column("took", right=True), Column("rows touched", cut=True))
+        blocks.append(Table(columns, [(item["name"], Span(item["milliseconds"]), _count(item)) for item in tried]))
+    locks = [f"{item['name']}: {lock}" for item in tried for lock in item.get("locks") or ()]
+    return [*blocks, ItemList("locks", locks)]
+
+
+def _count(item: Mapping[str, Any]) -> str:
+    """The rows that a migration has written, changed or deleted, by table."""
+    return ", ".join(f"{table} {count:,}" for table, count in (item.get("rows") or {}).items())
 
 
 def _make_warnings(result: Mapping[str, Any]) -> list[Message]:

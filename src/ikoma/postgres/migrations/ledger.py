@@ -6,12 +6,13 @@ has a bound. Names of functions are written out, for the app also says where the
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 
-from ikoma.errors import LedgerSpoiled
-from ikoma.ports.databases import Credentials, LedgerEntry
+from ikoma.errors import LedgerSpoiled, MigrationChanged, Next, SqlFailed
+from ikoma.model import quote_name
+from ikoma.ports.databases import Credentials, LedgerEntry, Migration
 from ikoma.postgres.connect import Connection, connected, is_lost, said
 from ikoma.postgres.server.server import PostgresServer
 
@@ -23,6 +24,8 @@ CREATE TABLE IF NOT EXISTS ikoma.migrations (
     applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
 )
 """
+LOCK = 7_234_011_502
+"""Of the database, for whoever changes what the ledger says."""
 _MOST = 10_000
 _FIND = "SELECT pg_catalog.to_regclass('ikoma.migrations')::pg_catalog.oid"
 _LOCK = "LOCK TABLE ONLY ikoma.migrations IN ACCESS SHARE MODE"
@@ -71,6 +74,41 @@ async def read_entries(connection: Connection) -> list[LedgerEntry]:
     if len(found) > _MOST:
         raise LedgerSpoiled(f"ikoma.migrations has more than {_MOST:,} rows.")
     return [LedgerEntry(str(name), str(checksum), str(when)) for name, checksum, when in found]
+
+
+async def is_applied(connection: Connection, migration: Migration) -> bool:
+    """Whether it has an entry; MigrationChanged where that is of another content."""
+    known = {entry.name: entry.checksum for entry in await read_entries(connection)}
+    if known.get(migration.name, migration.checksum) != migration.checksum:
+        raise MigrationChanged(
+            f"{quote_name(migration.name)} was applied before, and has been changed since.",
+            next=Next("files.history", {"path": f"migrations/{migration.name}"}),
+        )
+    return migration.name in known
+
+
+async def enter(connection: Connection, migration: Migration) -> None:
+    """Write the ledger's entry, whatever role or schema the file has left behind."""
+    entry = "INSERT INTO ikoma.migrations (name, checksum) VALUES (%s, %s)"
+    await _record(connection, migration.name, entry, (migration.name, migration.checksum))
+
+
+async def leave(connection: Connection, name: str, down: Migration) -> None:
+    """Take the entry of what was undone out of the ledger."""
+    await _record(connection, down.name, "DELETE FROM ikoma.migrations WHERE name = %s", (name,))
+
+
+async def _record(connection: Connection, file: str, change: LiteralString, values: tuple[str, ...]) -> None:
+    problem = f"{quote_name(file)} changes IKOMA's ledger, or the role that writes it, so it could not be recorded."
+    hint = "Leave the schema ikoma alone, and end with RESET ROLE where the file uses SET ROLE."
+    try:
+        cursor = await connection.execute(change, values)
+    except psycopg.Error as error:
+        if is_lost(error, connection):
+            raise
+        raise SqlFailed(problem, hint=hint, file=file, sqlstate=error.sqlstate) from error
+    if cursor.rowcount != 1:
+        raise SqlFailed(problem, hint=hint, file=file)
 
 
 async def _rows(connection: Connection, query: str, *values: Any) -> list[tuple[Any, ...]]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from ikoma.errors import SqlFailed
 from ikoma.ports.databases import Migration
+from ikoma.postgres.migrations import no_transaction
 from ikoma.postgres.migrations.locks import Lock, TableLock, find_locks, merged
 from ikoma.postgres.migrations.rules import judge
 from ikoma.postgres.migrations.schema import KnownSchema
@@ -31,6 +32,10 @@ _MOST_PARSED = 1 << 20
 _EACH = 50
 """What a statement costs, however short."""
 _MOST_IN_TEXTS = 100
+_EXPECTED = {
+    "": "here: write breaking or compatible",
+    no_transaction.MARK: "behind a statement: it stands in the first lines of a file",
+}
 _TOO_LONG = LintFinding("begins what is too long to be judged", "look at it yourself", breaks=False, unknown=True)
 
 
@@ -110,15 +115,17 @@ def _lint(migration: Migration, schema: KnownSchema, room: _Room) -> MigrationVe
             found.append((statement.line, _TOO_LONG))
     made = {key for _, node, _ in parts for key in schema.list_created(node)}
     locks: list[TableLock] = []
+    outside = no_transaction.is_marked(text)
     for statement, node, command in parts:
-        found += [(statement.line, finding) for finding in judge(node, command, schema, made)]
+        found += [(statement.line, finding) for finding in judge(node, command, schema, made, outside=outside)]
         locks += find_locks(node, command, schema)
         schema.learn(node, command)
     reasons = tuple(_sentence(line, finding) for line, finding in found if finding.breaks)
     warnings = tuple(_sentence(line, finding) for line, finding in found if not finding.breaks)
     unknown = any(finding.unknown for _, finding in found)
     verdict = MigrationVerdict(migration.name, not reasons, reasons, merged(iter(locks)), warnings, unknown)
-    return _marked(verdict, list(_markers(text)))
+    markers = [marker for marker in _markers(text) if not (outside and marker == no_transaction.MARK)]
+    return _marked(verdict, markers)
 
 
 def _unlike(known: list[Statement]) -> Iterator[Statement]:
@@ -168,7 +175,7 @@ def _markers(sql: str) -> Iterator[str]:
 
 def _marked(verdict: MigrationVerdict, markers: list[str]) -> MigrationVerdict:
     strange = tuple(
-        f"The marker `-- ikoma: {marker[:40]}` means nothing: write breaking or compatible."
+        f"The marker `-- ikoma: {marker[:40]}` means nothing {_EXPECTED.get(marker, _EXPECTED[''])}."
         for marker in markers
         if marker not in ("breaking", "compatible")
     )

@@ -14,6 +14,7 @@ from typing import Any
 from ikoma.errors import SqlFailed
 from ikoma.model import quote_name
 from ikoma.ports.databases import Migration
+from ikoma.postgres.migrations import no_transaction
 from ikoma.postgres.sql import parser, statements
 
 _SUSPECT = re.compile(
@@ -43,6 +44,7 @@ _OF_THE_ADMIN = {
     "DropRoleStmt": "drops a role",
 }
 _ALONE = "cannot run in a transaction, and each migration is one"
+_IN_A_FILE = f"{no_transaction.BEGIN[0].upper()}{no_transaction.BEGIN[1:]}."
 _BY_HAND = "Take it out; a person at the server can run it with `ikoma psql`."
 _TOO_MUCH = "which an app's role may not"
 _REINDEXED = ("REINDEX_OBJECT_SCHEMA", "REINDEX_OBJECT_SYSTEM", "REINDEX_OBJECT_DATABASE")
@@ -68,6 +70,8 @@ def find_refusals(migration: Migration, role: str) -> list[MigrationRefusal]:
         statements.check(migration.name, text)
     except SqlFailed as error:
         return [_unreadable(migration.name, error)]
+    if no_transaction.is_marked(text):
+        return list(_refuse_outside(text))
     return list(_refuse(text, role))
 
 
@@ -117,10 +121,23 @@ def _refuse(text: str, role: str) -> Iterator[MigrationRefusal]:
                     yield MigrationRefusal(statement.line, f"{_begin(statement.text)} {what}.", fix)
 
 
+def _refuse_outside(text: str) -> Iterator[MigrationRefusal]:
+    """Refuse what has no place in a file without a transaction, where most statements have none."""
+    room = _MOST_PARSED
+    for statement in statements.split(text):
+        room -= len(statement.text)
+        if room < 0:
+            return
+        for raw in parser.parse_tree(statement.text) or ():
+            if found := no_transaction.find_fault(raw.stmt):
+                what, fix = found
+                yield MigrationRefusal(statement.line, f"{_begin(statement.text)} {what}.", fix)
+
+
 def _judge(node: Any, command: Any, role: str) -> tuple[str, str] | None:
     kind = type(node).__name__
     if needs_no_transaction(node, command):
-        return _ALONE, _BY_HAND
+        return _ALONE, _IN_A_FILE if no_transaction.fits(node) else _BY_HAND
     if kind in _OF_THE_ADMIN:
         fix = "Take it out: the app's role and database are made by db.create."
         return f"{_OF_THE_ADMIN[kind]}, {_TOO_MUCH}", fix

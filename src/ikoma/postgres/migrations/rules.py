@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
+from ikoma.postgres.migrations import no_transaction
 from ikoma.postgres.migrations.nodes import columns_in, walk
 from ikoma.postgres.migrations.refusals import needs_no_transaction
 from ikoma.postgres.migrations.schema import KnownSchema, find_kind
@@ -23,17 +24,22 @@ _ROWS = ("SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "C
 
 
 def judge(
-    node: Any, command: Any, schema: KnownSchema, made_again: Collection[tuple[str, str]]
+    node: Any, command: Any, schema: KnownSchema, made_again: Collection[tuple[str, str]], *, outside: bool
 ) -> Iterator[LintFinding]:
     """Findings of one statement, or of one command of an ALTER TABLE.
 
     Args:
         made_again: what the same file makes: a view that it drops and makes is not gone.
+        outside: whether the file runs without a transaction.
     """
     kind = type(node).__name__
-    if needs_no_transaction(node, command):
-        advice = "it will be refused; a person at the server can run it with `ikoma psql`"
-        yield LintFinding("cannot run in a migration's transaction", advice, breaks=False)
+    if outside and (fault := no_transaction.find_fault(node)):
+        yield LintFinding(fault[0], f"it will be refused. {fault[1].removesuffix('.')}", breaks=False)
+    elif not outside and needs_no_transaction(node, command):
+        way = (
+            no_transaction.BEGIN if no_transaction.fits(node) else "a person at the server can run it with `ikoma psql`"
+        )
+        yield LintFinding("cannot run in a migration's transaction", f"it will be refused; {way}", breaks=False)
     if kind == "AlterTableStmt":
         yield from judge_command(node, command, schema)
     elif kind == "DropStmt":
@@ -163,6 +169,9 @@ def _index(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
     columns = [item.name for item in node.indexParams if item.name] + columns_in(node.indexParams)
     if node.unique and not schema.is_new(table) and not schema.all_new(table, columns):
         yield LintFinding(f"adds a UNIQUE index to {table}", FIRST)
+    if not node.concurrent and not schema.is_new(table):
+        advice = f"where {table} is large write CREATE INDEX CONCURRENTLY IF NOT EXISTS, and {no_transaction.BEGIN}"
+        yield LintFinding(f"builds an index while writes to {table} wait", advice, breaks=False)
 
 
 def _enum(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:

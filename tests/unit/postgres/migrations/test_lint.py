@@ -179,7 +179,14 @@ WARNED = [
     ("DROP TRIGGER g ON users", "drops the trigger g on users"),
     ("ALTER TABLE users DROP CONSTRAINT c", "drops the constraint users.c"),
     ("CREATE INDEX CONCURRENTLY ON users (name)", "cannot run in a migration's transaction"),
-    ("VACUUM users", "cannot run in a migration's transaction"),
+    ("VACUUM users", "begin a file of its own with `-- ikoma: no-transaction`"),
+    (
+        "CREATE INDEX ON users (name)",
+        "builds an index while writes to users wait: where users is large write CREATE INDEX",
+    ),
+    ("-- ikoma: no-transaction\nINSERT INTO users DEFAULT VALUES", "has no place in a file without a transaction"),
+    ("-- ikoma: no-transaction\nDROP INDEX CONCURRENTLY users_state", "Write DROP INDEX CONCURRENTLY IF EXISTS."),
+    ("SELECT 1;\n-- ikoma: no-transaction", "means nothing behind a statement"),
     ("-- ikoma: braking\nSELECT 1", "means nothing"),
 ]
 
@@ -256,6 +263,20 @@ def test_locks_are_the_strongest_of_each_table_that_was_there(text: str, wanted:
 
 
 # --- a person's word ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-- ikoma: no-transaction\nCREATE INDEX CONCURRENTLY IF NOT EXISTS i ON users (name)",
+        "\n  -- about\r\n--ikoma:no-transaction\r\nVACUUM users; ANALYZE orders; SET work_mem = '1GB'",
+        "\ufeff-- ikoma: no-transaction\nREINDEX TABLE CONCURRENTLY users",
+        "-- ikoma: no-transaction\nDROP INDEX CONCURRENTLY IF EXISTS users_state",
+        "CREATE TABLE t (id int); CREATE INDEX ON t (id)",
+    ],
+)
+def test_a_file_without_a_transaction_says_nothing_of_what_fits_there(text: str) -> None:
+    assert judged(text).warnings == ()
 
 
 def test_a_person_overrules_the_linter_and_sees_what_it_found() -> None:

@@ -48,7 +48,22 @@ REFUSED = [
         "ALTER VIEW gives something to the role 'postgres', which an app's role may not.",
     ),
 ]
+MARK = "-- ikoma: no-transaction\n"
+OUTSIDE = "has no place in a file without a transaction."
+TWICE = "cannot run twice, as it would after a run that was cut off."
+REFUSED += [
+    (f"{MARK}VACUUM;\nINSERT INTO a VALUES (1)", 3, f"INSERT {OUTSIDE}"),
+    (f"{MARK}CREATE INDEX i ON a (b)", 2, f"CREATE INDEX {OUTSIDE}"),
+    (f"{MARK}CREATE INDEX CONCURRENTLY IF NOT EXISTS i ON a (b);\nDROP INDEX CONCURRENTLY i", 3, f"DROP INDEX {TWICE}"),
+    (f"{MARK}CREATE UNIQUE INDEX CONCURRENTLY ON a (b)", 2, f"CREATE INDEX {TWICE}"),
+    (f"{MARK}ALTER TYPE m ADD VALUE 'x'", 2, f"ALTER TYPE {TWICE}"),
+    (f"{MARK}SET LOCAL work_mem = '1GB'", 2, f"SET {OUTSIDE}"),
+    (f"{MARK}CREATE DATABASE other", 2, f"CREATE DATABASE {OUTSIDE}"),
+]
 TAKEN = [
+    f"{MARK}CREATE INDEX CONCURRENTLY IF NOT EXISTS i ON a (b);",
+    f"{MARK}REINDEX INDEX CONCURRENTLY i; VACUUM FULL a; RESET ALL;",
+    f"{MARK}ALTER TYPE m ADD VALUE IF NOT EXISTS 'x'; DROP INDEX CONCURRENTLY IF EXISTS i;",
     "",
     "SELECT 'it''s vacuum', $$COPY a FROM stdin; VACUUM;$$ -- VACUUM\n;",
     "ANALYZE; CLUSTER a; REINDEX TABLE a; DISCARD TEMP;",
