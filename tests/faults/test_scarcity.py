@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.apps import make_app
-from tests.faults.witness import fill, named, small_disk, timed
+from tests.faults.witness import Background, eventually, fill, named, small_disk, timed
+from tests.rollouts.mortal import COMMAND
 from tests.support import Answer, Server, free_port
 from tests.support import server as started_server
 
@@ -143,3 +144,42 @@ def test_a_disk_that_fills_during_a_backup_leaves_no_file_and_harms_none() -> No
         assert Path(small["backupPath"]).read_bytes() == kept
         server.do("db.migrate", {**app, "sql": "TRUNCATE t"})
         assert server.do("db.backup", {**app, "backupName": "large.sql"})["tables"] == {"t": 0}
+
+
+def test_a_disk_that_fills_during_a_restore_leaves_the_database_as_it_was() -> None:
+    with tempfile.TemporaryDirectory() as place, small_disk(Path(place) / "disk", "900m") as disk:
+        Path(place).chmod(0o711)  # PostgreSQL's own user passes through
+        with started_server(command=COMMAND, IKOMA_STATE=str(disk / "state")) as server:
+            app = {"appName": "fault-cramped"}
+            make_app(server, app["appName"])
+            server.do("db.create", app)
+            rows = "CREATE TABLE t AS SELECT repeat(md5(n::text), 10) AS word FROM generate_series(1, 200000) n"
+            server.do("db.migrate", {**app, "sql": rows})
+            made = server.do("db.backup", {**app, "backupName": "cramped.sql"})
+            restore = {**app, "backupName": "cramped.sql"}
+            server.do("db.seed", {**app, "sql": "TRUNCATE t; INSERT INTO t VALUES ('since')"})
+
+            filler = fill(disk, leaving=300 << 20)
+            assert made["size"] * 2 < 300 << 20 < made["size"] * 2 + (256 << 20)
+            refused = promptly(server, "db.restore", restore)
+            assert (refused.code, "MiB are free" in refused.body["error"]) == ("disk_full", True)
+            filler.unlink()
+
+            (disk / "state" / "wait-at").write_text("made beside")
+            call = Background(server, "db.restore", restore)
+            steps = disk / "state" / "steps"
+            eventually(lambda: steps.exists() and "made beside" in steps.read_text(), "it begins to fill the copy", 120)
+            filler = fill(disk)
+            (disk / "state" / "wait-at").unlink()
+            answer = call.wait()
+            assert answer is not None
+            assert answer.status >= 500
+            assert answer.body["hint"]
+            filler.unlink()
+
+            def held() -> object:
+                found = server.call("db.query", {**app, "sql": "SELECT count(*), min(word) FROM t"})
+                return found.result["rows"] if found.status == 200 else found.code
+
+            eventually(lambda: held() == [[1, "since"]], "the database is as it was", 120)
+            assert server.do("db.restore", restore)["details"]["rows"] == {"t": 200_000}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import secrets
+import shutil
 import signal
 import subprocess
 import threading
@@ -171,9 +172,13 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def fill(folder: Path) -> Path:
-    """Take all space that is left on a disk."""
+def fill(folder: Path, *, leaving: int = 0) -> Path:
+    """Take the space that is left on a disk, but for so many bytes."""
     filler = folder / "filler"
+    if leaving:
+        with filler.open("wb") as stream:
+            os.posix_fallocate(stream.fileno(), 0, shutil.disk_usage(folder).free - leaving)
+        return filler
     with filler.open("wb", buffering=0) as stream:
         for piece in (1 << 16, 1 << 12, 1):
             try:

@@ -74,7 +74,7 @@ class DatabaseRestorer:
         note = self._begin(app, manifest.name)
         dump = Dump(self._backups.root / manifest.name, manifest.size, manifest.sha256, manifest.tables)
         try:
-            async with self._databases.make_beside(owned) as place:
+            async with self._databases.make_beside(owned, size=manifest.size) as place:
                 reached("made beside")
                 what = f"{manifest.name} cannot be restored, and the database was not touched"
                 progress(f"restore {manifest.name} beside the database")

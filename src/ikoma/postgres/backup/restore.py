@@ -8,6 +8,7 @@ the file is whole and of this app: it is given to psql with the admin's rights.
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import re
@@ -27,6 +28,7 @@ from ikoma.errors import (
     BackupMissing,
     DatabaseMissing,
     DatabasesUnavailable,
+    DiskFull,
     IkomaError,
     RestoreFailed,
 )
@@ -191,6 +193,11 @@ def _failure(code: int, said: _PsqlOutput) -> IkomaError:
     if code == _CONNECTION_LOST:
         return DatabasesUnavailable("PostgreSQL went away during the restore.", said=said.lines)
     reason = said.error or f"psql ended with code {code}"
+    if os.strerror(errno.ENOSPC) in reason:
+        return DiskFull(
+            "The disk of the databases is full, and the database is as it was.",
+            hint="Make room on the disk of IKOMA_STATE, then try again.",
+        )
     return RestoreFailed(
         f"The restore failed, and the database is as it was: {reason}.",
         audit_message="The restore failed, and the database is as it was.",
