@@ -165,6 +165,8 @@ class Databases(Protocol):
     ) -> None:
         """Undo the migration of this name by `down`, in one transaction that also removes its ledger entry.
 
+        One that is marked runs statement by statement, as in `migrate`.
+
         Raises CannotRevert where it is not the newest entry: several go newest first.
         """
 

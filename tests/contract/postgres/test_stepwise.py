@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from ikoma.errors import DatabasesUnavailable, SqlFailed, SqlStopped
+from ikoma.errors import CannotRevert, DatabasesUnavailable, SqlFailed, SqlStopped
 from ikoma.ports.databases import Credentials, Migration
 from tests.contract.postgres.conftest import Postgres, eventually, meanwhile
 from tests.contract.postgres.test_migrations import migrate, names
@@ -153,6 +153,22 @@ def test_what_has_no_place_there_is_refused_before_anything_runs(
     assert not isinstance(caught.value, SqlStopped)
     assert fix in caught.value.hint
     assert indexes(postgres, filled) == {}
+
+
+def test_a_way_back_may_be_without_a_transaction_too(postgres: Postgres, filled: Credentials) -> None:
+    migrate(postgres, filled, f"{MARK}CREATE INDEX CONCURRENTLY IF NOT EXISTS one ON t (a)")
+    migrate(postgres, filled, "SELECT 1", "2.sql")
+    down = Migration.of("1.down.sql", f"{MARK}DROP INDEX CONCURRENTLY IF EXISTS one")
+
+    def revert() -> None:
+        postgres.do(postgres.databases.revert(filled, "1.sql", down, timeout=60, lock_timeout=5))
+
+    with pytest.raises(CannotRevert):
+        revert()
+    assert indexes(postgres, filled) == {"one": True}
+    postgres.do(postgres.databases.revert(filled, "2.sql", Migration.of("2.down.sql", ""), timeout=60, lock_timeout=5))
+    revert()
+    assert (indexes(postgres, filled), names(postgres, filled)) == ({}, [])
 
 
 def test_it_is_applied_once_by_two_runs_at_once(postgres: Postgres, filled: Credentials) -> None:

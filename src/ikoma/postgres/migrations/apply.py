@@ -12,7 +12,7 @@ from functools import partial
 
 from psycopg import pq
 
-from ikoma.errors import CannotRevert, SqlFailed
+from ikoma.errors import SqlFailed
 from ikoma.model import quote_name
 from ikoma.ports.databases import Credentials, Migration
 from ikoma.postgres.clients.relay import Relay
@@ -87,8 +87,10 @@ async def revert(
     Raises:
         CannotRevert: it is not the newest of the ledger, or not in it at all.
         SqlFailed: with file, line and statement; nothing of it is kept.
+        SqlStopped: of a down-migration without a transaction; what came before is done.
     """
-    await insist(partial(_revert, server, credentials, name, down, timeout, lock_timeout), lock_timeout)
+    once = stepwise.revert if is_marked(down.sql) else _revert
+    await insist(partial(once, server, credentials, name, down, timeout, lock_timeout), lock_timeout)
 
 
 async def _revert(
@@ -98,7 +100,7 @@ async def _revert(
     begun = _transaction(server, credentials, down.name, timeout=timeout, lock_timeout=lock_timeout)
     async with begun as (connection, relay):
         await connection.execute("SELECT pg_advisory_xact_lock(%s)", (ledger.LOCK,))
-        await _refuse_all_but_the_newest(connection, name)
+        await ledger.refuse_all_but_the_newest(connection, name)
         await read(statements.check, down.name, text)
         await _run(connection, relay, down.name, text)
         await ledger.leave(connection, name, down)
@@ -121,21 +123,6 @@ async def _transaction(
     async with entered(server, credentials, name) as (connection, relay), connection.transaction():
         await limit(connection, timeout=timeout, lock_timeout=lock_timeout)
         yield connection, relay
-
-
-async def _refuse_all_but_the_newest(connection: Connection, name: str) -> None:
-    await connection.execute(ledger.MAKE.encode())
-    known = [entry.name for entry in reversed(await ledger.read_entries(connection))]
-    if name not in known:
-        raise CannotRevert(
-            f"{quote_name(name)} is not applied, so there is nothing to undo.", hint="db.status shows what is."
-        )
-    if name != known[0]:
-        later = list(map(quote_name, known[: known.index(name)]))
-        raise CannotRevert(
-            f"{quote_name(name)} is not the newest migration: {', '.join(reversed(later))} came after it.",
-            hint=f"Undo {', then '.join(later)} first.",
-        )
 
 
 async def _run(connection: Connection, relay: Relay, name: str, sql: str) -> None:

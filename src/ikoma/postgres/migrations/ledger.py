@@ -10,7 +10,7 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from ikoma.errors import LedgerSpoiled, MigrationChanged, Next, SqlFailed
+from ikoma.errors import CannotRevert, LedgerSpoiled, MigrationChanged, Next, SqlFailed
 from ikoma.model import quote_name
 from ikoma.ports.databases import Credentials, LedgerEntry, Migration
 from ikoma.postgres.connect import Connection, connected, is_lost, said
@@ -85,6 +85,22 @@ async def is_applied(connection: Connection, migration: Migration) -> bool:
             next=Next("files.history", {"path": f"migrations/{migration.name}"}),
         )
     return migration.name in known
+
+
+async def refuse_all_but_the_newest(connection: Connection, name: str) -> None:
+    """Raises CannotRevert where a migration is not the newest of the ledger, or not in it at all."""
+    await connection.execute(MAKE.encode())
+    known = [entry.name for entry in reversed(await read_entries(connection))]
+    if name not in known:
+        raise CannotRevert(
+            f"{quote_name(name)} is not applied, so there is nothing to undo.", hint="db.status shows what is."
+        )
+    if name != known[0]:
+        later = list(map(quote_name, known[: known.index(name)]))
+        raise CannotRevert(
+            f"{quote_name(name)} is not the newest migration: {', '.join(reversed(later))} came after it.",
+            hint=f"Undo {', then '.join(later)} first.",
+        )
 
 
 async def enter(connection: Connection, migration: Migration) -> None:

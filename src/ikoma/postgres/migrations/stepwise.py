@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -18,6 +19,7 @@ from psycopg import sql
 from ikoma.errors import SqlFailed, SqlStopped
 from ikoma.model import quote_name
 from ikoma.ports.databases import Credentials, Migration
+from ikoma.postgres.clients.relay import Relay
 from ikoma.postgres.connect import Connection
 from ikoma.postgres.migrations import ledger
 from ikoma.postgres.migrations.no_transaction import find_fault, lets_others_work
@@ -55,28 +57,57 @@ async def migrate(
         SqlFailed: nothing was begun.
         SqlStopped: a statement failed; those before it are done.
     """
-    name, text = migration.name, plain_text(migration.sql)
+    async with _begun(server, credentials, migration.name, timeout, lock_timeout) as (connection, relay):
+        await connection.execute(ledger.MAKE.encode())
+        async with connection.transaction():
+            if await ledger.is_applied(connection, migration):
+                return False
+        await _run(connection, relay, migration, timeout, lock_timeout)
+        await ledger.enter(connection, migration)
+        return True
+
+
+async def revert(
+    server: PostgresServer, credentials: Credentials, name: str, down: Migration, timeout: float, lock_timeout: float
+) -> None:
+    """Undo the newest migration by a down-migration that is marked.
+
+    Raises:
+        CannotRevert, SqlFailed: nothing was begun.
+        SqlStopped: a statement failed; those before it are done.
+    """
+    async with _begun(server, credentials, down.name, timeout, lock_timeout) as (connection, relay):
+        async with connection.transaction():
+            await ledger.refuse_all_but_the_newest(connection, name)
+        await _run(connection, relay, down, timeout, lock_timeout)
+        await ledger.leave(connection, name, down)
+
+
+@asynccontextmanager
+async def _begun(
+    server: PostgresServer, credentials: Credentials, name: str, timeout: float, lock_timeout: float
+) -> AsyncIterator[tuple[Connection, Relay]]:
+    """A session in which no other run of migrations is at work."""
     async with entered(server, credentials, name) as (connection, relay):
         # Where this process ends, the server does not go on for as long as an index takes.
         await connection.execute("SET client_connection_check_interval = '1s'")
         await limit(connection, timeout=timeout, lock_timeout=lock_timeout, local=False)
         await _take_turn(connection, name, lock_timeout)
-        await connection.execute(ledger.MAKE.encode())
-        async with connection.transaction():
-            if await ledger.is_applied(connection, migration):
-                return False
-        for statement, node in await parser.read(_read, name, text):
-            patience = timeout if lets_others_work(node) else lock_timeout
-            await limit(connection, timeout=timeout, lock_timeout=patience, local=False)
-            await _drop_left_over(connection, node)
-            try:
-                await execute(connection, relay, name, text, only=statement)
-            except SqlFailed as error:
-                with suppress(psycopg.Error):  # else the next run does it
-                    await _drop_left_over(connection, node)
-                raise _stopped(error) from error
-        await ledger.enter(connection, migration)
-        return True
+        yield connection, relay
+
+
+async def _run(connection: Connection, relay: Relay, file: Migration, timeout: float, lock_timeout: float) -> None:
+    text = plain_text(file.sql)
+    for statement, node in await parser.read(_read, file.name, text):
+        patience = timeout if lets_others_work(node) else lock_timeout
+        await limit(connection, timeout=timeout, lock_timeout=patience, local=False)
+        await _drop_left_over(connection, node)
+        try:
+            await execute(connection, relay, file.name, text, only=statement)
+        except SqlFailed as error:
+            with suppress(psycopg.Error):  # else the next run does it
+                await _drop_left_over(connection, node)
+            raise _stopped(error) from error
 
 
 def _read(name: str, text: str) -> list[tuple[Statement, Any]]:
