@@ -20,7 +20,7 @@ from bench.migrations import migrations
 from bench.proxy import proxy
 from bench.reads import reads
 from bench.snapshots import snapshots
-from bench.starts import help_texts, starts
+from bench.starts import commands, starts
 from bench.world import World, world
 
 SUBJECTS: Mapping[str, Callable[[World], Iterator[Figure]]] = {
@@ -34,7 +34,7 @@ SUBJECTS: Mapping[str, Callable[[World], Iterator[Figure]]] = {
     "backups": backups,
     "migrations": migrations,
     "snapshots": snapshots,
-    "help": help_texts,
+    "commands": commands,
 }
 
 

@@ -14,7 +14,7 @@ from bench.world import World, compose, docker_environment, ratio, took
 from tests.apps import make_app
 from tests.traffic import steady
 
-_TARGET = 1.25
+_TARGET = 0.9
 _ROLLBACK_SECONDS = 3.0
 
 

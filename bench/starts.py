@@ -1,4 +1,4 @@
-"""How long `ikoma up` takes to its first healthy answer, what the server keeps in memory, and `ikoma --help`."""
+"""How long `ikoma up` takes to its first healthy answer, what the server keeps in memory, and two commands."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.figures import Figure, at_most, seconds
 from bench.world import World, processor_seconds, proportional_memory, status_field, took
 from tests.support import IKOMA
 
-_START_SECONDS, _START_PROCESSOR, _IDLE_MIB, _HELP_SECONDS = 2.5, 1.2, 95, 0.3
+_START_SECONDS, _START_PROCESSOR, _IDLE_MIB, _HELP_SECONDS, _STATUS_SECONDS = 2.5, 1.2, 95, 0.3, 0.25
 _MIB = 1 << 20
 
 
@@ -38,9 +38,12 @@ def starts(world: World) -> Iterator[Figure]:
     yield at_most("idle memory of the server process", resident, _IDLE_MIB, " MiB", ours=f"its share: {share:.0f} MiB")
 
 
-def help_texts(world: World) -> Iterator[Figure]:
-    taken = [
-        took(lambda: subprocess.run([IKOMA, "--help"], check=True, capture_output=True))
-        for _ in range(world.rounds * 3)
-    ]
-    yield at_most("`ikoma --help`", statistics.median(taken), _HELP_SECONDS, " s", ours=seconds(taken))
+def commands(world: World) -> Iterator[Figure]:
+    """From the command to the end of its process, as a person waits for it."""
+    for arguments, most in (("--help",), _HELP_SECONDS), (("status", world.app()), _STATUS_SECONDS):
+        argv = [IKOMA, *arguments]
+        taken = [
+            took(lambda: subprocess.run(argv, env=world.server.env, check=True, capture_output=True))  # noqa: B023
+            for _ in range(world.rounds * 3)
+        ]
+        yield at_most(f"`ikoma {arguments[0]}`", statistics.median(taken), most, " s", ours=seconds(taken))

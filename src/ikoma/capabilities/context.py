@@ -90,7 +90,7 @@ class Platform:
     started: float = field(default_factory=time.monotonic)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """One call to a capability, already allowed and validated."""
 

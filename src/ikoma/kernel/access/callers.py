@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 from ikoma.errors import DiskFull, InvalidArguments, Next, NotFound, OutOfScope, RoleTooLow, Unauthenticated
@@ -118,6 +118,11 @@ def reaches(app: str, globs: Sequence[str]) -> bool:
     """Whether these globs match an app, or that of which it is a preview; no globs match all."""
     previewed = AppName(app).previewed
     return _matches(app, globs) or (previewed is not None and _matches(previewed, globs))
+
+
+@lru_cache(maxsize=8)
+def _make_admin(digest: str) -> Caller:
+    return Caller(id=ADMIN, name=ADMIN, role=Role.ADMIN, digest=digest)
 
 
 _SCHEDULE = "schedule:"
@@ -233,7 +238,7 @@ class Callers:
         found: Caller | None = None
         admin = self._current_admin_hash()
         if admin is not None and hmac.compare_digest(admin, digest):
-            found = Caller(id=ADMIN, name=ADMIN, role=Role.ADMIN, digest=digest)
+            found = _make_admin(digest)
         for stored, until, caller in self._current_keys():
             if hmac.compare_digest(stored, digest) and (until is None or until > _now()):
                 found = caller
