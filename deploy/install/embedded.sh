@@ -4,11 +4,18 @@
 readonly unit=/etc/systemd/system/ikoma.service
 
 install_embedded() {
+    local there
+    there=$(running_embedded)
     release=$home/versions/$(name_of_sources)
     step "Program, $release" has_program unpack_program
     step "Python environment" never_done make_program_environment
+    if [ -d /run/systemd/system ] && [ -n "$there" ] && [ "$there" != "${release##*/}" ] && is_well_embedded; then
+        upgrade_to "${release##*/}"
+    fi
     step "$home/current and the command ikoma" never_done switch_program
-    if [ -d /run/systemd/system ]; then
+    if [ -n "$upgraded" ]; then
+        return
+    elif [ -d /run/systemd/system ]; then
         step "Service" never_done start_service
     else
         say "There is no systemd: start it with $home/current/.venv/bin/ikoma up"
@@ -52,4 +59,92 @@ start_service() {
 is_well_embedded() { systemctl -q is-active ikoma; }
 own_words_embedded() { journalctl -u ikoma -n 10 --no-pager 2>&1; }
 
+# --- For upgrade.sh: `from` and `to` hold the folder of a version, and have its unit beside them ---
+
 running_embedded() { [ ! -L "$home/current" ] || basename "$(readlink "$home/current")"; }
+
+write_from_embedded() {
+    readlink "$home/current" >"$work/from"
+    cp "$unit" "$work/from.service"
+}
+
+try_embedded() {
+    local waited
+    printf '%s\n' "$release" >"$work/to"
+    cp "$root/deploy/ikoma.service" "$work/to.service"
+    end_trial_embedded
+    install -d -m 0700 "$work/trial/state" "$work/trial/log"
+    sql "VACUUM INTO '$work/trial/state/state.db'"
+    (
+        if [ -z "$(setting POSTGRES_HOST)" ]; then # as a guest of the PostgreSQL that IKOMA runs
+            POSTGRES_PORT=$(cat /var/lib/ikoma/postgres/port) POSTGRES_PASSWORD=$(cat /var/lib/ikoma/postgres/password)
+            export POSTGRES_PORT POSTGRES_PASSWORD POSTGRES_HOST=127.0.0.1 POSTGRES_USER=ikoma POSTGRES_DB=postgres
+        fi
+        export REHEARSAL=true IKOMA_STATE=$work/trial/state AUDIT_LOG=$work/trial/log/audit.jsonl
+        exec "$release/.venv/bin/ikoma" up </dev/null >"$work/trial/words" 2>&1 9>&-
+    ) &
+    printf '%s\n' "$!" >"$work/trial/pid"
+    for ((waited = 0; waited < 360; waited++)); do
+        if trial_answers; then
+            end_trial_embedded
+            return
+        fi
+        kill -0 "$!" 2>/dev/null || break
+        sleep 0.5
+    done
+    printf 'It does not become healthy: %s\n' "$(tail -n 5 "$work/trial/words")"
+    return 1
+}
+
+trial_answers() {
+    python_embedded -Sc 'import socket, sys
+s = socket.socket(socket.AF_UNIX); s.settimeout(20); s.connect(sys.argv[1])
+s.sendall(b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n"); assert b" 200 " in s.recv(20)' \
+        "$work/trial/state/ikoma.sock" 2>/dev/null
+}
+
+end_trial_embedded() {
+    local pid
+    pid=$(cat "$work/trial/pid" 2>/dev/null || true)
+    if [ -n "$pid" ] && grep -qsz '^REHEARSAL=true$' "/proc/$pid/environ"; then
+        kill "$pid"
+        timeout 60 tail --pid="$pid" -f /dev/null || kill -9 "$pid"
+    fi
+    rm -rf "$work/trial"
+}
+
+# By SIGUSR1 its PostgreSQL goes on; versions that do not know it are stopped as ever.
+stop_embedded() {
+    local waited
+    if grep -qs SIGUSR1 "$home/current/src/ikoma/transports/server.py" && is_well_embedded; then
+        systemctl kill -s USR1 --kill-who=main ikoma
+        for ((waited = 0; waited < $1 * 10; waited++)); do
+            is_well_embedded || break
+            sleep 0.1
+        done
+    fi
+    timeout "$1" systemctl stop ikoma || {
+        systemctl kill -s KILL --kill-who=main ikoma
+        systemctl stop ikoma
+    }
+}
+
+start_embedded() {
+    point "$home/current" "$(cat "$1")"
+    write_whole "$unit" 644 <"$1.service"
+    systemctl daemon-reload
+    systemctl start ikoma
+}
+
+process_embedded() { systemctl show -p MainPID -p NRestarts ikoma; }
+is_healthy_embedded() { is_well_embedded; }
+python_embedded() { "$({ cat "$work/to" 2>/dev/null || readlink "$home/current"; })/.venv/bin/python" "$@"; }
+
+# Versions that are neither in use nor kept; a PostgreSQL that went on may still be of one of them.
+forget_others_embedded() {
+    local folder used
+    used=$(cat "$former/from" 2>/dev/null; readlink "$home/current"; readlink /proc/[0-9]*/exe 2>/dev/null || true)
+    for folder in "$home"/versions/*/; do
+        case $used in *"${folder%/}"*) ;; *) rm -rf "$folder" ;; esac
+    done
+}

@@ -40,6 +40,7 @@ then (keys, approvals, schedules' runs, operations) is lost; apps, releases, bac
     confirm "Go back to $to?"
     begin "$from" "$to"
     cp "$former/from" "$work/to"
+    [ ! -e "$former/from.service" ] || cp "$former/from.service" "$work/to.service"
     [ "$(version_of_state "$former/state.db")" = "$(sql "PRAGMA user_version")" ] || cp -p "$former/state.db" "$work/to.db"
     change_over
     say "$to serves. $from is kept: ikoma upgrade --back returns to it."
@@ -122,7 +123,7 @@ watch() {
 
 keep_former() {
     if [ -d "$work" ]; then
-        rm -rf "$former" "$work/trial" "$work/to" "$work/to.db"
+        rm -rf "$former" "$work/trial" "$work"/to "$work"/to.*
         mv "$work" "$former"
     fi
     rm -f "$journal"

@@ -7,6 +7,7 @@ tests/api/test_service_unit.py.
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import signal
@@ -20,9 +21,32 @@ import pytest
 
 from tests.install.machine import ROOT, Machine
 from tests.install.platform import HOME, kill_after, purge
+from tests.install.versions import IN_SERVICE, JOURNAL, WITH_MIGRATION, make_program, upgrade, version_there
 
 pytestmark = pytest.mark.timeout(900)  # the first of them builds the image
 INSTALL = ("/ikoma/install.sh", "--embedded", "--yes")
+SYSTEMCTL = """#!/bin/sh
+# systemctl does with the unit's ExecStart what systemd would, but for starting it again when it fails
+pid=$(cat /run/unit.pid 2>/dev/null)
+is_up() { [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null && ! grep -q '^State:.Z' "/proc/$pid/status"; }
+start() {
+    rm -f /run/unit.pid
+    setsid --fork sh -c 'echo $$ >/run/unit.pid; exec /opt/ikoma/current/.venv/bin/ikoma up' \\
+        </dev/null >>/var/log/unit.log 2>&1 9>&-
+    until [ -s /run/unit.pid ]; do sleep 0.05; done
+}
+stop() { ! is_up || { kill "$pid"; while is_up; do sleep 0.05; done; }; }
+case "$*" in
+daemon-reload | "enable ikoma") ;;
+"-q is-active ikoma") is_up ;;
+"start ikoma") is_up || start ;;
+"stop ikoma" | "disable --now ikoma") stop ;;
+"restart ikoma") stop; start ;;
+"kill -s "*) kill -s "$3" "$pid" ;;
+"show -p MainPID -p NRestarts ikoma") if is_up; then echo "$pid"; else echo 0; fi ;;
+*) echo "not known here: $*" >&2; exit 1 ;;
+esac
+"""
 UNIT = (ROOT / "deploy" / "ikoma.service").read_text()
 
 
@@ -83,6 +107,33 @@ def test_it_works_with_postgresql_and_proxy_of_its_own(installed: Machine) -> No
     assert (refused.returncode, "Stop `ikoma up`" in refused.stdout) == (1, True)
     other = installed.run("/ikoma/install.sh", "--check")
     assert (other.returncode, "An IKOMA of the other kind (embedded) is installed." in other.stdout) == (1, True)
+
+
+def test_an_upgrade_takes_over_or_goes_back_by_itself(bare: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    bare.do("mkdir", "-p", "/run/systemd/system")
+    bare.put("/usr/local/bin/systemctl", SYSTEMCTL)
+    bare.put("/usr/local/bin/journalctl", "#!/bin/sh\ntail -n 10 /var/log/unit.log\n")
+    try:
+        bare.do(*INSTALL)
+        former, postmaster = version_there(bare), "/var/lib/ikoma/postgres/data/postmaster.pid"
+        databases = bare.path(postmaster).read_text().split()[0]
+        new = make_program(bare, "9.0.0", WITH_MIGRATION)
+        if "IKOMA_INSTALL_KILLS" in os.environ:  # long: make installs
+            failed = upgrade(bare, "--to", make_program(bare, "9.0.1", IN_SERVICE["it crashes after a while"]))
+            assert (failed.returncode, "serves again, after" in failed.stdout) == (1, True), failed.stdout
+            assert version_there(bare) == former
+        done = upgrade(bare, "--to", new, watch=1)
+        assert (done.returncode, version_there(bare)) == (0, "9.0.0"), done.stdout
+        back = upgrade(bare, "--back", watch=1)
+        assert (back.returncode, version_there(bare)) == (0, former), back.stdout
+        assert bare.path(postmaster).read_text().split()[0] == databases, "PostgreSQL was restarted"
+        assert bare.do("ikoma", "check").startswith("✓")
+        assert not bare.path(JOURNAL).exists()
+    finally:
+        with capsys.disabled():
+            print(f"\nno systemd runs here: {SYSTEMCTL.splitlines()[1]}")
+        bare.run("systemctl", "stop", "ikoma")
+        bare.run("rm", "-rf", "/run/systemd", "/usr/local/bin/systemctl", "/usr/local/bin/journalctl")
 
 
 def test_taken_off_it_keeps_data_and_purged_nothing(bare: Machine) -> None:

@@ -75,22 +75,47 @@ IN_SERVICE = {
 
 def make_version(machine: Machine, number: str, change: Change = WELL) -> str:
     """A checkout of another version, with its image; the folder on the machine."""
-    folder, context = f"{PLACE}/{number}", f"{PLACE}/{number}.image"
+    context = f"{PLACE}/{number}.image"
     base = machine.do("docker", "inspect", "-f", "{{.Config.Image}}", "ikoma").strip()
-    machine.do("mkdir", "-p", folder, context)
+    folder, name = _make_checkout(machine, number, change)
+    first = f'#!/bin/sh\n{change.first}exec "$0-as-it-was" "$@"\n' if change.first else ""
+    files = {"apply": _APPLY, "migrations": change.migrations, "first": first}
+    files["Dockerfile"] = f"FROM {base}\nCOPY . /changed\nRUN sh /changed/apply {number}\n"
+    machine.do("mkdir", "-p", context)
+    for place, text in files.items():
+        machine.do("tee", f"{context}/{place}", input=text)
+    machine.do("docker", "build", "-q", "-t", f"ikoma:{name}", context)
+    return folder
+
+
+def make_program(machine: Machine, number: str, change: Change = WELL) -> str:
+    """The same for the embedded flavour: the environment is a copy of that which is installed."""
+    folder, name = _make_checkout(machine, number, change)
+    former = machine.do("readlink", "/opt/ikoma/current").strip()
+    release = f"/opt/ikoma/versions/{name}"
+    machine.do("cp", "-a", former, release)
+    machine.do("sh", "-c", f"cp -a {folder}/src {release}")
+    moved = f"grep -rlI --exclude-dir=__pycache__ {former} {release}/.venv | xargs sed -i s,{former},{release},g"
+    machine.do("sh", "-c", moved)
+    place = f"{release}/src/ikoma/kernel/state/migrations.py"
+    machine.do("sh", "-c", 'cat >>"$1"', "sh", place, input=change.migrations)
+    if change.first:
+        command = f"{release}/.venv/bin/ikoma"
+        machine.do("mv", command, f"{command}-as-it-was")
+        machine.put(command, f'#!/bin/sh\n{change.first}exec "$0-as-it-was" "$@"\n')
+    return folder
+
+
+def _make_checkout(machine: Machine, number: str, change: Change) -> tuple[str, str]:
+    """The folder of a checkout with another number, and the name of that version."""
+    folder = f"{PLACE}/{number}"
+    machine.do("mkdir", "-p", folder)
     machine.do("sh", "-c", f"cd /ikoma && cp -a {' '.join(PARTS)} {folder}")
     machine.do("sed", "-i", f's/^__version__ = .*/__version__ = "{number}"/', f"{folder}/src/ikoma/__init__.py")
     # What is other in the image is other in the sources, so that the name is.
     machine.do("tee", f"{folder}/requirements/change", input=repr(change))
     named = f"root={folder}; . $root/deploy/install/sources.sh; name_of_sources"
-    name = machine.do("bash", "-c", named)
-    first = f'#!/bin/sh\n{change.first}exec "$0-as-it-was" "$@"\n' if change.first else ""
-    files = {"apply": _APPLY, "migrations": change.migrations, "first": first}
-    files["Dockerfile"] = f"FROM {base}\nCOPY . /changed\nRUN sh /changed/apply {number}\n"
-    for place, text in files.items():
-        machine.do("tee", f"{context}/{place}", input=text)
-    machine.do("docker", "build", "-q", "-t", f"ikoma:{name}", context)
-    return folder
+    return folder, machine.do("bash", "-c", named)
 
 
 def make_bundle(machine: Machine, folder: str) -> str:

@@ -84,6 +84,7 @@ from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.server.embedded import EmbeddedPostgres
 from ikoma.postgres.server.external import ExternalPostgres
 from ikoma.postgres.server.resource_guard import SessionLimits, guard
+from ikoma.postgres.server.server import PostgresServer
 from ikoma.postgres.server.unauthenticated_connections import turn_away
 from ikoma.proxy.caddy import CaddyProxy
 from ikoma.settings import Settings
@@ -101,6 +102,7 @@ class RunningPlatform:
     platform: Platform
     pipeline: Pipeline
     proxy: Proxy
+    server: PostgresServer
 
     async def summarise(self) -> Mapping[str, Any]:
         """The facts that GET /health tells anyone."""
@@ -242,7 +244,7 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
         if settings.rehearsal:  # all that a start asks has answered; what would act on apps is not begun
             await runtime.read_version()
             await databases.read_version()
-            yield RunningPlatform(platform, pipeline, proxy)
+            yield RunningPlatform(platform, pipeline, proxy, server)
             return
         await routes.start()
         await stack.enter_async_context(supervisor)
@@ -281,7 +283,7 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
             limits = SessionLimits(settings.db_session_memory, settings.db_statement_seconds)
             supervisor.start("database guard", partial(guard, server, limits))
             supervisor.start("database logins", partial(turn_away, server))
-        yield RunningPlatform(platform, pipeline, proxy)
+        yield RunningPlatform(platform, pipeline, proxy, server)
 
 
 def _cut_off(record: Record) -> Event:

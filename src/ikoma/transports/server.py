@@ -35,6 +35,8 @@ class _UvicornServer(uvicorn.Server):
 class StopRequest:
     """The signals that ask the server to stop: the first asks, the second ends what is still under way.
 
+    SIGUSR1 says that another server follows at once, as in an upgrade.
+
     They are listened to once, from before the start to after the end, so that none falls between two listeners.
     """
 
@@ -42,13 +44,15 @@ class StopRequest:
         self.asked = asyncio.Event()
         self.asked_again = asyncio.Event()
         self.by_a_person = False
+        self.for_successor = False
 
     def listen(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
             asyncio.get_running_loop().add_signal_handler(number, self._take, number)
 
     def _take(self, number: signal.Signals) -> None:
         self.by_a_person = self.by_a_person or number is signal.SIGINT
+        self.for_successor = self.for_successor or number is signal.SIGUSR1
         (self.asked_again if self.asked.is_set() else self.asked).set()
 
 

@@ -56,6 +56,7 @@ class EmbeddedPostgres:
         self._process: Process | None = None  # when it is our child
         self._is_keeper = False
         self._stopping = False
+        self._leaves = False
         self._nudge = asyncio.Event()
         self._settled = asyncio.Event()
         self._keeping: asyncio.Task[None] | None = None
@@ -81,6 +82,10 @@ class EmbeddedPostgres:
         self._nudge.set()
         if self._keeping is not None:
             await asyncio.wait([self._keeping])
+
+    def hand_over(self) -> None:
+        """Let the server run on when this one stops: the process must end at once then, or asyncio kills its child."""
+        self._leaves = True
 
     async def set_gateway(self, address: str | None) -> None:
         """Listen on this address too, for containers; restarts the server where it does not yet."""
@@ -139,7 +144,8 @@ class EmbeddedPostgres:
         finally:
             self._is_keeper = False
             if lock is not None:
-                await self._shut_down()
+                if not self._leaves:
+                    await self._shut_down()
                 os.close(lock)
             self._settled.set()
 

@@ -27,6 +27,9 @@ class ExternalPostgres:
     async def stop(self) -> None:
         return None
 
+    def hand_over(self) -> None:
+        return None
+
     async def set_gateway(self, address: str | None) -> None:
         return None
 

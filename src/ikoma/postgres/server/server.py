@@ -33,6 +33,9 @@ class PostgresServer(Protocol):
 
     async def stop(self) -> None: ...
 
+    def hand_over(self) -> None:
+        """Leave what runs to the next process that starts on this state."""
+
     async def set_gateway(self, address: str | None) -> None:
         """Tell where containers reach this machine."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import resource
 import sys
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ def up(verbose: bool) -> None:
     """Start the server, and with it PostgreSQL where none is given, and serve until SIGTERM or Ctrl-C.
 
     The proxy that passes requests on to apps goes on after SIGTERM, so that a restart loses none; Ctrl-C ends it too.
+    After SIGUSR1 PostgreSQL goes on as well, for the server that is started next.
 
     The first start makes the folders and the admin key. Settings are environment variables, also read from .env in
     IKOMA_HOME.
@@ -116,6 +118,10 @@ async def stay_up(settings: Settings, limits: ConnectionLimits | None = None) ->
                 )
         if stop.by_a_person:
             await proxy.stop()
+        if stop.for_successor:
+            started.server.hand_over()
+    if stop.for_successor:
+        os._exit(0)  # the end of the loop would kill PostgreSQL, which serves apps until the next server takes it over
     goes_on = "" if stop.by_a_person else " Apps go on being served; `ikoma proxy-stop` ends that too."
     click.echo(f"IKOMA has stopped.{goes_on}")
 
