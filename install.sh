@@ -7,7 +7,6 @@
 #     --embedded        a program under /opt/ikoma/versions and a systemd unit; IKOMA starts its PostgreSQL itself
 #     --yes             ask nothing
 #     --set NAME=VALUE  a setting for /opt/ikoma/.env, such as HTTP_PORT=3001 or ACME_EMAIL=me@example.org
-#     --replace         make PostgreSQL and the proxy anew too where this version has others; apps fail for seconds
 #   sudo ./install.sh --check              only look what stands in the way
 #   sudo ./install.sh --upgrade [--to FILE|FOLDER|VERSION] [--check] [--yes]
 #                                          bring another version here, as `ikoma upgrade` does; docs/upgrade.md
@@ -33,7 +32,7 @@ PATH=$PATH:/usr/sbin:/sbin
 
 flavour=compose
 task=install
-unattended='' purge='' replace='' only_look='' target='' back='' upgraded=''
+unattended='' purge='' only_look='' target='' back='' upgraded=''
 given=()
 
 main() {
@@ -64,7 +63,6 @@ read_options() {
         case $1 in
         --embedded) flavour=embedded ;;
         --check) only_look=yes ;;
-        --replace) replace=yes ;;
         --upgrade) task=upgrade ;;
         --back) back=yes ;;
         --to)

@@ -30,7 +30,6 @@ upgrade_from_bundle() {
     [ "$(installed)" = compose ] || options+=(--embedded)
     [ -z "$only_look" ] || options+=(--check)
     [ -z "$unattended" ] || options+=(--yes)
-    [ -z "$replace" ] || options+=(--replace)
     exec 9>&- # it is the other's turn
     "$place/install.sh" "${options[@]}"
 }

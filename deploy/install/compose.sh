@@ -86,7 +86,7 @@ listen_addresses() {
 }
 
 start_containers() {
-    if [ -n "$replace" ] || [ ${#given[@]} -gt 0 ] || [ -z "$(list_others)" ]; then
+    if [ ${#given[@]} -gt 0 ] || [ -z "$(list_others)" ]; then
         compose up -d --remove-orphans
     else
         compose up -d --no-deps ikoma
@@ -97,7 +97,7 @@ start_containers() {
 }
 
 # PostgreSQL and the proxy, where they run and this version has another image or definition of them. Making them anew
-# interrupts the apps, so it is done only when asked for.
+# interrupts the apps, so it is left to a person, or done with --set.
 list_others() {
     local service hash image_of
     compose config --hash postgres,proxy 2>/dev/null | while read -r service hash; do
@@ -115,8 +115,8 @@ list_others() {
 tell_of_others() {
     local others
     others=$(list_others | paste -sd ' ')
-    [ -z "$others" ] || say "Of another version, and running on: ${others// / and }. Replaced only when asked, since apps fail for \
-seconds then: sudo $root/install.sh --yes --replace"
+    [ -z "$others" ] || say "Of another version, and running on: ${others// / and }. To replace them, while apps fail for \
+seconds: sudo docker compose -f $home/docker-compose.yml up -d"
 }
 
 readonly containers=(ikoma-postgres ikoma-proxy ikoma)

@@ -72,6 +72,7 @@ change_over() {
     step "Watch for $watch_seconds s" never_done watch
     mark keep
     trap - EXIT
+    at_failure="Run install.sh again to go on from here."
     keep_former
 }
 

@@ -172,3 +172,30 @@ def test_a_bundle_that_is_not_whole_is_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "cut").mkdir()
     code, output = check(tmp_path / "cut", {}, install=bundle / "install.sh")
     assert (code, "✗ This bundle is not whole: images.tar.gz: FAILED." in output) == (1, True), output
+
+
+@pytest.mark.parametrize(
+    ("installed", "words"),
+    [
+        ("0.0.1-aaaaaaaa", "The way from 0.0.1 to 0.1.0 leads over 0.0.5: it moves keys"),
+        ("9.0.0-aaaaaaaa", "0.1.0 is older than 9.0.0, which is installed."),
+        ("0.0.5-aaaaaaaa", None),
+    ],
+    ids=["over a stop", "backwards", "from the stop on"],
+)
+def test_the_way_from_the_version_that_is_there(tmp_path: Path, installed: str, words: str | None) -> None:
+    checkout = tmp_path / "ikoma"
+    for name in ("deploy", "scripts", "requirements"):
+        shutil.copytree(INSTALL.parent / name, checkout / name)
+    for name in ("install.sh", "Makefile", "README.md", "LICENSE", "pyproject.toml"):
+        shutil.copy(INSTALL.parent / name, checkout)
+    (checkout / "src/ikoma").mkdir(parents=True)
+    (checkout / "src/ikoma/__init__.py").write_text('__version__ = "0.1.0"\n')
+    (checkout / "deploy/install/stops").write_text("# VERSION  WHY\n0.0.5 it moves keys\n")
+    there = f"mkdir -p /opt/ikoma && echo '    image: ikoma:{installed}' >/opt/ikoma/docker-compose.yml"
+    (tmp_path / "run").mkdir()
+    code, output = check(tmp_path / "run", {}, prepare=there, install=checkout / "install.sh")
+    if words is None:
+        assert (code, "takes the place of 0.0.5-aaaaaaaa" in output) == (0, True), output
+    else:
+        assert (code, words in output) == (1, True), output
