@@ -127,6 +127,7 @@ make_folders() {
     install -d -m 0711 /var/lib/ikoma
     install -d -m 0700 /var/backups/ikoma
     have_user ikoma-proxy
+    have_user ikoma-postgres
 }
 
 have_user() {

@@ -141,11 +141,23 @@ async def fill(
     return ProcessResult(_code(process), b"", stderr)
 
 
-async def serve(argv: Sequence[str], *, log: Path, user: str | None, env: Mapping[str, str] | None = None) -> Process:
-    """Start a long-lived server that outlives a crash of this process; its output goes to the file `log`."""
+async def serve(
+    argv: Sequence[str],
+    *,
+    log: Path,
+    user: str | None,
+    env: Mapping[str, str] | None = None,
+    dies_with_us: bool = False,
+) -> Process:
+    """Start a long-lived server; its output goes to the file `log`.
+
+    Args:
+        dies_with_us: whether a crash of this process ends it too.
+    """
+    options = ("--pdeathsig", "KILL") if dies_with_us else ()
     with log.open("ab") as stream:
         return await asyncio.create_subprocess_exec(
-            *_wrap_privileged(_locate(argv), user),
+            *_locate(_wrap_privileged(_locate(argv), user, *options)),
             stdin=DEVNULL,
             stdout=stream,
             stderr=stream,

@@ -84,6 +84,10 @@ class Settings:
     """Limit in MiB of a container that names none."""
     nightly_backups: bool
     """Whether an app with a database gets a nightly backup by itself."""
+    point_in_time: bool
+    """Whether PostgreSQL is archived, so that a database can go back to any second."""
+    point_in_time_days: int
+    """For how many days one can go back."""
     releases_keep: int
     """How many releases of an app are kept."""
     releases_max_days: int
@@ -133,9 +137,14 @@ class Settings:
         return self.ikoma_state / "state.db"
 
     @property
+    def postgres_folder(self) -> Path:
+        """The folder that PostgreSQL's own user can reach."""
+        return self.ikoma_state / "postgres"
+
+    @property
     def postgres_password_file(self) -> Path:
         """The admin's password of the embedded PostgreSQL."""
-        return self.ikoma_state / "postgres" / "password"
+        return self.postgres_folder / "password"
 
     @property
     def audit_head_file(self) -> Path:
@@ -218,6 +227,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         acme_email=read("ACME_EMAIL", "", _email),
         ikoma_role=_role(values["IKOMA_ROLE"], "IKOMA_ROLE") if values.get("IKOMA_ROLE") else None,
         nightly_backups=read("NIGHTLY_BACKUPS", "true", _one_of("true", "false")) == "true",
+        point_in_time=read("POINT_IN_TIME", "false", _one_of("true", "false")) == "true",
+        point_in_time_days=read("POINT_IN_TIME_DAYS", "7", _integer(1, 365)),
         releases_keep=read("RELEASES_KEEP", "20", _integer(2, 1000)),
         releases_max_days=read("RELEASES_MAX_DAYS", "365", _integer(1, 10_000)),
         trash_days=read("TRASH_DAYS", "7", _integer(1, 10_000)),

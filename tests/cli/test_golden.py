@@ -176,6 +176,7 @@ def steps(server: Server, host: GitHost) -> Iterator[Step]:
     yield "db-restore", ["db-restore", "deli", "before-the-sale.sql", "--plan"]
     yield "db-restore-done", ["db-restore", "deli", "before-the-sale.sql", "--yes"]
     yield "db-status-undo", ["db-status", "deli"]
+    yield "db-restore-time", ["db-restore", "deli", "--time", "2026-01-02T03:04:05Z"]
     yield "schedule-set", ["schedule-set", "deli", "nightly", "0 3 * * *", "--zone", "Europe/Berlin"]
     yield "schedule-run", ["schedule-run", "deli", "nightly"]
     yield "schedules", ["schedules", "deli", "--runs", "0"]

@@ -14,6 +14,7 @@ from ikoma.apps.adapting.adapter import Adapter
 from ikoma.apps.app import Apps
 from ikoma.apps.database.backups import Backups
 from ikoma.apps.database.migrating import DatabaseMigrator
+from ikoma.apps.database.point_in_time import PointInTimeRestorer
 from ikoma.apps.database.restoring import DatabaseRestorer
 from ikoma.apps.deploying.deployer import Deployer
 from ikoma.apps.deploying.plan import Planner
@@ -72,6 +73,7 @@ class Platform:
     planner: Planner
     migrator: DatabaseMigrator
     restorations: DatabaseRestorer
+    point_in_time: PointInTimeRestorer
     routes: Routes
     platform_domain: PlatformDomain
     waivers: Waivers

@@ -157,7 +157,42 @@ class PointInTimeOff(IkomaError):
     """Going back to a point in time is not set up on this server."""
 
     code, status = "point_in_time_off", 409
-    default_hint = "Restore a backup: db.restore with `backupName`. Nothing was changed."
+    default_hint = (
+        "Restore a backup: db.restore with `backupName`. POINT_IN_TIME=true in the server's settings sets it up for "
+        "times after that. Nothing was changed."
+    )
+    default_next = (Next("db.status"),)
+
+
+class TimeOutsideWindow(IkomaError):
+    """The archive does not reach that moment."""
+
+    code, status = "time_outside_window", 409
+    default_hint = "db.status shows from when to when one can go back. Nothing was changed."
+    default_next = (Next("db.status"),)
+
+
+class ArchiveBroken(IkomaError):
+    """A part of the archive is missing, so that moment cannot be recovered."""
+
+    code, status = "archive_broken", 409
+    default_hint = "Choose another time, or restore a backup: db.restore with `backupName`. Nothing was changed."
+    default_next = (Next("db.status"),)
+
+
+class ArchiveFailed(IkomaError):
+    """PostgreSQL's log or a base backup does not come into the archive."""
+
+    code, status = "archive_failed", 503
+    default_hint = "platform.check says what is wrong with it. Nothing was changed."
+    default_next = (Next("platform.check"),)
+
+
+class RecoveryFailed(IkomaError):
+    """PostgreSQL did not recover that moment."""
+
+    code, status = "recovery_failed", 500
+    default_hint = "Choose another time, or restore a backup: db.restore with `backupName`. Nothing was changed."
     default_next = (Next("db.status"),)
 
 

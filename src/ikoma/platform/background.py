@@ -33,8 +33,10 @@ from ikoma.model import AppName
 from ikoma.ports.databases import Databases
 from ikoma.ports.progress import Progress
 from ikoma.ports.runtime import Runtime
+from ikoma.postgres.archive.archive import drop_slot
 from ikoma.postgres.server.embedded import EmbeddedPostgres
 from ikoma.postgres.server.external import ExternalPostgres
+from ikoma.postgres.server.server import PostgresServer
 
 log = logging.getLogger("ikoma")
 
@@ -46,6 +48,12 @@ _TRASH_SECONDS, _TRASH_AGAIN_SECONDS = 60.0, 2.0
 async def sweep_databases(databases: Databases) -> None:
     with suppress(IkomaError):  # where PostgreSQL is away, the next start does it
         await databases.sweep()
+
+
+async def end_archive(server: PostgresServer) -> None:
+    """Let PostgreSQL keep nothing for an archive that was switched off."""
+    with suppress(IkomaError):  # as above
+        await drop_slot(server)
 
 
 async def drop_former_databases(databases: Databases) -> None:

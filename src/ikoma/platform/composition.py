@@ -16,6 +16,7 @@ from ikoma.apps.adapting.adapter import Adapter
 from ikoma.apps.app import Apps
 from ikoma.apps.database.backups import Backups
 from ikoma.apps.database.migrating import DatabaseMigrator
+from ikoma.apps.database.point_in_time import PointInTimeRestorer
 from ikoma.apps.database.restoring import DatabaseRestorer
 from ikoma.apps.deploying.deployer import Deployer
 from ikoma.apps.deploying.plan import Planner
@@ -69,6 +70,7 @@ from ikoma.kernel.supervisor import Supervisor
 from ikoma.model import Secret
 from ikoma.platform.background import (
     drop_former_databases,
+    end_archive,
     follow_gateway,
     hold_alone,
     look_after_trash,
@@ -80,6 +82,8 @@ from ikoma.platform.background import (
     tell_gateway,
 )
 from ikoma.ports.proxy import Proxy
+from ikoma.postgres.archive.archive import Archive
+from ikoma.postgres.archive.point_in_time import PostgresPointInTime, sweep_recovered
 from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.server.embedded import EmbeddedPostgres
 from ikoma.postgres.server.external import ExternalPostgres
@@ -176,6 +180,10 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
         previews = Previews(apps, databases, backups, resolutions)
         validator = Validator(engine, databases, policy, routes, resolutions, web_services)
         restorations = DatabaseRestorer(databases, backups)
+        archive = (
+            Archive(server, settings.backups_root, settings.point_in_time_days) if settings.point_in_time else None
+        )
+        point_in_time = PostgresPointInTime(server, archive, settings.postgres_folder) if archive else None
         migrator = DatabaseMigrator(databases, backups, restorations, lock_seconds=settings.db_lock_seconds)
         rollbacks, memory = Rollbacks(migrator), settings.container_memory_mb << 20
         rollouts = Rollouts(runtime, routes, migrator)
@@ -206,6 +214,7 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
             planner=Planner(engine, databases, policy, validator, migrator, rollbacks, memory=memory),
             migrator=migrator,
             restorations=restorations,
+            point_in_time=PointInTimeRestorer(databases, restorations, point_in_time),
             routes=routes,
             platform_domain=PlatformDomain(settings, proxy, routes),
             resolutions=resolutions,
@@ -276,6 +285,12 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
         supervisor.start("audit anchors", anchors.run)
         supervisor.start("database sweep", partial(sweep_databases, databases))
         supervisor.start("former databases", partial(drop_former_databases, databases))
+        if archive is None:
+            supervisor.start("point in time", partial(end_archive, server))
+        else:
+            supervisor.start("archive", archive.receive)
+            supervisor.start("base backups", archive.look_after)
+        supervisor.start("recovered servers", partial(sweep_recovered, settings.postgres_folder))
         supervisor.start("trash", partial(look_after_trash, pipeline, trash, platform.restorer))
         supervisor.start("former files and variables", partial(prune_versions, apps))
         supervisor.start("docker gateway", partial(follow_gateway, runtime, server))

@@ -7,9 +7,11 @@ finds the one or the other, and says which.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import orjson
 
@@ -56,12 +58,9 @@ class DatabaseRestorer:
 
     async def compare(self, app: App, manifest: BackupManifest) -> list[TableComparison]:
         """Compare the app's tables now with those of a backup."""
-        owned = await self._require(app)
+        owned = await self.require(app)
         rows = await self._databases.count_rows(owned, timeout=_LONGEST_COUNT)
-        return [
-            TableComparison(name, rows.get(name), manifest.tables.get(name))
-            for name in sorted({*rows, *manifest.tables})
-        ]
+        return compare_tables(rows, manifest.tables)
 
     async def restore(self, app: App, manifest: BackupManifest, progress: Progress) -> RestoredDatabase:
         """Let the app's database equal a backup of its own, or of another app's.
@@ -70,25 +69,25 @@ class DatabaseRestorer:
             BackupForeign, BackupDamaged, BackupUnproven: it cannot be restored; the database was not touched.
             AppBusy: a rollout is not settled, or a session does not end; the database was not touched.
         """
-        owned = await self._require(app)
-        note = self._begin(app, manifest.name)
         dump = Dump(self._backups.root / manifest.name, manifest.size, manifest.sha256, manifest.tables)
-        try:
-            async with self._databases.make_beside(owned, size=manifest.size) as place:
-                reached("made beside")
-                what = f"{manifest.name} cannot be restored, and the database was not touched"
-                progress(f"restore {manifest.name} beside the database")
-                work = app.state / "restoring.sql"
-                await self._databases.fill(
-                    place, dump, of=AppName(manifest.app), work=work, what=what, progress=progress
-                )
-                reached("filled")
-                progress("swap the databases")
-                waited = await self._databases.swap_in(place, note)
-                reached("swapped")
-        finally:
-            _end(app)
-        return RestoredDatabase(note, waited, manifest.tables)
+        owned = await self.require(app)
+        with self.noted(app, manifest.name) as note:
+            return await self.replace(app, owned, note, dump, of=AppName(manifest.app), progress=progress)
+
+    async def replace(
+        self, app: App, owned: Credentials, note: UndoCopy, dump: Dump, *, of: AppName, progress: Progress
+    ) -> RestoredDatabase:
+        """Let the app's database equal a dump; for the block of a note."""
+        async with self._databases.make_beside(owned, size=dump.size) as place:
+            reached("made beside")
+            what = f"{note.backup} cannot be restored, and the database was not touched"
+            progress(f"restore {note.backup} beside the database")
+            await self._databases.fill(place, dump, of=of, work=name_work(app), what=what, progress=progress)
+            reached("filled")
+            progress("swap the databases")
+            waited = await self._databases.swap_in(place, note)
+            reached("swapped")
+        return RestoredDatabase(note, waited, dump.tables)
 
     async def undo(self, app: App, progress: Progress) -> RestoredDatabase:
         """Let the database be again that was replaced last; what is now becomes the copy.
@@ -96,14 +95,11 @@ class DatabaseRestorer:
         Raises:
             UndoMissing: there is none any more.
         """
-        owned = await self._require(app)
-        note = self._begin(app, "")
-        try:
+        owned = await self.require(app)
+        with self.noted(app, "") as note:
             progress("swap the databases")
             waited = await self._databases.swap_back(app.name, note)
             reached("swapped")
-        finally:
-            _end(app)
         rows = await self._databases.count_rows(owned, timeout=_LONGEST_COUNT)
         return RestoredDatabase(note, waited, {name: count for name, count in rows.items() if count is not None})
 
@@ -113,15 +109,19 @@ class DatabaseRestorer:
         if stored is None:
             return None
         copy = await self._databases.find_undo(app.name)
-        (app.state / "restoring.sql").unlink(missing_ok=True)
         _end(app)
         what = f"the restore of {stored.get('backup')}" if stored.get("backup") else "the undo of a restore"
         if copy is not None and asdict(copy) == stored:
             return f"{what} was done when its server was killed"
         return f"{what} was cut off, and the database was not touched"
 
-    def _begin(self, app: App, what: str) -> UndoCopy:
-        """Write down what is begun: the note that the undo copy will carry."""
+    @contextmanager
+    def noted(self, app: App, what: str) -> Iterator[UndoCopy]:
+        """Write down for the block what is begun: the note that the undo copy will carry.
+
+        Raises:
+            AppBusy: a rollout is not settled.
+        """
         if (underway := RolloutState(app).underway()) is not None:
             raise AppBusy(
                 f"The rollout of {underway.release} is not settled yet.",
@@ -133,13 +133,22 @@ class DatabaseRestorer:
         note = UndoCopy(app.name, what, format_moment(now, "microseconds"), until)
         write_file(app.make_state() / _FILE, orjson.dumps(asdict(note)), mode=0o600)
         reached("noted")
-        return note
+        try:
+            yield note
+        finally:
+            _end(app)
 
-    async def _require(self, app: App) -> Credentials:
+    async def require(self, app: App) -> Credentials:
+        """The app's own database; DatabaseMissing where it has none."""
         owned = credentials.require(app)
         if not await self._databases.owns(app.name):
             raise DatabaseMissing(f"There is no database {owned.database!r} to restore over.")
         return owned
+
+
+def compare_tables(now: Mapping[str, int | None], then: Mapping[str, int | None]) -> list[TableComparison]:
+    """Compare rows by table, of now and of what is restored."""
+    return [TableComparison(name, now.get(name), then.get(name)) for name in sorted({*now, *then})]
 
 
 def list_losses(compared: Sequence[TableComparison]) -> list[str]:
@@ -154,5 +163,11 @@ def list_losses(compared: Sequence[TableComparison]) -> list[str]:
     return lines
 
 
+def name_work(app: App) -> Path:
+    """The path of what is on its way while a restore is noted."""
+    return app.state / "restoring.sql"
+
+
 def _end(app: App) -> None:
+    name_work(app).unlink(missing_ok=True)
     (app.state / _FILE).unlink(missing_ok=True)

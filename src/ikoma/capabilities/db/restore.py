@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -9,9 +10,9 @@ from pydantic import Field, model_validator
 from ikoma.app_folder import App
 from ikoma.apps.database import own_database
 from ikoma.apps.database.backups import BackupManifest
-from ikoma.apps.database.restoring import RestoredDatabase, list_losses
+from ikoma.apps.database.restoring import RestoredDatabase, TableComparison, list_losses
 from ikoma.capabilities.context import Call
-from ikoma.errors import Next, PointInTimeOff
+from ikoma.errors import Next
 from ikoma.kernel.page import Column, Fact, ResultPage
 from ikoma.kernel.registry import AppRequest, Loss, Result, Untrusted, capability, listed, optional
 from ikoma.model import AppName, BackupName, Effect, EntryTime, Role
@@ -23,7 +24,6 @@ class DbRestoreRequest(AppRequest):
     plan: bool = False
     undo: bool = False
     time: EntryTime | None = None
-    """Point in time: not set up yet."""
 
     @model_validator(mode="after")
     def is_one_thing(self) -> Self:
@@ -31,6 +31,8 @@ class DbRestoreRequest(AppRequest):
             raise ValueError("give backupName, or undo, or time: one of them")
         if self.undo and (self.as_ or self.plan):
             raise ValueError("undo goes with appName alone")
+        if self.time is not None and self.as_:
+            raise ValueError("time goes back in the app's own database: leave `as` out")
         return self
 
     @property
@@ -78,33 +80,33 @@ class DbRestoreResult(Result):
 
 async def losses(call: Call, request: DbRestoreRequest) -> Loss | None:
     """The undo copy of an earlier restore, which this one replaces; what is live now stays as the copy."""
-    if request.plan or request.undo or request.time is not None:
+    if request.plan or request.undo or (request.time is not None and not call.platform.point_in_time.is_on):
         return None
     app = _find_target(call, request)
     copy = await call.platform.databases.find_undo(app.name)
     if copy is None:
         return None
     kept = ("the database as it is now, as the undo copy for a week", *call.kept_of_database(app))
-    return Loss(f"Restore {request.backup_name} over the database of {app.name}.", (str(copy),), kept)
+    what = request.backup_name or f"the state of {request.time}"
+    return Loss(f"Restore {what} over the database of {app.name}.", (str(copy),), kept)
 
 
 @capability("db.restore", role=Role.BUILDER, effect=Effect.CHANGES, loses=losses, undo="db.restore")
 @listed(
     "database",
     "db-restore",
-    "Bring the database back to a backup.",
+    "Bring the database back to a backup, or to a time.",
     optional=("backupName",),
-    not_over_mcp=("time",),
 )
 async def restore(call: Call, request: DbRestoreRequest) -> DbRestoreResult:
-    """Let the database equal a backup. `undo` swaps back within a week; `plan` only tells what would go."""
-    if request.time is not None:
-        raise PointInTimeOff
+    """Let the database equal a backup, or be as at a `time`. `undo` swaps back within a week; `plan` only tells."""
     app = _find_target(call, request)
     await own_database.require(app, call.platform.validator.model)
     if request.undo:
         done = await call.platform.restorations.undo(app, call.progress)
         return await _tell(call, app, done, f"The database of {app.name} is as it was before the restore.")
+    if request.time is not None:
+        return await _go_back(call, app, request.time, plan=request.plan)
     assert request.backup_name is not None
     manifest = call.platform.backups.find(request.app_name, request.backup_name)
     if request.plan:
@@ -119,12 +121,24 @@ def _find_target(call: Call, request: DbRestoreRequest) -> App:
     return call.app(request.locked)
 
 
+async def _go_back(call: Call, app: App, time: EntryTime, *, plan: bool) -> DbRestoreResult:
+    if plan:
+        compared = await call.platform.point_in_time.compare(app, time, call.progress)
+        return _show(compared, f"`backup` is the state of {time}.")
+    done = await call.platform.point_in_time.restore(app, time, call.progress)
+    return await _tell(call, app, done, f"The database of {app.name} is as it was at {time}.")
+
+
 async def _compare(call: Call, app: App, manifest: BackupManifest) -> DbRestoreResult:
     compared = await call.platform.restorations.compare(app, manifest)
+    return _show(compared, f"{manifest.name} is of {manifest.created_at}.")
+
+
+def _show(compared: Sequence[TableComparison], said: str) -> DbRestoreResult:
     lost = list_losses(compared)
     tables = [DbRestoreTable(name=item.name, now=item.now, backup=item.backup) for item in compared]
     loses = "No table has more rows now." if not lost else "What is lost stays in the undo copy for a week."
-    message = f"Nothing was changed. {manifest.name} is of {manifest.created_at}. {loses}"
+    message = f"Nothing was changed. {said} {loses}"
     return DbRestoreResult(success=True, message=message, tables=tables, details=DbRestoreDetails(lost=lost))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 from ikoma.apps.database import credentials, migration_files
@@ -25,6 +26,16 @@ class DbStatusUndo(Result):
     """When it is dropped."""
 
 
+class DbStatusPointInTime(Result):
+    since: str | None
+    """The earliest time that db.restore can go back to; null before there is a base backup."""
+    until: str | None
+    lag_seconds: float | None
+    lag_bytes: int | None
+    """Of PostgreSQL's log, not archived yet; null where nobody archives."""
+    problem: str | None
+
+
 class DbStatusResult(Result):
     exists: bool
     name: str
@@ -33,6 +44,8 @@ class DbStatusResult(Result):
     migrations: DbStatusMigrations
     undo: DbStatusUndo | None = optional()
     """The copy from before a restore, where one is kept."""
+    point_in_time: DbStatusPointInTime | None = optional()
+    """Where it is set up."""
 
 
 @capability("db.status", role=Role.OBSERVER, effect=Effect.READS)
@@ -48,6 +61,7 @@ async def status(call: Call, request: AppRequest) -> DbStatusResult:
     ledger = await call.platform.databases.read_ledger(owned) if owned and state.exists else []
     copy = await call.platform.databases.find_undo(app.name) if state.exists else None
     pending = migration_files.select_pending(migration_files.list_migrations(app), ledger)
+    window = await call.platform.point_in_time.read_window()
     return DbStatusResult(
         exists=state.exists,
         name=state.name,
@@ -57,4 +71,5 @@ async def status(call: Call, request: AppRequest) -> DbStatusResult:
             applied=[entry.name for entry in ledger], pending=[item.name for item in pending]
         ),
         undo=DbStatusUndo(before=copy.occasion, replaced_at=copy.replaced_at, until=copy.until) if copy else None,
+        point_in_time=None if window is None else DbStatusPointInTime(**asdict(window)),
     )

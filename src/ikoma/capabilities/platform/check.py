@@ -41,6 +41,8 @@ async def check(call: Call, request: Request) -> PlatformCheckResult:
     passed = {name: "error" not in facts for name, facts in details.items()}
     if failing := platform.supervisor.failing:
         details["background"] = {"error": f"These failed, and are started again: {', '.join(sorted(failing))}."}
+    if platform.point_in_time.is_on:
+        details["pointInTime"] = await _ask(_archive(call))
     details["proxy"] = platform.routes.describe_condition()  # apps are reached by their own ports in any case
     checks = PlatformCheckChecks(docker=passed["docker"], postgres=passed["postgres"], apps_root=passed["appsRoot"])
     return PlatformCheckResult(healthy=all(passed.values()), checks=checks, details=details)
@@ -53,6 +55,13 @@ async def _engine(call: Call) -> dict[str, Any]:
 
 async def _postgres(call: Call) -> dict[str, Any]:
     return {"version": await call.platform.databases.read_version()}
+
+
+async def _archive(call: Call) -> dict[str, Any]:
+    window = await call.platform.point_in_time.read_window()
+    assert window is not None
+    facts = {"since": window.since, "until": window.until, "lagSeconds": window.lag_seconds}
+    return {**facts, "error": f"{window.problem}."} if window.problem else facts
 
 
 async def _ask(question: Awaitable[dict[str, Any]]) -> dict[str, Any]:

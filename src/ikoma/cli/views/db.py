@@ -32,6 +32,7 @@ def show_status(result: Mapping[str, Any], given: Mapping[str, Any]) -> Sequence
     migrations = result.get("migrations") or {}
     pending = migrations.get("pending") or []
     undo, back = result.get("undo") or {}, write_command("db.restore", given, undo=True)
+    window = result.get("pointInTime") or {}
     return [
         FactList(
             [
@@ -42,8 +43,10 @@ def show_status(result: Mapping[str, Any], given: Mapping[str, Any]) -> Sequence
                 ("pending", pending or "none"),
                 ("undo copy", f"from before {undo['before']}: `{back}` swaps back" if undo else None),
                 ("kept until", Time(undo.get("until")) if undo else None),
+                ("goes back to", f"{window['since']} … {window['until']}" if window.get("since") else None),
             ]
-        )
+        ),
+        *([Message(f"Point in time: {window['problem']}.", "warning")] if window.get("problem") else []),
     ]
 
 

@@ -5,6 +5,7 @@ Everything is made whole or not at all, so that a start that was killed is simpl
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import secrets
@@ -32,6 +33,7 @@ LOCKS = CONNECTIONS * _LOCKS_EACH
 # comes from this machine only, never from a container; so does an app's role to what stands in.
 _HBA = """# Written by IKOMA at each start.
 host all      ikoma 127.0.0.1/32 scram-sha-256
+host replication ikoma 127.0.0.1/32 scram-sha-256
 host all      ikoma 0.0.0.0/0    reject
 host sameuser all   0.0.0.0/0    scram-sha-256
 host "/^ikoma-(stand-in|beside|foreign)-" all 127.0.0.1/32 scram-sha-256
@@ -53,6 +55,8 @@ shared_buffers = 64MB
 temp_file_limit = 8GB
 idle_in_transaction_session_timeout = 1h
 client_connection_check_interval = 1s
+# What an archive that stopped has not read is kept, but not until the disk is full (docs/decisions/044).
+max_slot_wal_keep_size = 2GB
 # A statement may hold a secret, and so may the error it gets: neither is ever logged.
 log_min_messages = 'log'
 log_error_verbosity = 'terse'
@@ -94,8 +98,7 @@ async def create(root: Path, chosen: Secret | None) -> Path:
     Args:
         chosen: the admin's password; made up when None.
     """
-    await make_user(_USER)
-    program = _program(root)
+    program = await prepare_program(root)
     data = root / "data"
     if data.is_dir():
         return program
@@ -116,6 +119,13 @@ async def create(root: Path, chosen: Secret | None) -> Path:
         stream.write("\ninclude_if_exists 'ikoma.conf'\n")
     fresh.rename(data)
     return program
+
+
+async def prepare_program(root: Path) -> Path:
+    """The folder of the program, for the user that servers run as."""
+    make_folders(root)
+    await make_user(_USER)
+    return await asyncio.to_thread(_find_program, root)
 
 
 def configure(root: Path, port: int, gateway: str | None) -> bool:
@@ -173,7 +183,7 @@ def read_last_words(root: Path) -> str:
     return "it gave no reason."
 
 
-def _program(root: Path) -> Path:
+def _find_program(root: Path) -> Path:
     """A folder with the program that the server's user can reach: the installed one, else a copy of it."""
     installed = find_bundled()
     if find_system_user() is None or find_closed_folder(installed) is None:

@@ -46,7 +46,7 @@ class EmbeddedPostgres:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._root = settings.ikoma_state / "postgres"
+        self._root = settings.postgres_folder
         self._data = self._root / "data"
         self._port = 0
         self._password = ""
