@@ -41,6 +41,8 @@ What is compared with what:
   the client. A request counts as failed where it was not answered whole with 200.
 - **db.backup**: row counts from the dump's own snapshot and a SHA-256 included, against `pg_dump -f` and
   the flush of its file: pg_dump leaves a plain file to the kernel, and a backup that a power cut takes is none.
+- **db.restore to a second**: recovered beside from the base backup and the log, taken out, loaded, compared, swapped;
+  most of the cluster and of the log is another app's. The moment lies in the middle of the log.
 - **db.migrate**: one file, one transaction, in fresh databases, as an app's role; with its entry in the ledger.
 - **Snapshots**: what a release keeps of the source, with the tree that its containers mount; the size of twenty
   releases over that of the first. A change is of a whole file: one byte changed in a large file keeps the file again,
