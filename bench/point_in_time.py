@@ -32,7 +32,7 @@ def point_in_time(world: World) -> Iterator[Figure]:
         for base in _wait_for_base(server):
             remove_tree(base)  # the next one is of all that
         _wait_for_base(server)
-        size = int(_psql(other, "SELECT sum(pg_database_size(oid)) FROM pg_database")) / 1e9
+        size = int(_psql(other, "SELECT pg_database_size(current_database())")) / 1e9
         begun, then, written = _position(other), "", 0
         while written < _LOG:
             _psql(other, "UPDATE bulk SET n = n WHERE n % 40 = 0")
