@@ -96,6 +96,17 @@ def test_a_job_that_shares_the_healthcheck_of_the_web_service_is_judged_by_its_e
     until(lambda: "job has ended well" in str(health(server, "job-check")))
 
 
+def test_a_job_whose_own_healthcheck_fails_is_done_when_it_ends_well_and_fails_when_it_does_not(server: Server) -> None:
+    ill = ("restart: on-failure", "healthcheck: {test: [CMD, 'false'], interval: 1s, retries: 1}")
+    write(server, "job-ill", WEB + "  job:\n" + service("sleep 4", *ill))
+    deploy(server, "job-ill")
+    assert health(server, "job-ill")["health"] == "healthy"
+    write(server, "job-ill", WEB + "  job:\n" + service("sleep 100", *ill))
+    refused = server.call("deploy.up", {"appName": "job-ill", "timeout": 5})
+    assert refused.code == "deploy_failed", refused.body
+    assert "job" in refused.body["error"]
+
+
 def test_a_job_may_need_a_few_attempts(server: Server) -> None:
     script = "echo x >> /data/tries; test $(wc -l < /data/tries) -ge 4"
     job = service(script, "restart: on-failure", "volumes: ['./data:/data']")

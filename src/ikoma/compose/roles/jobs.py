@@ -6,7 +6,8 @@ one that is seen to be meant to go on: it has a healthcheck or a published port,
 
 A healthcheck tells whether a service answers, and jobs often have that of the service whose image or anchor they
 share. So it counts for no job with `restart: no`, and for no other one that has it from its image and runs a command
-of its own: what such a job comes to is told by its exit code alone.
+of its own: what such a job comes to is told by its exit code alone. Where it counts, a deploy waits for health or for
+the good end, whichever comes first.
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ class Startup:
 
     def _comes_back(self, item: Container) -> bool:
         """Docker starts a container again that has a restart policy; it shows as running or restarting then."""
-        return item.state in ("running", "restarting") and item.health != "unhealthy"
+        return item.state in ("running", "restarting") and (item.is_job or item.health != "unhealthy")
 
     def _stands(self, item: Container) -> bool:
         if item.one_shot:
@@ -173,7 +173,9 @@ def _has_failed(item: Container) -> bool:
         return item.state in ("exited", "dead") and item.exit_code != 0
     if item.is_done:
         return False
-    return item.state in ("exited", "dead", "removing") or item.health == "unhealthy"
+    if item.state in ("exited", "dead", "removing"):
+        return True
+    return item.health == "unhealthy" and not item.is_job  # a job may still end well: it has all the time there is
 
 
 def _said(item: Container) -> str | None:
