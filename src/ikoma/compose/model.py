@@ -159,6 +159,14 @@ class ComposeModel:
         """
         return x_ikoma.parse(self.block, self.services)
 
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names of the app's parts: services and their images, volumes, networks, domains."""
+        of_parts = (self.services, self.volumes, self.networks, self.configs, self.secrets)
+        images = (service.image for service in self.services.values())
+        said = (name for key in ("domains", "redirects") for name in _names(self.said.get(key)))
+        return frozenset((*(name for part in of_parts for name in part), *images, *said)) - {""}
+
     @property
     def said(self) -> Mapping[str, Any]:
         """The `x-ikoma` block where it has the form of one, not checked any further; else an empty one."""
@@ -337,6 +345,11 @@ def _words(given: Any) -> tuple[str, ...]:
 
 def _text(given: Any) -> str:
     return "" if given is None else str(given)
+
+
+def _names(value: Any) -> list[str]:
+    """The names in a list of them, or before their values."""
+    return [str(name) for name in value] if isinstance(value, list | Mapping) else []
 
 
 def _mapping(given: Any) -> Mapping[str, Any]:

@@ -36,6 +36,7 @@ from ikoma.apps.resolution.resolver import Resolutions
 from ikoma.apps.resolution.routed_service import WebServices
 from ikoma.apps.rollouts.rollouts import Rollouts
 from ikoma.apps.routing.dns import DnsLookup
+from ikoma.apps.routing.domains import read_others_domains
 from ikoma.apps.routing.platform_domain import PlatformDomain
 from ikoma.apps.routing.probe import Probe
 from ikoma.apps.routing.routes import Routes
@@ -195,7 +196,13 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
         )
         trash = Trash(apps, settings.trash_days)
         supervisor = Supervisor()
-        scrubber = Scrubber(SecretIndex(apps, [Secret(server.admin()["password"])], resolutions.secrets))
+        secrets = SecretIndex(
+            apps,
+            [Secret(server.admin()["password"])],
+            resolutions.secrets,
+            lambda app: resolutions.find_names(app).union(read_others_domains(app)),
+        )
+        scrubber = Scrubber(secrets)
         _scrub_logs(scrubber)
         platform = Platform(
             settings=settings,

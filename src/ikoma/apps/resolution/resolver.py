@@ -145,6 +145,12 @@ class Resolutions:
         """The secrets in what the app's files came to last."""
         return self._secrets.get(app, ())
 
+    def find_names(self, app: App) -> frozenset[str]:
+        """Find what the parts of the app are called in what its files came to last."""
+        latest = self._latest.get(app)
+        model = latest[1].model if latest else None
+        return model.names if model is not None else frozenset()
+
     async def gather(self, app: App, contents: Mapping[str, bytes] | None = None) -> Gathered:
         """Read the app's files. Paths that name variables are what Compose says that they are.
 

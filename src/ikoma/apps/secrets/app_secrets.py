@@ -152,6 +152,16 @@ def of_text(text: str) -> list[Secret]:
     return [Secret(value) for value in found]
 
 
+def find_names(app: App) -> frozenset[str]:
+    """Find what parts of an app's releases are called: these names stay, secret or not."""
+    releases = Releases(app)
+    found: frozenset[str] = frozenset()
+    for release in releases.list_recent():
+        with suppress(IkomaError):
+            found |= releases.model(release).names
+    return found
+
+
 def of_app(app: App) -> list[Secret]:
     """The secrets of an app as its files say: as they are written in `.env`, of its releases, database and webhook."""
     return [secret for source in _SOURCES for secret in _find(source, app)]

@@ -31,6 +31,8 @@ _UNGUESSABLE = 16
 _Stamp = tuple[object, ...]
 Resolved = Callable[[App], Sequence[Secret]]
 """The secrets in what Compose made of an app's files last; the same object for as long as it made nothing else."""
+Named = Callable[[App], frozenset[str]]
+"""The names of an app's parts: its services, domains and volumes."""
 
 
 class SecretIndex:
@@ -39,11 +41,20 @@ class SecretIndex:
     Args:
         platform: the platform's own.
         resolved: what is known of an app besides its files.
+        named: the names in its files as they are, and of domains that were added.
     """
 
-    def __init__(self, apps: Apps, platform: Iterable[Secret], resolved: Resolved = lambda app: ()) -> None:
+    def __init__(
+        self,
+        apps: Apps,
+        platform: Iterable[Secret],
+        resolved: Resolved = lambda app: (),
+        named: Named = lambda app: frozenset(),
+    ) -> None:
         self._apps = apps
         self._resolved = resolved
+        self._named = named
+        self._names: dict[str, frozenset[str]] = {}
         self._platform = [secret for secret in platform if secret.reveal()]
         self._stamps: dict[str, _Stamp] = {}
         self._values: dict[str, dict[str, None]] = {}
@@ -71,17 +82,19 @@ class SecretIndex:
             return
         self._stamps[app.name] = stamp
         known = self._values.setdefault(app.name, {})
-        before = len(known)
+        before, names = len(known), self._names.get(app.name)
         known.update(dict.fromkeys(secret.reveal() for secret in (*app_secrets.of_app(app), *self._resolved(app))))
+        self._names[app.name] = self._named(app) | app_secrets.find_names(app)
         while len(known) > _MOST_OLD:
             del known[next(iter(known))]
-        if len(known) != before:
+        if len(known) != before or self._names[app.name] != names:
             self._long = None
             self._known.clear()
 
     def _gather(self, reach: tuple[str, ...]) -> KnownSecrets:
         apps = [str(name) for name in self._apps.list_names()]
         names = {*apps, *(f"{name}.localhost" for name in apps), *COMPOSE_NAMES, *OVERRIDE_NAMES, *NAMES_OF_CALLS}
+        names = names.union(*self._names.values())
         if self._long is None:
             everything = self._collect_forms(self._values)
             self._long = KnownSecrets.of([text for text in everything if len(text) >= _UNGUESSABLE], names)

@@ -35,9 +35,9 @@ class AppsInitDetails(Result):
     path: str
     files: list[str]
     """What was made now, relative to path."""
-    changes: Annotated[list[str], Untrusted("compose file")] = Field(default_factory=list)
+    changes: Annotated[list[str], Untrusted("compose file", ours=True)] = Field(default_factory=list)
     """How the given compose file was changed."""
-    left: Annotated[list[str], Untrusted("compose file")] = Field(default_factory=list)
+    left: Annotated[list[str], Untrusted("compose file", ours=True)] = Field(default_factory=list)
     """What is still wrong with it."""
 
 

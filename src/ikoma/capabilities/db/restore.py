@@ -41,7 +41,7 @@ class DbRestoreRequest(AppRequest):
 
 
 class DbRestoreTable(Result):
-    name: Annotated[str, Untrusted("table name")]
+    name: Annotated[str, Untrusted("table name", ours=True)]
     now: int | None
     """Rows; null where it is not there."""
     backup: int | None

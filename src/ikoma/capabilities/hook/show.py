@@ -32,7 +32,7 @@ class HookShowDelivery(Result):
     """The one that was pushed."""
     deployed: bool
     """Whether it began a deploy."""
-    reason: Annotated[str | None, Untrusted("names of branches and files")]
+    reason: Annotated[str | None, Untrusted("names of branches and files", ours=True)]
     """Why not, or what the deploy failed of."""
     code: str | None
     """Of the error, where it was refused or failed."""

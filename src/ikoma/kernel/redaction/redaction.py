@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import orjson
 
 from ikoma.errors import IkomaError
+from ikoma.kernel.redaction.own_words import is_own
 from ikoma.kernel.redaction.places import Path, change_at
 from ikoma.model import Secret, make_printable
 
@@ -64,7 +65,7 @@ def is_plain(text: str) -> bool:
 
 def select_certain(texts: Iterable[str]) -> tuple[str, ...]:
     """The encodings that are hidden also where names and IKOMA's own words stand."""
-    return tuple(text for text in texts if not is_plain(text))
+    return tuple(text for text in texts if not is_plain(text) and not is_own(text))
 
 
 @lru_cache(maxsize=20_000)
@@ -170,7 +171,7 @@ class Scrubber:
         own, texts = known.certain, known.texts
         if error.quotes:
             ours = f"{error.audit_message} {error.hint}"
-            said = [text for text in texts if not (is_plain(text) and _match_whole(text).search(ours))]
+            said = [text for text in texts if text in own or not _match_whole(text).search(ours)]
         else:
             said = list(own)
         error.message, error.hint = redact(error.message, said), redact(error.hint, own)

@@ -96,6 +96,31 @@ def test_what_ikoma_calls_files_and_calls_stays_whatever_an_app_takes_for_its_pa
     assert scrubber.scrub_text(own, "shop") == "***:4: ***"
 
 
+@pytest.mark.parametrize(
+    ("secret", "own"),
+    [
+        ("shop.example.com", "https://shop.example.com/ leads to shop"),
+        ("analytics-frontend-2", "analytics-frontend-2 is healthy"),
+        ("example/analytics:2024.1", "The image example/analytics:2024.1 is pulled."),
+        ("Nothing is routed to the app", "Nothing is routed to the app: no service is seen to answer HTTP."),
+        (
+            "Correct the key's name or indentation, or remove it.",
+            "Correct the key's name or indentation, or remove it.",
+        ),
+    ],
+)
+def test_a_name_and_words_of_ikomas_own_stay_whatever_an_app_takes_for_its_password(
+    apps: Apps, secret: str, own: str
+) -> None:
+    names = frozenset({"shop.example.com", "analytics-frontend-2", "example/analytics:2024.1"})
+    (apps.root / "shop" / ".env").write_text(f'A_PASSWORD="{secret}"\n')
+    scrubber = Scrubber(SecretIndex(apps, [], named=lambda app: names))
+    assert scrubber.scrub_own(own, "shop") == own
+    assert "***" in scrubber.scrub_text(f"log: {secret} !", "shop")
+    (apps.root / "shop" / ".env").write_text('A_PASSWORD="Nothing was ever routed to the shop"\n')
+    assert scrubber.scrub_own("say Nothing was ever routed to the shop", "shop") == "say ***"
+
+
 def test_the_password_in_an_address_is_a_secret_by_itself(apps: Apps) -> None:
     composed.put(apps.at(SHOP), "REDIS_URL", "redis://:hunter22@cache:6379/0")
     scrubber = Scrubber(SecretIndex(apps, []))
