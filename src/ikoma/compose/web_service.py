@@ -33,11 +33,12 @@ _NO_HTTP = frozenset((
     *(20, 21, 22, 23, 25, 53, 69, 110, 111, 119, 123, 135, 139, 143, 161, 179, 389, 445, 465, 514, 515),
     *(554, 587, 636, 873, 989, 990, 993, 995, 1025, 1194, 1433, 1521, 1723, 1883, 1935, 2049, 2181, 2222),
     *(3306, 3389, 3478, 4222, 5060, 5061, 5349, 5432, 5671, 5672, 5900, 6379, 6432, 6667, 7687, 8883, 9042),
-    *(9092, 9229, 11211, 25565, 27017, 51820),
+    *(4317, 7233, 9092, 9229, 11211, 25565, 27017, 50051, 51820),
     *(443, 4443, 8443, 9443),  # with TLS, which the proxy in front ends
 ))
 # fmt: on
 """Ports that by their meaning speak something else than plain HTTP."""
+_FIRST = ("web", "app", "frontend")
 _FASTCGI = 9000
 """Where php-fpm listens, unless it is told otherwise."""
 
@@ -231,21 +232,21 @@ def _guess(model: ComposeModel, dockerfiles: Mapping[str, str] | None, without: 
     if len(published) == 1:
         ((name, ports),) = published.items()
         return _published(services[name], ports, asked.get(name))
-    if published:
-        asked = {name: found for name, found in asked.items() if name in published}
     if len(asked) == 1:
         ((name, url),) = asked.items()
-        if name not in published:
+        if not published:
             return Choice(_with_path(name, url.port, url), "its healthcheck asks a URL")
-        return _published(services[name], published[name], url, "its healthcheck asks a URL")
+        if name in published:
+            return _published(services[name], published[name], url, "its healthcheck asks a URL")
     bound = {
         name: Candidate(name, ports[0], is_bound=True)
         for name, service in services.items()
         if _only_loopback(service) and (ports := _ports(service, beyond=False))
         if name not in without and not is_backing_service(model, name, dockerfiles)
     }
-    candidates = tuple(_candidates(possible, published, asked, texts)) or tuple(bound.values())
-    return Choice(None, candidates=candidates, likely=_usual(possible))
+    candidates = tuple(_candidates(possible, published, asked, texts))
+    candidates = candidates or tuple(bound[name] for name in sorted(bound, key=_rank))
+    return Choice(None, candidates=candidates, likely=_usual(possible) or _usual(services))
 
 
 def _published(
@@ -267,15 +268,21 @@ def _candidates(
     dockerfiles: Mapping[str, str],
 ) -> Iterator[Candidate]:
     """Services to name where none can be chosen: the published ones, else those asked, else those that expose one."""
-    for name in published or asked:
+    for name in sorted(published or asked, key=_rank):
         ports = published.get(name)
         url = asked.get(name)
         yield Candidate(name, _pick(ports, possible[name], url) if ports else url.port if url else None)
     if not published and not asked:
-        for name, service in possible.items():
+        for name in sorted(possible, key=_rank):
+            service = possible[name]
             text = (service.build.inline if service.build else None) or dockerfiles.get(name, "")
             if (port := _exposed(service, text)) is not None:
                 yield Candidate(name, port)
+
+
+def _rank(name: str) -> tuple[int, str]:
+    """The place of a service among those that could be meant: names of what people look at go first."""
+    return (_FIRST.index(name) if name in _FIRST else len(_FIRST)), name
 
 
 def _pick(ports: tuple[int, ...], service: Service, asked: _Asked | None) -> int:
@@ -314,7 +321,7 @@ def _exposed(service: Service, dockerfile: str = "") -> int | None:
     """The first port that a service says it listens on, published or not."""
     said = [str(item).partition("/") for item in (*service.expose, *exposed_by(dockerfile))]
     texts = [port for port, _, protocol in said if protocol in ("", "tcp")]
-    texts.append(str(service.environment.get("PORT") or ""))
+    texts += [str(service.environment.get(name) or "") for name in ("PORT", "HTTP_PORT")]
     return next((int(text) for text in texts if is_port(text) and _may_be_http(int(text), service, dockerfile)), None)
 
 

@@ -158,9 +158,9 @@ def test_of_several_ports_the_one_of_the_healthcheck_or_of_the_variable_port_is_
 def test_of_several_published_services_none_is_guessed() -> None:
     found = choose(model(None, api=service(port(8000)), web=service(port(3000)), worker={}))
     assert found.web is None
-    assert found.candidates == (Candidate("api", 8000), Candidate("web", 3000))
-    assert "api (port 8000) and web (port 3000)" in found.problem
-    assert "`service: api` and `port: 8000`; or web (port 3000) instead" in found.advice
+    assert found.candidates == (Candidate("web", 3000), Candidate("api", 8000))
+    assert "web (port 3000) and api (port 8000)" in found.problem
+    assert "`service: web` and `port: 3000`; or api (port 8000) instead" in found.advice
 
 
 def test_of_several_published_services_the_one_whose_healthcheck_asks_a_url_is_routed() -> None:
@@ -168,6 +168,8 @@ def test_of_several_published_services_the_one_whose_healthcheck_asks_a_url_is_r
     assert web(model(None, api=api, mail=service(port(8025)))) == Web("api", 8000, "/up")
     both = model(None, api=api, web=service(port(3000), check="curl -f http://localhost:3000/"))
     assert choose(both).web is None
+    unpublished = {"studio": asks("http://localhost:3000/")}
+    assert choose(model(None, api=api, mail=service(port(8025)), **unpublished)).web is None
 
 
 def test_a_service_that_is_published_is_not_passed_over_for_one_that_is_not() -> None:
@@ -316,7 +318,7 @@ def test_other_healthchecks_tell_nothing(test: Any) -> None:
 def test_of_several_healthchecks_none_is_guessed() -> None:
     found = choose(model(None, api=asks("http://localhost:8000/up"), web=asks("http://localhost:3000/")))
     assert found.web is None
-    assert found.candidates == (Candidate("api", 8000), Candidate("web", 3000))
+    assert found.candidates == (Candidate("web", 3000), Candidate("api", 8000))
 
 
 @pytest.mark.parametrize("mode", ["none", "host", "service:tunnel", "container:other"])

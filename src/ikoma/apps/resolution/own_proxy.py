@@ -25,6 +25,7 @@ _KINDS = {
     "npmplus": "Nginx Proxy Manager",
     "nginx-proxy": "nginx-proxy",
     "swag": "SWAG",
+    "https-portal": "HTTPS-PORTAL",
     "haproxy": "HAProxy",
     "envoy": "Envoy",
     "bunkerweb": "BunkerWeb",
@@ -36,8 +37,8 @@ _KINDS = {
 _HELPERS = re.compile(
     r"acme-companion|letsencrypt-nginx-proxy-companion|docker-gen|docker-socket-proxy|certbot|socket-proxy"
 )
-_FROM_DOCKER = ("Traefik", "nginx-proxy", "Nginx Proxy Manager")
-"""Proxies that cannot do without the Docker socket, or whose routes stand in a database of their own."""
+_FROM_DOCKER = ("Traefik", "nginx-proxy", "Nginx Proxy Manager", "HTTPS-PORTAL")
+"""Proxies that cannot do without the Docker socket, or whose routes stand in no file that could be changed."""
 _PORTS = (80, 443)
 _SERVES_FILES = re.compile(
     r"(?:^|[{;])\s*(?:file_server|php_fastcgi|fastcgi_pass|uwsgi_pass|try_files|root)\b", re.MULTILINE
@@ -143,7 +144,8 @@ class OwnProxy:
         if len(self.leads) > 1:
             named = ", ".join(map(str, self.leads))
             return f"Leave out {out}. One service of an app answers: of {named}, name it under `x-ikoma:`, {lines}."
-        return f"Leave out {out}, and add under `x-ikoma:` {lines}. apps.adapt shows and writes it."
+        last = "apps.adapt shows and writes it." if self.behind and self.behind.port else "PORT is where it listens."
+        return f"Leave out {out}, and add under `x-ikoma:` {lines}. {last}"
 
 
 def own_proxies(model: ComposeModel, texts: Mapping[str, str], dockerfiles: Mapping[str, str]) -> list[OwnProxy]:
@@ -216,6 +218,7 @@ def _proxy(
     if not leads:
         leads = _likely(services[name], services, others)
     domains = [domain for _, said in labelled for domain in said] or _sites(kind, text)
+    domains = domains or re.findall(r"([\w.-]+)\s*->", str(services[name].environment.get("DOMAINS") or ""))
     mounted = any(_FILES.match(mount.target) for mount in services[name].mounts)
     return OwnProxy(
         service=name,
