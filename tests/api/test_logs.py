@@ -197,6 +197,9 @@ def test_of_an_app_that_is_down_it_is_said_whose_lines_these_are(server: Server)
     assert len(said["lines"]) == 5
     assert said["note"] == f"logs-talks is down; this is of release {release}, which served last."
     assert said["note"] in " ".join(server.cli("logs", "logs-talks").stderr.split())
+    following = {"appName": "logs-talks", "follow": True, "seconds": 1}
+    streamed = server.call("apps.logs", following, headers={"Accept": "application/x-ndjson"}).body["text"]
+    assert json.loads(streamed.splitlines()[0])["progress"]["message"] == said["note"]
     server.do("deploy.restart", {"appName": "logs-talks"})
     assert "note" not in server.do("apps.logs", {"appName": "logs-talks"})
 

@@ -20,6 +20,7 @@ import click
 
 from ikoma.cli.capability_index import read_commands, read_verbs
 from ikoma.cli.catalogue import LOCAL, list_sections
+from ikoma.cli.foreign import find_here
 from ikoma.kernel.nearest import find_nearest_word
 
 _INTERRUPTED, _READER_GONE = 130, 141
@@ -58,6 +59,9 @@ class Commands(click.Group):
         if args and "." in args[0] and not args[0].startswith("-"):
             raise click.UsageError(f"To call a capability by its name: ikoma call {args[0]}")
         known = self.list_commands(ctx)
+        if args and (here := find_here(args)):
+            unknown = "" if args[0] in known else f"No such command {args[0]!r}. "
+            raise click.UsageError(f"{unknown}{here}", ctx)
         if args and args[0] not in known and (near := _nearest(args[0], known)):
             raise click.UsageError(f"No such command {args[0]!r}. Did you mean {near}?", ctx)
         return super().resolve_command(ctx, args)

@@ -70,6 +70,9 @@ async def logs(call: Call, request: AppsLogsRequest) -> AppsLogsResult:
         raise NotFollowing()
     said = await call.platform.logs.read_last(app, query)
     if request.follow and call.emit is not None:
+        if said.note:
+            call.progress(said.note, None)
+            await asyncio.sleep(0)  # it goes before the lines
         for line in said.lines:
             await call.emit(line)
         with suppress(TimeoutError):

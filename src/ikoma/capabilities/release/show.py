@@ -11,6 +11,7 @@ from ikoma.apps.releases.release import Releases
 from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.release.list import ReleaseListRelease, describe_release
+from ikoma.errors import Next
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed, optional
 from ikoma.model import Effect, ReleaseId, Role
 
@@ -54,6 +55,7 @@ class ReleaseShowResult(ReleaseListRelease):
     environment: list[str]
     """Names of the variables that it was made with."""
     source: ReleaseShowSource | None
+    next: Next | None = None
 
 
 @capability("release.show", role=Role.OBSERVER, effect=Effect.READS)
@@ -82,6 +84,7 @@ async def show(call: Call, request: ReleaseShowRequest) -> ReleaseShowResult:
         domains=[*release.extension.get("domains", ()), *release.extension.get("redirects", ())],
         environment=sorted(releases.read_variables(release)),
         source=await asyncio.to_thread(_source, app, release),
+        next=Next("apps.logs", {"release": release.id}) if release.state == records.FAILED else None,
     )
 
 

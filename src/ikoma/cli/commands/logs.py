@@ -57,10 +57,12 @@ def follow(arguments: Mapping[str, Any], as_json: bool) -> None:
     """Print the last lines and each new one, until Ctrl-C or the server's end."""
     show = _LogPrinter(as_json)
     tail: dict[str, Any] = {}
+    note = None if as_json else lambda text, _: output.say(Message(text))
     try:
         while True:
             began = time.monotonic()
-            client.call("apps.logs", {**arguments, **tail, "follow": True, "seconds": _AT_ONCE}, on_line=show)
+            client.call("apps.logs", {**arguments, **tail, "follow": True, "seconds": _AT_ONCE}, note, show)
+            note = None  # once is enough
             if time.monotonic() - began < _AT_ONCE - 1:
                 return  # the server stops
             tail = {"tail": 1, "since": "1s"}
