@@ -28,6 +28,7 @@ _MOST_KNOWN = 500
 _SINGLE_QUOTES = "Put the whole value in single quotes; a ' inside them is written \\'."
 _NOT_SET = re.compile(r'The "(\w+)" variable is not set')
 _DOLLAR = re.compile(r"(?<![\\$])(?:\$\$)*(?P<use>\$(?:\{(?P<braced>\w+)|(?P<bare>[A-Za-z_]\w*)))")
+_REQUIRED = re.compile(r"required variable (\w+) is missing a value(?:: (.*?))?\.?\s*\Z", re.DOTALL)
 _LIKE_AN_ENTRY = re.compile(r"^\s*(?:export\s+)?[A-Za-z_]\w*=", re.MULTILINE)
 
 
@@ -163,7 +164,7 @@ class VariableReader:
             return VariableFault(
                 reading.file, None, None, "Compose cannot read it.", "Write one NAME=value in each line."
             )
-        return _describe_fault(reading.file, found, bad - 1)
+        return _describe_fault(reading.file, found, bad - 1, error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +175,14 @@ class _KnownFile:
     raw: bool
 
 
-def _describe_fault(file: str, found: Sequence[DotenvEntry], index: int) -> VariableFault:
+def _describe_fault(file: str, found: Sequence[DotenvEntry], index: int, error: str) -> VariableFault:
     """Describe the fault of an entry that Compose cannot read, or of the one whose value it is a piece of."""
     entry = found[index]
+    if (required := _REQUIRED.search(error)) and entry.is_proper:  # the words are for whoever reads this
+        said = f": {required[2]}" if required[2] else ""
+        problem = f"The value of {entry.name} requires the variable {required[1]}, which has no value{said}."
+        place = "" if file == ENV else f"{ENV}, or "
+        return VariableFault(file, entry.line, entry.name, problem, f"Set {required[1]} in {place}a line above it.")
     before = found[index - 1] if index else None
     if before is not None and not before.alone and before.last_line == entry.line and before.is_proper:
         problem = f"The value of {before.name} ends at a quote in line {before.last_line}, and more follows there."

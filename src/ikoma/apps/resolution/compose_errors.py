@@ -20,6 +20,7 @@ _SEVERAL = re.compile(r"(?=error while interpolating )|(?='(?:services|networks|
 _DECODING = re.compile(r"^\W*\d* ?(decoding failed due to the following error\(s\):|error\(s\) decoding:)\s*")
 _WHERE = re.compile(r"(?<![\w/.-])(services|networks|volumes|configs|secrets|include|x-ikoma)((?:[.\[][^\s:']*)?)")
 _EXTRA = re.compile(r"dditional propert(?:y|ies) ((?:'[^']+'(?:, | and )?)+)")
+_RANGES = re.compile(r"[iI]nvalid ranges specified for container and host Ports: (\S+) and (\S+)")
 _IMAGELESS = re.compile(r'service "([^"]+)" has neither an image')
 _UNDEFINED = re.compile(r'service "([^"]+)" (?:depends on|refers to) undefined (\w+) "?([^":\s]+)"?')
 _EXCLUSIVE = re.compile(r'service "?([\w.-]+)"? declares mutually exclusive `(\w+)` and `(\w+)`')
@@ -168,6 +169,13 @@ def _text(found: re.Match[str], values: Values) -> Iterator[Part]:
                     yield Part(file, ("services", name, key, index))
 
 
+def _ranges(found: re.Match[str], values: Values) -> Iterator[Part]:
+    for file, name, service in _services(values):
+        for index, item in _items(service, "ports"):
+            if isinstance(item, str) and f"{found[2]}:{found[1]}" in item:
+                yield Part(file, ("services", name, "ports", index))
+
+
 def _test(found: re.Match[str], values: Values) -> Iterator[Part]:
     for file, name, service in _services(values):
         check = service.get("healthcheck")
@@ -185,6 +193,7 @@ _KNOWN: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], Values], Iterator[
     (_NO_FILE, _no_file),
     (_NOT_EXTENDED, _not_extended),
     (_DISTINCT, _distinct),
+    (_RANGES, _ranges),
     (_TEXT, _text),
     (re.compile(r"healthcheck\.test must start"), _test),
 )

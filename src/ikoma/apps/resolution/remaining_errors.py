@@ -15,13 +15,15 @@ from dataclasses import dataclass, field
 
 from ikoma.apps.resolution.compose_errors import IMAGE, Part, messages, parts, places
 from ikoma.apps.yaml import form
-from ikoma.apps.yaml.lines import Source
+from ikoma.apps.yaml.lines import Place, Source
 from ikoma.apps.yaml.reading import Gathered
 from ikoma.apps.yaml.violation import Violation
 from ikoma.compose.model import ComposeModel
 from ikoma.ports.runtime import Resolved
 
 _MOST_ROUNDS, _MOST_SECONDS = 12, 20
+_LEAST_STEPS = 3
+"""Of a place in which something was taken out: what is said of it then says that it is missing."""
 _SERVICES = frozenset(("services", "include", "extends"))
 _MADE_OF = ("image", "build", "extends")
 _UNKNOWN_KEY = re.compile(r"services\.([\w.-]+?)(?:\.([\w-]+) false schema|\.? additional properties '([\w.-]+)')")
@@ -50,6 +52,8 @@ class Remainder:
     model: ComposeModel | None = None
     taken: set[str] = field(default_factory=set)
     """What kinds of parts were taken out."""
+    places: set[Place] = field(default_factory=set)
+    """Where they stood."""
 
     @property
     def is_whole(self) -> bool:
@@ -90,6 +94,7 @@ async def remainder(
         if not refused or time.monotonic() > ends:
             return found
         found.taken |= {_kind(part) for part in refused if part.put is None}
+        found.places |= {part.place for part in refused if part.put is None}
         contents |= await asyncio.to_thread(_without, gathered, refused)
         resolved = None
         gathered = await gather(contents)
@@ -122,7 +127,7 @@ def _of_messages(found: Remainder, gathered: Gathered, error: str) -> list[Part]
     for message in messages(error):
         of_it = parts(message, source, values)
         refused += of_it
-        if not _follows(found, message):
+        if not _follows(found, message, source):
             found.refusals.append(Refusal(message, _at(source, message, of_it)))
     return refused
 
@@ -134,15 +139,18 @@ def _at(source: Source, message: str, of_it: Sequence[Part]) -> tuple[str, int |
     return source.at(*named) if named else source.at_message(message)
 
 
-def _follows(found: Remainder, message: str) -> bool:
+def _follows(found: Remainder, message: str, source: Source) -> bool:
     """Whether Compose misses only what was taken out."""
     if "mpty compose file" in message or "has no services" in message:
-        return bool(found.taken)
+        return bool(found.taken or found.refusals)
     if "neither an image" in message:
         return not found.taken.isdisjoint(_MADE_OF)
     if missing := _UNDEFINED.search(message):
         return not found.taken.isdisjoint((f"{missing[1]}s", *_SERVICES))
-    return "cannot extend" in message and not found.is_whole
+    if "cannot extend" in message:
+        return not found.is_whole
+    named = [place for place in places(message, source) if len(place) >= _LEAST_STEPS]
+    return any(gone[: len(place)] == place != gone for gone in found.places for place in named)
 
 
 def _causes(refusals: Sequence[Refusal]) -> list[Refusal]:

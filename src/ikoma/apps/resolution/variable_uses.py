@@ -32,6 +32,8 @@ class Use:
     """Whether what is said then is nothing."""
     in_hash: bool = False
     """Whether it is a piece of a hash, in which each $ stands for itself."""
+    is_required: bool = False
+    """Whether Compose refuses the file where it is not set."""
     glued: bool = False
     """Whether it follows a letter or digit without braces, as a piece of a password does."""
 
@@ -81,8 +83,9 @@ def _uses(file: str, value: Any, place: Place = ()) -> Iterator[Use]:
                 is_bare = not found["brace"]
                 glued = is_bare and value[: found.start()][-1:].isalnum()
                 in_hash = is_bare and _HASH.search(value) is not None
-                is_blank = has_default and bool(found["end"])
-                yield Use(file, place, found["name"], has_default, is_blank, in_hash, glued)
+                is_required = has_default and found["operator"].endswith("?")
+                is_blank = has_default and bool(found["end"]) and not is_required
+                yield Use(file, place, found["name"], has_default, is_blank, in_hash, is_required, glued)
 
 
 def _files(gathered: Gathered, base: str, document: Mapping[str, Any]) -> Iterator[VariablesFile]:

@@ -45,6 +45,8 @@ def find_violations(source: Source, violations: Iterable[Violation]) -> Iterator
         for key in keys:
             groups.setdefault(key, group)
         if group.first != len(found) - 1 and finding.line is not None:
+            if (finding.file, finding.line) == (found[group.first].file, found[group.first].line):
+                continue
             line = str(finding.line) if finding.file == source.name else f"{finding.line} of {finding.file}"
             if found[group.first].rule == finding.rule:
                 group.again.append(line)

@@ -149,7 +149,7 @@ class Validator:
         found = await self._resolutions.remainder(app, resolution)
         refused = self._policy.less_waived(app, found.violations).refused
         report.errors += find_violations(resolution.source, refused)
-        report.errors += [find_compose_error(refusal) for refusal in found.refusals]
+        report.errors += [find_compose_error(refusal, app.path) for refusal in found.refusals]
         if found.model is None:
             return
         model = found.model

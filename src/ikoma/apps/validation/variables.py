@@ -48,7 +48,7 @@ def find_blank(resolution: Resolution) -> tuple[list[Finding], list[Finding]]:
         elif uses:
             warnings.append(_blank(source, uses[0]))
     warnings += _blank_contents(resolution)
-    defaulted = {use.name: use for use in reversed(every) if use.has_default}
+    defaulted = {use.name: use for use in reversed(every) if use.has_default and not use.is_required}
     for name, use in sorted(defaulted.items()):
         if name in resolution.variables.values or name in ("COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES"):
             continue

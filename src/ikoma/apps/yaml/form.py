@@ -112,7 +112,7 @@ def _composed(content: bytes) -> yaml.Node | None:
     try:
         text = content.decode()
     except UnicodeDecodeError:
-        raise _Unsafe("yaml-form", "The file is not UTF-8.") from None
+        raise _Unsafe("yaml-form", "The file is not UTF-8.", instead="Save the file as UTF-8.") from None
     if any(character in text for character in _BREAKS):
         raise _Unsafe("yaml-form", "The file holds a line separator that only some readers take for one.")
     text = text.removeprefix(_MARK)
@@ -217,7 +217,12 @@ def _pairs(node: yaml.MappingNode, place: Place = ()) -> dict[str, tuple[yaml.No
         name = _key(key, place)
         if name in own or (key.tag == _MERGE and merges):
             line = key.start_mark.line + 1
-            raise _Unsafe("yaml-form", f"{quoted(name)} is there twice as a key.", place, line=line)
+            instead = (
+                f"Leave one of the two: the other is in line {own[name][0].start_mark.line + 1}."
+                if name in own
+                else None
+            )
+            raise _Unsafe("yaml-form", f"{quoted(name)} is there twice as a key.", place, line=line, instead=instead)
         if key.tag == _MERGE:
             merges = True
             for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
@@ -232,7 +237,8 @@ def _pairs(node: yaml.MappingNode, place: Place = ()) -> dict[str, tuple[yaml.No
 def _key(key: yaml.Node, place: Place) -> str:
     # yes, no, on and off are names to Compose and truth to us: as keys they are what is written.
     if not isinstance(key, yaml.ScalarNode) or key.tag not in (_STRING, _MERGE, _BOOLEAN):
-        raise _Unsafe("yaml-form", "A key must be text.", place, line=key.start_mark.line + 1)
+        instead = "Put the key in quotes." if isinstance(key, yaml.ScalarNode) else None
+        raise _Unsafe("yaml-form", "A key must be text.", place, line=key.start_mark.line + 1, instead=instead)
     if len(rewriting.text(key.value)) > _LONGEST_KEY:
         raise _Unsafe("too-large", "A key is too long.", place, line=key.start_mark.line + 1)
     return str(key.value)

@@ -22,6 +22,7 @@ _DEEPEST = 40
 _MOST_STEPS = 20
 _LINE = re.compile(r"\bline:? (\d+)|\bat L(\d+)\.C\d+")
 _STEP = re.compile(r"[.\[\]]+")
+_RANGE = re.compile(r"(?<!\d)(\d{1,5})-(\d{1,5})(?:/\w+)?$")
 _MOUNT = re.compile(r":(/[^:]*)(?::[^:/]*)?$")
 
 
@@ -156,11 +157,11 @@ class Source:
                 items[_sameness(place[end - 1], found.node)] = found
         index = place[end]
         assert isinstance(index, int)
-        if not 0 <= index < len(items):
-            return None
-        found = list(items.values())[index]
-        below = self._below(found.file, found.node, place[end + 1 :], found)
-        return below or found
+        for found in items.values() if index >= 0 else ():
+            index -= _count_items(place[end - 1], found.node)
+            if index < 0:
+                return self._below(found.file, found.node, place[end + 1 :], found) or found
+        return None
 
     def _items(self, file: str, place: Place, steps: int) -> Iterator[tuple[bool, _Found]]:
         """(whether what came before is left out, item) of a list in one file, those of an extended service first."""
@@ -257,6 +258,12 @@ def _meant(name: str) -> list[str | int]:
 def _names(item: str, step: str) -> bool:
     """Whether an item of a list such as A=1 is what a mapping has under this key."""
     return item == step or item.startswith((f"{step}=", f"{step}:"))
+
+
+def _count_items(key: str | int, node: yaml.Node) -> int:
+    """Count what Compose makes of one item: a range of ports is so many."""
+    found = _RANGE.search(node.value) if key == "ports" and isinstance(node, yaml.ScalarNode) else None
+    return max(1, int(found[2]) - int(found[1]) + 1) if found else 1
 
 
 def _sameness(key: str | int, node: yaml.Node) -> str:

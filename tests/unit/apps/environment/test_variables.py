@@ -61,7 +61,6 @@ def test_nothing_of_the_server_is_seen(app: App) -> None:
         ("A=1\n\n# c\nB='sec\n", 4, "B"),
         ("A=1\nB=${sec\n", 2, "B"),
         (f'A=1\nB="{HASH}${{ret"\n', 2, "B"),
-        ("A=1\nB=${C:?sec ret}\n", 2, "B"),
         ("A=1\nsec ret=2\n", 2, None),
         ("KEY=-----BEGIN\nsec/ret+==\n", 2, None),
         ("A=1\nB=sec\0ret\n", 2, None),
@@ -78,6 +77,24 @@ def test_what_cannot_be_read_is_named_by_line_and_name_and_never_quoted(
     if name:
         assert name in fault.problem
         assert "single quotes" in fault.fix
+
+
+@pytest.mark.parametrize(
+    ("text", "file", "problem", "fix"),
+    [
+        ("A=1\nURL=x${HOST:?name the host}/\n", ".env", "HOST, which has no value: name the host.", "HOST in a line"),
+        ("A=1\nB=${HOST?}\n", ".env", "HOST, which has no value.", "HOST in a line above it."),
+        ("A=1\nB=${HOST:?}\n", "web.env", "HOST, which has no value.", "HOST in .env, or a line above it."),
+    ],
+)
+def test_a_variable_that_is_required_is_named_with_what_its_author_says(
+    app: App, text: str, file: str, problem: str, fix: str
+) -> None:
+    [fault] = composed.read(app, text, file=file).faults
+    assert (fault.file, fault.line) == (file, 2)
+    assert problem in fault.problem
+    assert fix in fault.fix
+    assert composed.read(app, f"HOST=h\n{text}", file=file).faults == ()
 
 
 @pytest.mark.parametrize(

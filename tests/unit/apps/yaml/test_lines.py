@@ -58,6 +58,14 @@ def test_a_list_that_is_written_afresh_counts_from_its_own_beginning() -> None:
     assert of(BASE, ("over.yml", over)).at("services", "web", "ports", 0) == ("over.yml", 4)
 
 
+def test_a_range_of_ports_counts_as_so_many() -> None:
+    base = (
+        b"services:\n  web:\n    ports:\n      - 3000\n      - 3001-3003\n      - 8000-8001:80-81/udp\n      - 22:22\n"
+    )
+    lines = [of(base).at("services", "web", "ports", index) for index in range(8)]
+    assert [line for _, line in lines] == [4, 5, 5, 5, 6, 6, 7, 3]
+
+
 def test_what_an_included_file_brings_stands_there() -> None:
     parts = Parts(("base.yml",), included=["db.yml"])
     source = of(b"include: [db.yml]\n", ("db.yml", b"services:\n  db:\n    privileged: true\n"), parts=parts)
