@@ -84,7 +84,7 @@ async def show(call: Call, request: ReleaseShowRequest) -> ReleaseShowResult:
         domains=[*release.extension.get("domains", ()), *release.extension.get("redirects", ())],
         environment=sorted(releases.read_variables(release)),
         source=await asyncio.to_thread(_source, app, release),
-        next=Next("apps.logs", {"release": release.id}) if release.state == records.FAILED else None,
+        next=_next(releases, release),
     )
 
 
@@ -93,6 +93,15 @@ def _default(releases: Releases) -> records.Release:
     if releases.current() is None and releases.find_last_good() is None and (newest := releases.latest()) is not None:
         return newest
     return releases.require_current()
+
+
+def _next(releases: Releases, release: records.Release) -> Next | None:
+    """The lines of one that failed; from the one that serves, a later one that did not come to it."""
+    if release.state == records.FAILED:
+        return Next("apps.logs", {"release": release.id})
+    latest = releases.latest()
+    failed = latest is not None and latest.id > release.id and latest.state == records.FAILED
+    return Next("release.show", {"release": latest.id}) if latest and failed else None
 
 
 def _source(app: App, release: records.Release) -> ReleaseShowSource | None:
