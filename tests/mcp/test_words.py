@@ -23,7 +23,9 @@ from tests.support import IKOMA, Server
 REGISTRY: Registry = capabilities.load()
 DOTTED = re.compile(rf"(?<![\w./])(?:{'|'.join(map(re.escape, REGISTRY.list_names()))})(?!\w|\.\w)")
 MARKED = re.compile(r"<(untrusted-\w+) .*?</\1>", re.DOTALL)
-COMPOSE = "services:\n  web:\n    image: busybox\n    privileged: true\n    env_file: missing.env\n    volumes: [\".:/all\"]\n"
+COMPOSE = (
+    'services:\n  web:\n    image: busybox\n    privileged: true\n    env_file: missing.env\n    volumes: [".:/all"]\n'
+)
 UNCALLABLE = ("role_too_low", "out_of_scope", "invalid_arguments", "unknown_capability", "malformed_request")
 CALLS: list[tuple[str, dict[str, Any]]] = [
     ("apps.status", {"appName": "nobody"}),
