@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -184,13 +185,7 @@ def test_a_bundle_that_is_not_whole_is_in_the_way(tmp_path: Path) -> None:
     ids=["over a stop", "backwards", "from the stop on"],
 )
 def test_the_way_from_the_version_that_is_there(tmp_path: Path, installed: str, words: str | None) -> None:
-    checkout = tmp_path / "ikoma"
-    for name in ("deploy", "scripts", "requirements"):
-        shutil.copytree(INSTALL.parent / name, checkout / name)
-    for name in ("install.sh", "Makefile", "README.md", "LICENSE", "pyproject.toml"):
-        shutil.copy(INSTALL.parent / name, checkout)
-    (checkout / "src/ikoma").mkdir(parents=True)
-    (checkout / "src/ikoma/__init__.py").write_text('__version__ = "0.1.0"\n')
+    checkout = make_checkout(tmp_path / "ikoma", "0.1.0")
     (checkout / "deploy/install/stops").write_text("# VERSION  WHY\n0.0.5 it moves keys\n")
     there = f"mkdir -p /opt/ikoma && echo '    image: ikoma:{installed}' >/opt/ikoma/docker-compose.yml"
     (tmp_path / "run").mkdir()
@@ -199,3 +194,41 @@ def test_the_way_from_the_version_that_is_there(tmp_path: Path, installed: str, 
         assert (code, "takes the place of 0.0.5-aaaaaaaa" in output) == (0, True), output
     else:
         assert (code, words in output) == (1, True), output
+
+
+def make_checkout(folder: Path, version: str) -> Path:
+    """What install.sh looks at, of that version."""
+    for name in ("deploy", "scripts", "requirements"):
+        shutil.copytree(INSTALL.parent / name, folder / name)
+    for name in ("install.sh", "Makefile", "README.md", "LICENSE", "pyproject.toml"):
+        shutil.copy(INSTALL.parent / name, folder)
+    (folder / "src/ikoma").mkdir(parents=True)
+    (folder / "src/ikoma/__init__.py").write_text(f'__version__ = "{version}"\n')
+    return folder
+
+
+def test_the_newest_version_is_fetched_from_where_a_setting_says(tmp_path: Path) -> None:
+    served = tmp_path / "served"
+    bundle = make_checkout(served / "ikoma-0.2.0", "0.2.0")
+    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(bundle)}\n" for path in files(bundle)]
+    (bundle / "SHA256SUMS").write_text("".join(sums))
+    packed = served / "ikoma-0.2.0-x86_64.tar"
+    subprocess.run(["tar", "-C", served, "-cf", packed, bundle.name], check=True)
+    packed.with_suffix(".tar.sha256").write_text(f"{hashlib.sha256(packed.read_bytes()).hexdigest()}  {packed.name}\n")
+    (served / "latest").write_text("0.2.0\n")
+    there = [
+        "mkdir -p /opt/ikoma && echo '    image: ikoma:0.1.0-aaaaaaaa' >/opt/ikoma/docker-compose.yml",
+        "echo UPGRADE_URL=http://127.0.0.1:8123 >/opt/ikoma/.env",
+        "ip link set lo up",
+        f"setpriv --pdeathsig KILL {sys.executable} -m http.server 8123 --directory {served} >/dev/null 2>&1 &",
+        "until curl -s http://127.0.0.1:8123/latest >/dev/null; do sleep 0.1; done",
+    ]
+    (tmp_path / "run").mkdir()
+    code, output = check(tmp_path / "run", {}, "--upgrade", prepare="\n".join(there))
+    assert code == 0, output
+    assert "Fetching ikoma-0.2.0-x86_64.tar" in output
+    assert "takes the place of 0.1.0-aaaaaaaa" in output
+
+
+def files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
