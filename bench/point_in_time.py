@@ -35,7 +35,7 @@ def point_in_time(world: World) -> Iterator[Figure]:
         size = int(_psql(other, "SELECT pg_database_size(current_database())")) / 1e9
         begun, then, written = _position(other), "", 0
         while written < _LOG:
-            _psql(other, "UPDATE bulk SET n = n WHERE n % 40 = 0")
+            _psql(other, "UPDATE bulk SET n = n WHERE n % 400 = 0")
             written = _position(other) - begun
             if not then and written > _LOG // 2:
                 then = datetime.now(UTC).isoformat()
