@@ -20,7 +20,7 @@ from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.engines.docker.docker_api import DockerApi
 from ikoma.kernel.redaction.redaction import Scrubber
 from ikoma.postgres.backup import dump
-from ikoma.postgres.migrations import apply, ledger
+from ikoma.postgres.migrations import ledger, sending
 
 COMMAND = (sys.executable, "-P", str(Path(__file__).resolve()), "up")
 FILE = "asked"
@@ -32,7 +32,7 @@ QUESTIONS: dict[str, tuple[Any, str]] = {
     "list volumes and networks": (DockerApi, "list_resources"),
     "list own networks": (ComposeEngine, "list_networks"),
     "connect for the ledger": (ledger, "connected"),
-    "connect for a migration": (apply, "connected"),
+    "connect for a migration": (sending, "connected"),
     "connect for a backup": (dump, "connected"),
     "redact": (Scrubber, "scrub_json"),
 }
