@@ -39,8 +39,8 @@ What is compared with what:
   in brackets files, where passing on is more work than answering. Clients, proxy and app share the machine.
 - **Rollbacks**: one app, a healthcheck every second; 200 requests a second over 10 kept connections, none repeated by
   the client. A request counts as failed where it was not answered whole with 200.
-- **db.backup**: row counts from the dump's own snapshot and a SHA-256 included, against `pg_dump -f` and
-  the flush of its file: pg_dump leaves a plain file to the kernel, and a backup that a power cut takes is none.
+- **db.backup**: row counts from the dump's own snapshot and a SHA-256 included, against `pg_dump -f`; neither with its
+  flush. The whole call flushes the file, reads every table once more for its checksum, and restores it beside.
 - **db.restore to a second**: recovered beside from the base backup and the log, taken out, loaded, compared, swapped;
   most of the cluster and of the log is another app's. The moment lies in the middle of the log.
 - **db.migrate**: one file, one transaction, in fresh databases, as an app's role; with its entry in the ledger.

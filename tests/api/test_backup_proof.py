@@ -25,6 +25,8 @@ def test_a_backup_says_that_it_was_restored_or_why_it_cannot_be(server: Server) 
     assert good["restoreSeconds"] > 0
     manifest = json.loads(Path(good["backupPath"] + ".json").read_text())
     assert manifest["proven_at"] >= manifest["created_at"]
+    assert (set(manifest["checksums"]), manifest["postgres"][:3]) == ({"t"}, "18.")
+    assert good["dumpSeconds"] == manifest["dump_seconds"] > 0
 
     broken = "CREATE OR REPLACE FUNCTION f(text) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT gone($1) $$"
     server.do("db.migrate", {"appName": APP, "sql": f"SET check_function_bodies = off; {broken}"})
@@ -37,3 +39,6 @@ def test_a_backup_says_that_it_was_restored_or_why_it_cannot_be(server: Server) 
     assert kept.is_file()
     assert json.loads(kept.with_name("proof-bad.sql.json").read_text())["proven_at"] is None
     assert server.do("db.query", {"appName": APP, "sql": "SELECT count(*) FROM t"})["rows"] == [[1]]
+    checks = server.do("artifact.verify_release", {"appName": APP})["checks"]
+    said = next(item["details"] for item in checks if item["name"] == "backup")
+    assert said == f"The last proven backup is {Path(good['backupPath']).name}; nothing is deployed yet."

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from ikoma import capabilities
-from ikoma.kernel.registry import Registry, Request, Result, capability
+from ikoma.kernel.registry import Capability, Registry, Request, Result, capability
 from ikoma.model import Effect, Role
 from ikoma.transports.mcp import tools
 from ikoma.transports.mcp.prompts import fit_text, read_procedures
@@ -24,8 +24,13 @@ MOST_BYTES_OF_ALL = 37_000
 """Of the tools on the wire, with what only hosts read: annotations."""
 
 
+def list_every() -> list[Capability]:
+    """What a client of all toolsets lists."""
+    return tools.choose(list(capabilities.load()), (tools.ALL,))
+
+
 def everything() -> list[tools.Tool]:
-    return [tools.make_tool(item) for item in capabilities.load()]
+    return [tools.make_tool(item) for item in list_every()]
 
 
 def count_tokens(listed: Sequence[tools.Tool]) -> int:
@@ -97,7 +102,7 @@ def test_two_capabilities_of_one_tool_name_are_refused() -> None:
 
 
 def test_annotations_say_what_the_capabilities_do() -> None:
-    for item, tool in zip(capabilities.load(), everything(), strict=True):
+    for item, tool in zip(list_every(), everything(), strict=True):
         notes = tool.annotations
         assert notes is not None
         # What is not said is what the protocol takes for granted; of what only reads it asks no more.
@@ -109,7 +114,7 @@ def test_annotations_say_what_the_capabilities_do() -> None:
 
 
 def test_what_changes_can_be_waited_for_and_repeated_and_what_reads_cannot() -> None:
-    for item, tool in zip(capabilities.load(), everything(), strict=True):
+    for item, tool in zip(list_every(), everything(), strict=True):
         for control in ("wait", "idempotencyKey"):
             assert (control in tool.input_schema["properties"]) == (item.effect is not Effect.READS), tool.name
         assert ("confirmation" in tool.input_schema["properties"]) == (item.loses is not None)

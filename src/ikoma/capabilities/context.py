@@ -12,6 +12,8 @@ from functools import partial
 from ikoma.app_folder import App
 from ikoma.apps.adapting.adapter import Adapter
 from ikoma.apps.app import Apps
+from ikoma.apps.backups.folder import AppBackups
+from ikoma.apps.backups.making import AppBackupMaker
 from ikoma.apps.database.backups import Backups
 from ikoma.apps.database.migrating import DatabaseMigrator
 from ikoma.apps.database.point_in_time import PointInTimeRestorer
@@ -61,6 +63,8 @@ class Platform:
     databases: Databases
     apps: Apps
     backups: Backups
+    app_backups: AppBackups
+    backup_maker: AppBackupMaker
     trash: Trash
     restorer: AppRestorer
     resolutions: Resolutions

@@ -56,6 +56,8 @@ class Listing:
     readable in all of them."""
     not_over_mcp: Sequence[str] = ()
     """Arguments that are of no use over MCP."""
+    no_tool: bool = False
+    """Whether MCP lists it in no toolset: it is a person's, and what is not listed can be called all the same."""
 
 
 def listed(task: Task, verb: str = "", summary: str = "", **more: Any) -> Callable[[Run], Run]:

@@ -16,6 +16,7 @@ import orjson
 
 from ikoma.app_folder import App
 from ikoma.apps.app import Apps, log_failures
+from ikoma.apps.backups.making import AppBackupMaker
 from ikoma.apps.environment import variable_history
 from ikoma.apps.files import file_history
 from ikoma.apps.resolution.preview_files import Preview
@@ -54,6 +55,12 @@ async def end_archive(server: PostgresServer) -> None:
     """Let PostgreSQL keep nothing for an archive that was switched off."""
     with suppress(IkomaError):  # as above
         await drop_slot(server)
+
+
+async def sweep_backups(maker: AppBackupMaker) -> None:
+    """Remove what killed servers have left of backups that they were making."""
+    with log_failures("backups that were cut off"):  # where Docker is away, the next backup does it
+        await maker.sweep()
 
 
 async def drop_former_databases(databases: Databases) -> None:

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 from ikoma import __version__, capabilities
 from ikoma.apps.adapting.adapter import Adapter
 from ikoma.apps.app import Apps
+from ikoma.apps.backups.folder import AppBackups
+from ikoma.apps.backups.making import AppBackupMaker
+from ikoma.apps.backups.signing import BackupKey
 from ikoma.apps.database.backups import Backups
 from ikoma.apps.database.migrating import DatabaseMigrator
 from ikoma.apps.database.point_in_time import PointInTimeRestorer
@@ -79,6 +82,7 @@ from ikoma.platform.background import (
     prune_versions,
     remove_preview,
     roll_back,
+    sweep_backups,
     sweep_databases,
     tell_gateway,
 )
@@ -163,6 +167,8 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
         operations = Operations(journal)
         stack.push_async_callback(operations.close, _GRACE_SECONDS)
         backups = Backups(settings.backups_root)
+        app_backups = AppBackups(settings.backups_root, BackupKey(settings.ikoma_state / "backups.key"))
+        backup_maker = AppBackupMaker(engine, databases, app_backups)
         schedule_runs = ScheduleRuns(store, journal)
         waivers = Waivers(store)
         hooks = Webhooks(store, apps)
@@ -211,6 +217,8 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
             databases=databases,
             apps=apps,
             backups=backups,
+            app_backups=app_backups,
+            backup_maker=backup_maker,
             trash=trash,
             restorer=AppRestorer(engine, databases, trash),
             validator=validator,
@@ -291,6 +299,7 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
         supervisor.start("events of other processes", events.relay)
         supervisor.start("audit anchors", anchors.run)
         supervisor.start("database sweep", partial(sweep_databases, databases))
+        supervisor.start("backup sweep", partial(sweep_backups, backup_maker))
         supervisor.start("former databases", partial(drop_former_databases, databases))
         if archive is None:
             supervisor.start("point in time", partial(end_archive, server))

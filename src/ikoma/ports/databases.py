@@ -100,6 +100,12 @@ class Dump:
     sha256: str
     tables: Mapping[str, int] = field(default_factory=dict)
     """Rows of each table in the same snapshot as the dump."""
+    checksums: Mapping[str, str] = field(default_factory=dict)
+    """The checksum of each table, and of large objects, in that snapshot; without those that have none."""
+    postgres: str = ""
+    """The server's version that made the checksums, such as "18.6"."""
+    seconds: float = 0.0
+    """The seconds that writing it took, without the checksums."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +192,7 @@ class Databases(Protocol):
         *,
         heir: AppName | None = None,
         insist: bool = False,
+        summed: bool = False,
         before: Callable[[Dump], Awaitable[None]] | None = None,
         progress: Progress,
     ) -> Dump:
@@ -194,6 +201,7 @@ class Databases(Protocol):
         Args:
             heir: the app over whose database it is to be restored, where that is not this one's.
             insist: end sessions of the app that keep a table locked, rather than raise AppBusy.
+            summed: read every table once more, for its checksum.
             before: is given the dump before it is at `target`, under a path that holds meanwhile.
         """
 
@@ -259,7 +267,7 @@ class Databases(Protocol):
     async def prove(
         self, credentials: Credentials, dump: Dump, place: Credentials, *, what: str, progress: Progress
     ) -> float:
-        """Restore a dump into a database that stands in, and count its rows there; how many seconds the restore took.
+        """Restore a dump into a database that stands in, and compare it there; how many seconds the restore took.
 
         Args:
             what: how the sentence begins that says why it fails.

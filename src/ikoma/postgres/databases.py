@@ -101,10 +101,13 @@ class PostgresDatabases:
         *,
         heir: AppName | None = None,
         insist: bool = False,
+        summed: bool = False,
         before: Callable[[Dump], Awaitable[None]] | None = None,
         progress: Progress,
     ) -> Dump:
-        return await dumping.dump(self._server, app, target, progress, heir=heir, insist=insist, before=before)
+        return await dumping.dump(
+            self._server, app, target, progress, heir=heir, insist=insist, summed=summed, before=before
+        )
 
     async def restore(
         self, credentials: Credentials, path: Path, *, into: Credentials | None = None, progress: Progress
@@ -161,7 +164,9 @@ class PostgresDatabases:
         async with self._make_place(origin, provision.name_foreign(heir)) as place:
             await proof.prove(self._server, origin, dump, place, what, progress)
             with _passing(work):
-                copy = await dumping.dump(self._server, of, work, progress, heir=heir, place=place.database)
+                copy = await dumping.dump(
+                    self._server, of, work, progress, heir=heir, summed=True, place=place.database
+                )
                 own = Credentials(heir.database, heir.role, credentials.password)
                 return await proof.prove(self._server, own, copy, credentials, what, progress)
 

@@ -10,7 +10,7 @@ import logging
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -41,6 +41,12 @@ class BackupManifest:
     """The time when the backup was restored beside and found whole; None where that was not tried, or failed."""
     restore_seconds: float | None = None
     """The seconds that this restore took."""
+    checksums: Mapping[str, str] = field(default_factory=dict)
+    """A checksum by table, of the same snapshot; without tables that have none."""
+    postgres: str = ""
+    """The version of the server that made the checksums, such as "18.6"."""
+    dump_seconds: float | None = None
+    """The seconds that writing the file took."""
 
 
 class Backups:
@@ -92,10 +98,33 @@ class Backups:
             tables=dump.tables,
             proven_at=None if restored_in is None else _format_now(),
             restore_seconds=None if restored_in is None else round(restored_in, 3),
+            checksums=dump.checksums,
+            postgres=dump.postgres,
+            dump_seconds=round(dump.seconds, 3),
         )
-        content = orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2)
-        write_file(dump.path.with_name(dump.path.name + ".json"), content, mode=0o600)
+        self._write(manifest)
         return manifest
+
+    def record_proof(self, manifest: BackupManifest, restored_in: float) -> BackupManifest:
+        """Write down that a backup was proven just now, and how many seconds its restore took."""
+        proven = replace(manifest, proven_at=_format_now(), restore_seconds=round(restored_in, 3))
+        self._write(proven)
+        return proven
+
+    def _write(self, manifest: BackupManifest) -> None:
+        content = orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2)
+        write_file(self.root / f"{manifest.name}.json", content, mode=0o600)
+
+    def describe(self, manifest: BackupManifest) -> Dump:
+        """The dump that a manifest tells of."""
+        return Dump(
+            self.root / manifest.name,
+            manifest.size,
+            manifest.sha256,
+            manifest.tables,
+            checksums=manifest.checksums,
+            postgres=manifest.postgres,
+        )
 
     def remove(self, name: str) -> None:
         """Remove a backup, its manifest first: what is left of a removal that was cut off is a file without one."""
@@ -132,9 +161,10 @@ class Backups:
             )
         return replace(manifest, name=name)  # a copy says what it is a copy of
 
-    def find_latest(self, app: AppName) -> BackupManifest | None:
-        """Find the app's newest backup whose file is still there."""
-        return max(self.list_of(app), key=lambda manifest: manifest.created_at, default=None)
+    def find_latest(self, app: AppName, *, proven: bool = False) -> BackupManifest | None:
+        """Find the app's newest backup whose file is still there; of those that were proven, where asked."""
+        found = [manifest for manifest in self.list_of(app) if manifest.proven_at or not proven]
+        return max(found, key=lambda manifest: manifest.created_at, default=None)
 
     def list_of(self, app: AppName) -> list[BackupManifest]:
         """List the app's backups whose files are still there."""

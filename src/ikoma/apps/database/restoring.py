@@ -69,7 +69,7 @@ class DatabaseRestorer:
             BackupForeign, BackupDamaged, BackupUnproven: it cannot be restored; the database was not touched.
             AppBusy: a rollout is not settled, or a session does not end; the database was not touched.
         """
-        dump = Dump(self._backups.root / manifest.name, manifest.size, manifest.sha256, manifest.tables)
+        dump = self._backups.describe(manifest)
         owned = await self.require(app)
         with self.noted(app, manifest.name) as note:
             return await self.replace(app, owned, note, dump, of=AppName(manifest.app), progress=progress)

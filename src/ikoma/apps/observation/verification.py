@@ -137,14 +137,14 @@ class Verifier:
     def _check_backup(self, app: App, seen: Observation) -> ChecklistItem:
         if credentials.find(app) is None:
             return ChecklistItem("backup", True, False, "The app has no database.")
-        latest = self._backups.find_latest(app.name)
+        latest = self._backups.find_latest(app.name, proven=True)
         if latest is None:
-            return ChecklistItem("backup", False, False, "There is no backup yet; db.backup makes one.")
+            return ChecklistItem("backup", False, False, "There is no proven backup yet; db.backup makes one.")
+        said = f"The last proven backup is {latest.name}"
         if seen.release is None:
-            return ChecklistItem("backup", True, False, f"The last backup is {latest.name}; nothing is deployed yet.")
+            return ChecklistItem("backup", True, False, f"{said}; nothing is deployed yet.")
         newer = latest.created_at > seen.release.started_at
-        age = "newer" if newer else "older"
-        return ChecklistItem("backup", newer, False, f"The last backup, {latest.name}, is {age} than the release.")
+        return ChecklistItem("backup", newer, False, f"{said}, {'newer' if newer else 'older'} than the release.")
 
 
 _MAINTENANCE = ChecklistItem("maintenance", False, False, "People get the page of maintenance instead of the app.")

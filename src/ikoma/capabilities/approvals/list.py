@@ -49,7 +49,7 @@ class ApprovalsListResult(Result):
 @capability("approvals.list", role=Role.ADMIN, effect=Effect.READS, rare=True)
 @listed("keys", "approvals list", by_hand=True)
 async def listing(call: Call, request: ApprovalsListRequest) -> ApprovalsListResult:
-    """Calls that wait for another key's consent, newest first: who asks, for what, until when.
+    """Calls that wait for another key's consent, newest first; who asks, for what, until when.
 
     Next: approvals.approve or approvals.deny.
     """

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from ikoma.app_folder import App
+from ikoma.apps.backups.names import AnyBackupName, AppBackupName
 from ikoma.apps.database import own_database
 from ikoma.apps.database.backups import BackupManifest
 from ikoma.apps.database.restoring import RestoredDatabase, TableComparison, list_losses
@@ -19,7 +21,7 @@ from ikoma.model import AppName, BackupName, Effect, EntryTime, Role
 
 
 class DbRestoreRequest(AppRequest):
-    backup_name: BackupName | None = None
+    backup_name: AnyBackupName | None = None
     as_: AppName | None = Field(default=None, alias="as")
     plan: bool = False
     undo: bool = False
@@ -108,12 +110,19 @@ async def restore(call: Call, request: DbRestoreRequest) -> DbRestoreResult:
     if request.time is not None:
         return await _go_back(call, app, request.time, plan=request.plan)
     assert request.backup_name is not None
-    manifest = call.platform.backups.find(request.app_name, request.backup_name)
+    manifest = await asyncio.to_thread(_find_manifest, call, request.app_name, request.backup_name)
     if request.plan:
         return await _compare(call, app, manifest)
     done = await call.platform.restorations.restore(app, manifest, call.progress)
     said = f"The database of {app.name} equals {manifest.name} of {manifest.created_at}."
     return await _tell(call, app, done, said)
+
+
+def _find_manifest(call: Call, app: AppName, name: AnyBackupName) -> BackupManifest:
+    if name.endswith(".sql"):
+        return call.platform.backups.find(app, BackupName(name))
+    kept = call.platform.app_backups
+    return kept.describe_database(kept.find(app, AppBackupName(name)))
 
 
 def _find_target(call: Call, request: DbRestoreRequest) -> App:

@@ -58,7 +58,7 @@ class DomainListResult(Result):
 @capability("domain.list", role=Role.OBSERVER, effect=Effect.READS, rare=True)
 @listed("domains", "domains", "List the domains of an app.")
 async def list_domains(call: Call, request: DomainListRequest) -> DomainListResult:
-    """List an app's domains: where each points, the record to set where that is not here, and its certificate."""
+    """List an app's domains; where each points, the record to set where that is not here, and its certificate."""
     return await find_domains(call, call.app(request.app_name), request.limit)
 
 

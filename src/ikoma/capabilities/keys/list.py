@@ -43,7 +43,7 @@ class KeysListResult(Result):
 @capability("keys.list", role=Role.ADMIN, effect=Effect.READS, rare=True)
 @listed("keys", "keys list", by_hand=True)
 async def listing(call: Call, request: KeysListRequest) -> KeysListResult:
-    """All API keys but the admin key of the settings: names, roles, scopes and dates, never the keys.
+    """All API keys but the admin key of the settings; names, roles, scopes and dates, never the keys.
 
     Use it to find the id of a key.
     """

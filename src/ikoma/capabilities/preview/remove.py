@@ -33,7 +33,7 @@ class PreviewRemoveResult(Result):
 )
 @listed("previews", "preview-remove", "End a preview.")
 async def remove(call: Call, request: PreviewRemoveRequest) -> PreviewRemoveResult:
-    """End a preview: its containers, volumes, files and copy of the database."""
+    """End a preview; its containers, volumes, files and copy of the database."""
     item = call.platform.apps.at(request.locked)
     if preview_files.read(item) is None:
         raise PreviewNotFound(f"{request.app_name} has no preview of {request.ref}.")

@@ -85,7 +85,7 @@ class ReleaseDiffResult(Result):
 @capability("release.diff", role=Role.OBSERVER, effect=Effect.READS, rare=True)
 @listed("releases", "diff", "Compare two deployments of an app.", optional=("release", "to"))
 async def diff(call: Call, request: ReleaseDiffRequest) -> ReleaseDiffResult:
-    """Show what a release changed against an earlier one: services, images, migrations, variables, lines of its files.
+    """Show what a release changed against an earlier one; services, images, migrations, variables, lines of its files.
 
     Use it to find what broke an app.
     """

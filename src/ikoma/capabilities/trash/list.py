@@ -50,7 +50,7 @@ class TrashListResult(Result):
 @capability("trash.list", role=Role.ADMIN, effect=Effect.READS, rare=True)
 @listed("server", "trash", "List removed apps that can be brought back.")
 async def listing(call: Call, request: TrashListRequest) -> TrashListResult:
-    """List removed apps that are kept, newest first: when removed, size and content."""
+    """List removed apps that are kept, newest first; when removed, size and content."""
     found = await asyncio.to_thread(call.platform.trash.list_entries)
     reached = [entry for entry in found if call.caller.reaches(entry.app)]
     described = await asyncio.to_thread(lambda: [_entry(entry) for entry in reached[: request.limit]])

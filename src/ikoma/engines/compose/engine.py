@@ -114,6 +114,7 @@ class ComposeEngine:
         return await self._api.list_volumes(app.project)
 
     async def remove_volume(self, name: str) -> None:
+        await archive.release_volume(self._api, name)
         await control.remove_volume(self._api, name)
 
     async def save_volume(self, app: AppName, volume: str, target: Path) -> int:

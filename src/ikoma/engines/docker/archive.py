@@ -67,6 +67,14 @@ async def load_volume(api: DockerApi, project: str, volume: str, made: ResourceI
         raise
 
 
+async def release_volume(api: DockerApi, volume: str) -> None:
+    """Remove the containers of a killed process that were made to reach a volume, and keep it from being removed."""
+    async with api.connect() as docker:
+        filters = json.dumps({"label": [_LABEL], "volume": [volume]})
+        for item in await docker._query_json("containers/json", params={"all": "1", "filters": filters}):
+            await _remove(docker, item["Id"])
+
+
 async def _put(docker: aiodocker.Docker, identity: str, place: str, content: BinaryIO | bytes) -> None:
     query = docker._query(
         f"containers/{identity}/archive",

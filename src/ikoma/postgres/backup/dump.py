@@ -14,7 +14,9 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from importlib.resources import files
 from io import FileIO
@@ -29,6 +31,7 @@ from ikoma.errors import AppBusy, BackupExists, BackupFailed, DiskFull, IkomaErr
 from ikoma.model import AppName, format_moment, quote_name
 from ikoma.ports.databases import Dump
 from ikoma.ports.progress import Progress
+from ikoma.postgres.backup.checksums import DatabaseSnapshot, hold_snapshot
 from ikoma.postgres.backup.plain_dump import PlainDump, UnexpectedDump
 from ikoma.postgres.backup.surroundings import Surroundings, read_surroundings
 from ikoma.postgres.blockers import watched
@@ -71,6 +74,7 @@ async def dump(
     *,
     heir: AppName | None = None,
     insist: bool = False,
+    summed: bool = False,
     place: str | None = None,
     before: Callable[[Dump], Awaitable[None]] | None = None,
 ) -> Dump:
@@ -79,6 +83,7 @@ async def dump(
     Args:
         heir: the app whose database is to equal it, where that is another: all in it becomes that one's.
         insist: end sessions of the app that keep a table locked.
+        summed: read every table once more in the dump's snapshot, for its checksum.
         place: the database that is dumped, where it is one that stands in for the app's.
         before: is given the dump before it is at `target`, under a path that holds meanwhile.
 
@@ -100,13 +105,18 @@ async def dump(
             content = PlainDump(owner.role, theirs)
             header = _header(owner, version, content.mark, surroundings)
             reading = _DumpReader(stream, header, content, progress, estimate)
-            options = () if heir is None else _WITHOUT_OWNERS
+            options: tuple[str, ...] = () if heir is None else _WITHOUT_OWNERS
             parameters = {**server.admin(database), "application_name": f"ikoma dump {secrets.token_hex(6)}"}
-            async with watched(server, parameters["application_name"], app.role, insist=insist) as blockers:
-                finished = await _pg_dump(program, options, parameters, stream.fileno(), reading.follow)
-            if finished.code != 0:
-                raise _report_locked(blockers) if blockers else _failure(finished)
-            reading.finish()
+            async with _take_snapshot(server, database, app) if summed else nullcontext() as snapshot:
+                options += () if snapshot is None else (f"--snapshot={snapshot.name}",)
+                async with watched(server, parameters["application_name"], app.role, insist=insist) as blockers:
+                    finished = await _pg_dump(program, options, parameters, stream.fileno(), reading.follow)
+                if finished.code != 0:
+                    raise _report_locked(blockers) if blockers else _failure(finished)
+                reading.finish()
+                if snapshot is not None:
+                    progress("dump: checksums")
+                    reading.add_checksums(await snapshot.read_all(), snapshot.postgres)
             if before is not None:
                 stream.flush()
                 await before(reading.dump(Path(f"/proc/self/fd/{stream.fileno()}")))
@@ -115,6 +125,12 @@ async def dump(
     except FileExistsError:
         raise _exists(target) from None
     return reading.dump(target)
+
+
+@asynccontextmanager
+async def _take_snapshot(server: PostgresServer, database: str, app: AppName) -> AsyncIterator[DatabaseSnapshot]:
+    async with connected(server.admin(database)) as connection, hold_snapshot(connection, app) as snapshot:
+        yield snapshot
 
 
 class _DumpReader:
@@ -129,6 +145,10 @@ class _DumpReader:
         self.content = content
         self.digest = hashlib.sha256(header)
         self.size = len(header)
+        self._began = time.monotonic()
+        self._seconds = 0.0
+        self._checksums: Mapping[str, str] = {}
+        self._postgres = ""
         stream.write(header)
         stream.flush()
 
@@ -162,10 +182,23 @@ class _DumpReader:
         self._stream.write(footer)
         self.digest.update(footer)
         self.size += len(footer)
+        self._seconds = time.monotonic() - self._began
+
+    def add_checksums(self, checksums: Mapping[str, str], postgres: str) -> None:
+        """Add what the tables' rows sum up to, by a server of this version."""
+        self._checksums, self._postgres = checksums, postgres
 
     def dump(self, path: Path) -> Dump:
         """The facts of the dump once it is finished."""
-        return Dump(path, self.size, self.digest.hexdigest(), self.content.tables())
+        return Dump(
+            path,
+            self.size,
+            self.digest.hexdigest(),
+            self.content.tables(),
+            checksums=self._checksums,
+            postgres=self._postgres,
+            seconds=self._seconds,
+        )
 
     def _open_again(self) -> FileIO:
         """Open the file a second time: pg_dump has the first only append, wherever one writes."""

@@ -153,6 +153,8 @@ def choose(tools: Sequence[Capability], toolsets: Sequence[str]) -> list[Capabil
 
 def is_chosen(item: Capability, toolsets: Sequence[str]) -> bool:
     """Whether a client of these toolsets lists it, if its key may call it."""
+    if item.listing.no_tool:
+        return False
     if ALL in toolsets or item.toolset in (*toolsets, "platform", "operations"):
         return True
     return not (toolsets or item.rare)

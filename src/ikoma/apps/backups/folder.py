@@ -1,0 +1,246 @@
+"""Backups of whole apps on disk: a folder `NAME.backup` under BACKUPS_ROOT with its parts and one signed manifest.
+
+A backup is made under another name, which a living writer holds locked, and gets its own by one rename, once all in it
+is on the disk. What a killed server has left is removed by the next start, and by the next backup.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import os
+import secrets
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ikoma.apps.backups.names import AppBackupName
+from ikoma.apps.backups.signing import BackupKey
+from ikoma.apps.database.backups import BackupManifest
+from ikoma.durable import remove_tree, sync_folder, write_file
+from ikoma.errors import BackupDamaged, BackupExists, BackupForeign, BackupMissing, Next
+from ikoma.model import AppName
+
+log = logging.getLogger("ikoma")
+
+MAKING = ".ikoma-backup-"
+DUMP, FOLDER, VOLUMES = "database.sql", "folder.tar", "volumes"
+_MANIFEST = "manifest.json"
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+@dataclass(frozen=True, slots=True)
+class AppBackup:
+    """The record of a backup: what it holds, of when, and when it was proven. Moments are RFC 3339 in UTC."""
+
+    app: str
+    name: str
+    created_at: str
+    ikoma: str
+    """IKOMA's version."""
+    seconds: float
+    """The seconds that making it took, without the proof."""
+    files: Mapping[str, Mapping[str, Any]]
+    """Path inside the backup → its `size` in bytes and `sha256`."""
+    folder: Mapping[str, Any]
+    """What folder.tar holds: `entries`, `size`, `digest`."""
+    volumes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Volume → the same, and how it was made: `driver`, `options`, `labels`."""
+    database: Mapping[str, Any] | None = None
+    """`tables`, `checksums`, `postgres`, `seconds`; None where the app has none."""
+    release: str | None = None
+    """The release that served."""
+    migration: str | None = None
+    """The newest migration that the database had."""
+    running: bool = False
+    """Whether the app ran meanwhile: its volumes and folder are then of several moments."""
+    proven_at: str | None = None
+    restore_seconds: float | None = None
+    """The seconds that restoring all of it took when it was proven."""
+
+    @property
+    def size(self) -> int:
+        return sum(int(item["size"]) for item in self.files.values())
+
+
+class AppBackups:
+    """All backups of whole apps under one root."""
+
+    def __init__(self, root: Path, key: BackupKey) -> None:
+        self.root = root
+        self._key = key
+
+    def reserve(self, app: AppName, name: AppBackupName | None) -> AppBackupName:
+        """Choose the name of a new backup; BackupExists where there is one of that name."""
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if name is None:
+            own = f"{app}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
+            proposed = (AppBackupName(f"{own}{'' if n == 1 else f'-{n}'}.backup") for n in count(1))
+            return next(item for item in proposed if not os.path.lexists(self.root / item))
+        if os.path.lexists(self.root / name):
+            raise BackupExists(f"A backup named {name} exists already.")
+        return name
+
+    @contextmanager
+    def work(self) -> Iterator[Path]:
+        """A folder for the block, that nobody lists; it is gone afterwards, with a killed server by the next start."""
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        place = self.root / f"{MAKING}{secrets.token_hex(6)}"
+        with _locked(self.root):  # nobody looks between these two
+            place.mkdir(mode=0o700)
+            held = os.open(place, _DIRECTORY)
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            yield place
+        finally:
+            if place.exists():
+                remove_tree(place)
+            os.close(held)
+
+    def keep(self, place: Path, backup: AppBackup) -> None:
+        """Write the manifest of what a work folder holds, and give it its name; BackupExists where that is taken."""
+        self.record(place, backup)
+        for folder in (place / VOLUMES, place):
+            if folder.is_dir():
+                sync_folder(folder)
+        target = self.root / backup.name
+        try:
+            os.rename(place, target)  # a folder with anything in it is never replaced
+        except OSError as error:
+            if os.path.lexists(target):
+                raise BackupExists(f"A backup named {backup.name} exists already.") from error
+            raise
+        sync_folder(self.root)
+
+    def record(self, place: Path, backup: AppBackup) -> None:
+        """Write the manifest, signed."""
+        told = asdict(backup)
+        key, signature = self._key.sign(orjson.dumps(told, option=orjson.OPT_SORT_KEYS))
+        content = {"manifest": told, "key": key, "signature": signature}
+        write_file(place / _MANIFEST, orjson.dumps(content, option=orjson.OPT_INDENT_2), mode=0o600)
+
+    def find(self, app: AppName, name: AppBackupName) -> AppBackup:
+        """Find a backup of this app.
+
+        Raises:
+            BackupMissing: there is none of this name.
+            BackupForeign: it is another app's or another server's.
+            BackupDamaged: its manifest cannot be read, or is not what was signed.
+        """
+        path = self.root / name
+        if not path.is_dir() or path.is_symlink():
+            raise BackupMissing(
+                f"There is no backup {name}.", hint=f"backup.list names those of {app}.", next=Next("backup.list")
+            )
+        backup = self._read(path)
+        if backup.app != app:
+            raise BackupForeign(f"{name} is a backup of {backup.app}, not of {app}.")
+        return backup
+
+    def list_of(self, app: AppName) -> list[AppBackup]:
+        """List the app's backups, newest first. What is not this server's, or cannot be read, is left out."""
+        found = []
+        for path in self.root.glob("*.backup"):
+            try:
+                backup = self._read(path)
+            except (BackupForeign, BackupDamaged) as error:
+                log.warning("the backup %s is left out: %s", path.name, error.message)
+                continue
+            if backup.app == app:
+                found.append(backup)
+        return sorted(found, key=lambda item: item.created_at, reverse=True)
+
+    def describe_database(self, backup: AppBackup) -> BackupManifest:
+        """The dump in a backup, as db.restore takes one; its file is as it was signed.
+
+        Raises:
+            BackupMissing: there is no database in it.
+            BackupDamaged: the file is another than was signed.
+        """
+        if (told := backup.database) is None:
+            raise BackupMissing(f"{backup.name} holds no database.")
+        if describe_files(self.root / backup.name, [DUMP]) != {DUMP: backup.files[DUMP]}:
+            raise BackupDamaged(f"{backup.name} is not what its manifest says: {DUMP} is another, or is not there.")
+        return BackupManifest(
+            app=backup.app,
+            name=f"{backup.name}/{DUMP}",
+            created_at=backup.created_at,
+            size=int(backup.files[DUMP]["size"]),
+            sha256=str(backup.files[DUMP]["sha256"]),
+            tables=told["tables"],
+            proven_at=backup.proven_at,
+            checksums=told["checksums"],
+            postgres=told["postgres"],
+        )
+
+    def remove(self, name: AppBackupName) -> None:
+        """Remove a backup; it is listed no more from the first moment on."""
+        place = self.root / f"{MAKING}{secrets.token_hex(6)}"
+        os.rename(self.root / name, place)
+        sync_folder(self.root)
+        remove_tree(place)
+
+    def list_left(self) -> list[Path]:
+        """List the work folders of killed servers."""
+        if not self.root.is_dir():
+            return []
+        with _locked(self.root):
+            return [path for path in self.root.glob(f"{MAKING}*") if not _is_held(path)]
+
+    def _read(self, path: Path) -> AppBackup:
+        try:
+            stored = orjson.loads((path / _MANIFEST).read_bytes())
+            told, key, signature = stored["manifest"], stored["key"], stored["signature"]
+            content = orjson.dumps(told, option=orjson.OPT_SORT_KEYS)
+            self._key.check(content, key, signature, path.name)
+            known = {item.name for item in fields(AppBackup)}  # a later version may say more
+            backup = AppBackup(**{name: value for name, value in told.items() if name in known})
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise BackupDamaged(f"The manifest of {path.name} cannot be read.") from error
+        if backup.name != path.name:
+            raise BackupDamaged(f"{path.name} is a copy of {backup.name}, under another name.")
+        return backup
+
+
+def describe_files(place: Path, names: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
+    """Size and SHA-256 of these files in a backup, as far as they are there; of all where none are named."""
+    if names is None:
+        names = sorted(str(path.relative_to(place)) for path in place.rglob("*") if path.is_file())
+    return {name: _describe_file(place / name) for name in names if (place / name).is_file()}
+
+
+def _describe_file(path: Path) -> dict[str, Any]:
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        return {"size": stream.tell(), "sha256": digest}
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    held = os.open(folder, _DIRECTORY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
+
+
+def _is_held(path: Path) -> bool:
+    try:
+        held = os.open(path, _DIRECTORY)
+    except OSError:
+        return True  # it went a moment ago
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(held)
+    return False

@@ -1,0 +1,217 @@
+"""Makes backups of whole apps, and proves them: each part is restored beside and compared with what was read.
+
+The database is dumped from one snapshot. Volumes and the app's folder are read file by file: while the app runs, their
+files are of several moments, and the record says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tarfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ikoma import __version__
+from ikoma.app_folder import App
+from ikoma.apps.backups.archive import take_inventory, write_folder
+from ikoma.apps.backups.folder import DUMP, FOLDER, MAKING, VOLUMES, AppBackup, AppBackups, describe_files
+from ikoma.apps.backups.names import AppBackupName
+from ikoma.apps.database import credentials
+from ikoma.apps.database.proof import BackupProof
+from ikoma.checkpoints import reached
+from ikoma.durable import open_whole_file, remove_tree
+from ikoma.errors import BackupDamaged, BackupFailed, BackupUnproven, IkomaError
+from ikoma.model import format_moment
+from ikoma.ports.databases import Databases, Dump
+from ikoma.ports.progress import Progress
+from ikoma.ports.runtime import Engine, ResourceInfo
+from ikoma.rollout_state import RolloutState
+
+_PROOF = "ikoma-proof-"
+
+
+class AppBackupMaker:
+    """Makes and verifies backups. Callers hold the app's lock."""
+
+    def __init__(self, engine: Engine, databases: Databases, backups: AppBackups) -> None:
+        self._engine = engine
+        self._databases = databases
+        self._backups = backups
+
+    async def make(self, app: App, name: AppBackupName, progress: Progress) -> AppBackup:
+        """Back an app up and prove the backup.
+
+        Raises:
+            BackupExists: there is one of that name.
+            BackupUnproven: a part of it cannot be restored as it was; the backup is kept without a proof.
+            BackupFailed, AppBusy: a part could not be read; nothing is kept.
+        """
+        await self.sweep()
+        with self._backups.work() as place:
+            began = time.monotonic()
+            running = any(item.is_active for item in (await self._engine.runtime.observe(app)).replicas)
+            volumes = await self._save_volumes(app, place, progress)
+            reached("volumes")
+            dump = await self._dump(app, place, progress)
+            reached("database")
+            progress("read the app's folder")
+            await asyncio.to_thread(_save_folder, app, place / FOLDER)
+            backup = AppBackup(
+                app=app.name,
+                name=name,
+                created_at=format_moment(datetime.now(UTC), "milliseconds"),
+                ikoma=__version__,
+                seconds=0,
+                files=await asyncio.to_thread(describe_files, place),
+                folder=await _take_inventory(place / FOLDER, f"The folder of {app.name}"),
+                volumes=volumes,
+                database=None if dump is None else _describe_dump(dump),
+                release=None if (serving := RolloutState(app).serving()) is None else serving.release,
+                migration=await self._find_migration(app),
+                running=running,
+            )
+            backup = replace(backup, seconds=round(time.monotonic() - began, 3))
+            reached("read")
+            failure: IkomaError | None = None
+            try:
+                backup = await self._prove(app, place, backup, place, progress)
+            except IkomaError as error:
+                failure = error
+            reached("proven")
+            self._backups.keep(place, backup)
+            reached("kept")
+        if failure is not None:
+            raise failure
+        return backup
+
+    async def verify(self, app: App, backup: AppBackup, progress: Progress) -> AppBackup:
+        """Prove a backup again, and write down that it was.
+
+        Raises:
+            BackupDamaged: a file of it is not what its manifest says.
+            BackupUnproven: a part of it cannot be restored as it was.
+        """
+        await self.sweep()
+        place = self._backups.root / backup.name
+        progress("compare the files with the manifest")
+        if await asyncio.to_thread(describe_files, place, tuple(backup.files)) != backup.files:
+            raise BackupDamaged(f"{backup.name} is not what its manifest says: a file is another, or is not there.")
+        with self._backups.work() as work:
+            proven = await self._prove(app, place, backup, work, progress)
+        self._backups.record(place, proven)
+        return proven
+
+    async def sweep(self) -> None:
+        """Remove what killed servers have left: work folders, and the volumes that stood in."""
+        for place in await asyncio.to_thread(self._backups.list_left):
+            mark = _PROOF + place.name.removeprefix(MAKING)
+            for volume in [item for item in await self._engine.volumes.map_owners() if item.startswith(mark)]:
+                await self._engine.volumes.remove(volume)
+            await asyncio.to_thread(remove_tree, place)
+
+    # --- reading ---
+
+    async def _save_volumes(self, app: App, place: Path, progress: Progress) -> dict[str, Mapping[str, Any]]:
+        names = await self._engine.volumes.list_of(app)
+        made = await self._engine.volumes.describe_all() if names else {}
+        (place / VOLUMES).mkdir(mode=0o700)
+        described: dict[str, Mapping[str, Any]] = {}
+        for name in names:
+            if name not in made:
+                continue  # an anonymous one that went with its container
+            progress(f"read the volume {name}")
+            target = place / VOLUMES / f"{name}.tar"
+            await self._engine.volumes.save(app.name, name, target)
+            info = made[name]
+            described[name] = {
+                **await _take_inventory(target, f"The volume {name}"),
+                "driver": info.driver,
+                "options": {**info.options},
+                "labels": {**info.labels},
+            }
+        return described
+
+    async def _dump(self, app: App, place: Path, progress: Progress) -> Dump | None:
+        if credentials.find(app) is None or not await self._databases.owns(app.name):
+            return None
+        progress("dump the database")
+        return await self._databases.dump(app.name, place / DUMP, summed=True, progress=progress)
+
+    async def _find_migration(self, app: App) -> str | None:
+        owned = credentials.find(app)
+        if owned is None or not await self._databases.owns(app.name):
+            return None
+        entries = await self._databases.read_ledger(owned)
+        return entries[-1].name if entries else None
+
+    # --- proving ---
+
+    async def _prove(self, app: App, place: Path, backup: AppBackup, work: Path, progress: Progress) -> AppBackup:
+        """Restore each part beside, and compare it."""
+        began = time.monotonic()
+        if backup.database is not None:
+            await self._prove_database(app, place, backup, backup.database, progress)
+        for number, (volume, told) in enumerate(backup.volumes.items()):
+            progress(f"prove the volume {volume}")
+            stand_in = f"{_PROOF}{work.name.removeprefix(MAKING)}-{number}"
+            await self._prove_volume(app, place / VOLUMES / f"{volume}.tar", stand_in, told, work / "proof.tar")
+        taken = round(time.monotonic() - began, 3)
+        return replace(backup, proven_at=format_moment(datetime.now(UTC), "milliseconds"), restore_seconds=taken)
+
+    async def _prove_database(
+        self, app: App, place: Path, backup: AppBackup, told: Mapping[str, Any], progress: Progress
+    ) -> None:
+        file = backup.files[DUMP]
+        dump = Dump(
+            place / DUMP,
+            int(file["size"]),
+            str(file["sha256"]),
+            told["tables"],
+            checksums=told["checksums"],
+            postgres=told["postgres"],
+        )
+        proof = BackupProof(self._databases, credentials.require(app), backup.name, progress)
+        await proof.make(dump)
+        proof.require()
+
+    async def _prove_volume(self, app: App, file: Path, stand_in: str, told: Mapping[str, Any], work: Path) -> None:
+        made = ResourceInfo(project="", driver="local", labels={"ikoma.proof": app.name})
+        try:
+            await self._engine.volumes.load(app.name, stand_in, made, file)
+            reached("volume restored")
+            await self._engine.volumes.save(app.name, stand_in, work)
+            found = await _take_inventory(work, f"The volume {file.stem}, restored beside,")
+        finally:
+            await asyncio.to_thread(work.unlink, missing_ok=True)
+            await asyncio.shield(self._let_go(stand_in))
+        if found != {name: told[name] for name in found}:
+            raise BackupUnproven(f"The volume {file.stem} was backed up, and its files are others when restored.")
+
+    async def _let_go(self, stand_in: str) -> None:
+        if stand_in in await self._engine.volumes.map_owners():
+            await self._engine.volumes.remove(stand_in)
+
+
+async def _take_inventory(path: Path, what: str) -> dict[str, Any]:
+    try:
+        return asdict(await asyncio.to_thread(take_inventory, path))
+    except tarfile.TarError as error:
+        raise BackupFailed(f"{what} could not be read to its end.") from error
+
+
+def _save_folder(app: App, target: Path) -> None:
+    with open_whole_file(target, mode=0o600) as stream:
+        write_folder(app.path, stream, without=app.state.name)
+
+
+def _describe_dump(dump: Dump) -> dict[str, Any]:
+    return {
+        "tables": {**dump.tables},
+        "checksums": {**dump.checksums},
+        "postgres": dump.postgres,
+        "seconds": round(dump.seconds, 3),
+    }

@@ -1,0 +1,56 @@
+"""The key by which this server knows its own backups: what it signed was made here, and is as it was made.
+
+A dump can carry code, and a tar file any file: whoever may write to BACKUPS_ROOT alone must not be able to hand one in.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from ikoma.durable import open_whole_file
+from ikoma.errors import BackupDamaged, BackupForeign
+
+
+class BackupKey:
+    """An Ed25519 key in a file of the server's state, made when it is first needed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def sign(self, content: bytes) -> tuple[str, str]:
+        """The public key and the signature, as hexadecimal text."""
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # large, and rarely needed
+
+        key = Ed25519PrivateKey.from_private_bytes(self._obtain())
+        return key.public_key().public_bytes_raw().hex(), key.sign(content).hex()
+
+    def check(self, content: bytes, public: str, signature: str, what: str) -> None:
+        """Refuse what this server has not signed.
+
+        Raises:
+            BackupForeign: it is signed by another key.
+            BackupDamaged: it is not what was signed.
+        """
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        key = Ed25519PrivateKey.from_private_bytes(self._obtain()).public_key()
+        if public != key.public_bytes_raw().hex():
+            raise BackupForeign(
+                f"{what} was signed by another server.",
+                hint="It stays where it is: only its own server can tell of it.",
+            )
+        try:
+            key.verify(bytes.fromhex(signature), content)
+        except (InvalidSignature, ValueError):
+            raise BackupDamaged(f"The manifest of {what} is not what was signed.") from None
+
+    def _obtain(self) -> bytes:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        if not self._path.is_file():
+            made = Ed25519PrivateKey.generate().private_bytes_raw()
+            with suppress(FileExistsError), open_whole_file(self._path, mode=0o600, replace=False) as stream:
+                stream.write(made)
+        return self._path.read_bytes()

@@ -1,0 +1,60 @@
+"""backup.create: database, volumes and folder of an app in one backup."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from ikoma.apps.backups.names import AppBackupName
+from ikoma.capabilities.backup.list import COLUMNS, BackupFacts, describe_backup
+from ikoma.capabilities.context import Call
+from ikoma.kernel.page import ResultPage
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed
+from ikoma.model import Effect, Role
+
+
+class BackupCreateRequest(AppRequest):
+    backup_name: AppBackupName | None = None
+    """A name ending .backup; default: app and time."""
+
+
+class BackupCreateResult(Result):
+    page: ClassVar = ResultPage(says="{message}", rows="backups", columns=COLUMNS)
+    success: bool
+    message: str
+    path: str
+    seconds: float
+    """How long it took to make, without the proof."""
+    backups: list[BackupFacts]
+    warnings: Annotated[list[str], Untrusted("warnings", ours=True)]
+
+
+@capability(
+    "backup.create",
+    role=Role.OPERATOR,
+    effect=Effect.CHANGES,
+    rare=True,
+    harmless="it adds a backup, and overwrites none",
+)
+@listed(
+    "database",
+    "backup-create",
+    "Back up an app: database, volumes and folder.",
+    optional=("backupName",),
+    not_over_mcp=("backupName",),
+)
+async def create(call: Call, request: BackupCreateRequest) -> BackupCreateResult:
+    """Back up an app's database, volumes and folder. A restore beside proves it."""
+    app = call.app(request.app_name)
+    name = call.platform.app_backups.reserve(app.name, request.backup_name)
+    made = await call.platform.backup_maker.make(app, name, call.progress)
+    warnings = (
+        ["The app ran meanwhile: files of its volumes and folder are of several moments."] if made.running else []
+    )
+    return BackupCreateResult(
+        success=True,
+        message=f"{name} is made, and proven by a restore.",
+        path=str(call.platform.app_backups.root / name),
+        seconds=made.seconds,
+        backups=[describe_backup(made)],
+        warnings=warnings,
+    )

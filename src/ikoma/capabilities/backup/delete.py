@@ -1,0 +1,59 @@
+"""backup.delete: delete a backup for good."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import ClassVar
+
+from ikoma.app_folder import App
+from ikoma.apps.backups.names import AnyBackupName, AppBackupName
+from ikoma.capabilities.backup.list import COLUMNS, BackupFacts, describe_backup, describe_dump, list_backups
+from ikoma.capabilities.context import Call
+from ikoma.kernel.page import ResultPage
+from ikoma.kernel.registry import AppRequest, Loss, Result, capability, listed
+from ikoma.model import BackupName, Effect, Role
+
+
+class BackupDeleteRequest(AppRequest):
+    backup_name: AnyBackupName
+
+
+class BackupDeleteResult(Result):
+    page: ClassVar = ResultPage(says="{message}", rows="backups", columns=COLUMNS)
+    success: bool
+    message: str
+    backups: list[BackupFacts]
+    """Those that are left."""
+
+
+async def losses(call: Call, request: BackupDeleteRequest) -> Loss:
+    """The backup; those that are left hold what they hold."""
+    app = call.app(request.app_name)
+    found = _find(call, app, request.backup_name)
+    left = [item.name for item in list_backups(call, app.name) if item.proven and item.name != found.name]
+    kept = f"the proven backup {left[0]}" if left else "no other proven backup of the app"
+    return Loss(
+        f"Delete the backup {found.name}.",
+        (f"the backup {found.name} of {found.created_at}: {', '.join(found.holds)}",),
+        (kept,),
+    )
+
+
+@capability("backup.delete", role=Role.ADMIN, effect=Effect.DESTROYS, loses=losses, rare=True)
+@listed("database", "backup-delete", "Delete a backup for good.", no_tool=True)
+async def delete(call: Call, request: BackupDeleteRequest) -> BackupDeleteResult:
+    """Delete a backup for good."""
+    app = call.app(request.app_name)
+    name = _find(call, app, request.backup_name).name
+    if name.endswith(".sql"):
+        await asyncio.to_thread(call.platform.backups.remove, name)
+    else:
+        await asyncio.to_thread(call.platform.app_backups.remove, AppBackupName(name))
+    left = await asyncio.to_thread(list_backups, call, app.name)
+    return BackupDeleteResult(success=True, message=f"{name} is deleted for good.", backups=left)
+
+
+def _find(call: Call, app: App, name: AnyBackupName) -> BackupFacts:
+    if name.endswith(".sql"):
+        return describe_dump(call.platform.backups.find(app.name, BackupName(name)))
+    return describe_backup(call.platform.app_backups.find(app.name, AppBackupName(name)))

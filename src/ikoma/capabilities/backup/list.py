@@ -1,0 +1,96 @@
+"""backup.list: the backups of an app, of its database and of the whole."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from ikoma.apps.backups.folder import AppBackup
+from ikoma.apps.database.backups import BackupManifest
+from ikoma.capabilities.context import Call
+from ikoma.kernel.page import Column, ResultPage
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed
+from ikoma.model import AppName, Effect, Role
+
+
+class BackupListRequest(AppRequest):
+    limit: int = Field(default=50, ge=1, le=1000)
+
+
+class BackupFacts(Result):
+    name: Annotated[str, Untrusted("name of a backup", ours=True)]
+    created_at: str
+    size: int
+    """Bytes."""
+    holds: list[str]
+    """database, volumes, folder."""
+    proven: bool
+    """Whether it was restored beside and compared, and nothing was missing."""
+    proven_at: str | None
+    restore_seconds: float | None
+    """How long that restore took: to recover takes about as long."""
+
+
+COLUMNS = (
+    Column("name"),
+    Column("made", "createdAt", "time"),
+    Column("size", kind="size", right=True),
+    Column("holds", cut=True),
+    Column("proven", "provenAt", "time"),
+)
+
+
+class BackupListResult(Result):
+    page: ClassVar = ResultPage(
+        rows="backups", columns=COLUMNS, empty="{appName} has no backup: backup.create makes one."
+    )
+    app_name: str
+    backups: list[BackupFacts]
+    truncated: bool
+    """Whether there are more: a larger limit shows them."""
+
+
+@capability("backup.list", role=Role.OBSERVER, effect=Effect.READS, rare=True)
+@listed("database", "backups", "List the backups of an app.", not_over_mcp=("limit",))
+async def listing(call: Call, request: BackupListRequest) -> BackupListResult:
+    """List an app's backups, newest first; what each holds, and whether a restore has proven it."""
+    found = await asyncio.to_thread(list_backups, call, call.app(request.app_name).name)
+    return BackupListResult(
+        app_name=request.app_name, backups=found[: request.limit], truncated=len(found) > request.limit
+    )
+
+
+def list_backups(call: Call, app: AppName) -> list[BackupFacts]:
+    """The backups of an app of both kinds, newest first."""
+    found = [describe_dump(item) for item in call.platform.backups.list_of(app)]
+    found += [describe_backup(item) for item in call.platform.app_backups.list_of(app)]
+    return sorted(found, key=lambda item: item.created_at, reverse=True)
+
+
+def describe_backup(backup: AppBackup) -> BackupFacts:
+    """The facts of a whole app's backup."""
+    parts = {"database": backup.database is not None, "volumes": bool(backup.volumes), "folder": True}
+    return BackupFacts(
+        name=backup.name,
+        created_at=backup.created_at,
+        size=backup.size,
+        holds=[name for name, is_there in parts.items() if is_there],
+        proven=backup.proven_at is not None,
+        proven_at=backup.proven_at,
+        restore_seconds=backup.restore_seconds,
+    )
+
+
+def describe_dump(manifest: BackupManifest) -> BackupFacts:
+    """The facts of a database's backup."""
+    return BackupFacts(
+        name=manifest.name,
+        created_at=manifest.created_at,
+        size=manifest.size,
+        holds=["database"],
+        proven=manifest.proven_at is not None,
+        proven_at=manifest.proven_at,
+        restore_seconds=manifest.restore_seconds,
+    )

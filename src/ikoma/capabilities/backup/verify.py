@@ -1,0 +1,50 @@
+"""backup.verify: prove a backup again."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ikoma.apps.backups.names import AnyBackupName, AppBackupName
+from ikoma.apps.database import credentials
+from ikoma.apps.database.proof import BackupProof
+from ikoma.capabilities.backup.list import COLUMNS, BackupFacts, describe_backup, describe_dump
+from ikoma.capabilities.context import Call
+from ikoma.kernel.page import ResultPage
+from ikoma.kernel.registry import AppRequest, Result, capability, listed
+from ikoma.model import BackupName, Effect, Role
+
+
+class BackupVerifyRequest(AppRequest):
+    backup_name: AnyBackupName
+
+
+class BackupVerifyResult(Result):
+    page: ClassVar = ResultPage(says="{message}", rows="backups", columns=COLUMNS)
+    success: bool
+    message: str
+    backups: list[BackupFacts]
+
+
+@capability(
+    "backup.verify",
+    role=Role.OPERATOR,
+    effect=Effect.CHANGES,
+    idempotent=True,
+    rare=True,
+    harmless="it restores beside",
+)
+@listed("database", "backup-verify", "Prove a backup again by a restore beside.", no_tool=True)
+async def verify(call: Call, request: BackupVerifyRequest) -> BackupVerifyResult:
+    """Prove a backup: its files and signature, and a restore beside that is compared."""
+    app = call.app(request.app_name)
+    if request.backup_name.endswith(".sql"):
+        manifest = call.platform.backups.find(app.name, BackupName(request.backup_name))
+        proof = BackupProof(call.platform.databases, credentials.require(app), manifest.name, call.progress)
+        await proof.make(call.platform.backups.describe(manifest))
+        facts = describe_dump(call.platform.backups.record_proof(manifest, proof.require()))
+    else:
+        backup = call.platform.app_backups.find(app.name, AppBackupName(request.backup_name))
+        facts = describe_backup(await call.platform.backup_maker.verify(app, backup, call.progress))
+    return BackupVerifyResult(
+        success=True, message=f"{facts.name} is whole: it was restored beside and compared.", backups=[facts]
+    )
