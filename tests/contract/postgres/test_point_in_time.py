@@ -251,8 +251,31 @@ def test_a_server_that_keeps_the_log_without_a_bound_is_not_archived(world: Worl
         assert session.execute("SHOW max_slot_wal_keep_size").fetchone() == ("2GB",)
 
 
+def test_what_nobody_archives_is_given_up_at_the_bound_and_a_new_window_begins(world: World) -> None:
+    former = world.chain.folder
+    world.end()
+    with psycopg.connect(**world.server.admin(), autocommit=True) as session:
+        session.execute("ALTER SYSTEM SET max_slot_wal_keep_size = '16MB'")
+        session.execute("SELECT pg_reload_conf()")
+        for _ in range(8):
+            session.execute("SELECT pg_current_xact_id()")
+            session.execute("SELECT pg_switch_wal()")
+        session.execute("CHECKPOINT")
+        found = session.execute("SELECT wal_status FROM pg_replication_slots").fetchall()
+        assert found == [("lost",)], "the disk does not fill"
+        lost = world.note()
+        session.execute("ALTER SYSTEM RESET max_slot_wal_keep_size")
+        session.execute("SELECT pg_reload_conf()")
+    world.begin()
+    world.wait_for(lambda _: world.chain.folder != former and world.chain.list_bases() != [])
+    world.wait_for(lambda window: window.problem is None)
+    assert world.go_back(world.note()) is not None
+    with pytest.raises(TimeOutsideWindow, match="ends before"):
+        world.go_back(lost)
+
+
 def test_a_log_that_cannot_go_on_begins_again_with_a_base_backup(world: World) -> None:
-    """A slot that was given up, and a timeline that changed: before and after it is open, between is refused."""
+    """Where the timeline changed: before and after it is open, between is refused."""
     world.run("CREATE TABLE epoch AS SELECT generate_series(1, 2) AS n")
     before = world.note()
     world.run("INSERT INTO epoch VALUES (3)")
