@@ -107,6 +107,9 @@ class RecoveredServer:
     async def stop(self) -> None:
         return None
 
+    def hand_over(self) -> None:
+        return None
+
     async def set_gateway(self, address: str | None) -> None:
         return None
 
