@@ -194,9 +194,20 @@ def steps(server: Server, host: GitHost) -> Iterator[Step]:
     yield "no-command", ["deplyo", "deli"]
     yield "no-server", ["list"]
     yield "restore", ["restore", "deli"]
+    yield "import", ["import", str(write_project(server.folder / "brought")), "--as", "bought", "--yes"]
     assert server.cli("remove", "deli", "--yes").returncode == 0
     entry = str(server.do("trash.list")["entries"][0]["id"])
     yield "trash-delete", ["trash-delete", entry, "--yes"]
+
+
+def write_project(folder: Path) -> Path:
+    """A project as a person has it under plain Compose."""
+    (folder / "site").mkdir(parents=True)
+    (folder / "site" / "ok").write_text("ok\n")
+    (folder / ".env").write_text("GREETING=hello\n")
+    text = COMPOSE.format(image=busybox_image(), command=SERVE, health="/ok").replace("./src", "./site")
+    (folder / "compose.yaml").write_text(text.replace("    init: true", "    init: true\n    privileged: true"))
+    return folder
 
 
 def repository(server: Server, host: GitHost) -> Iterator[Step]:

@@ -22,6 +22,8 @@ from ikoma.apps.deploying.deployer import Deployer
 from ikoma.apps.deploying.plan import Planner
 from ikoma.apps.deploying.recovery import Recovery
 from ikoma.apps.environment.editor import EnvFile
+from ikoma.apps.importing.importer import Importer
+from ikoma.apps.importing.planner import ImportPlanner
 from ikoma.apps.observation.health import HealthObserver
 from ikoma.apps.observation.logs import AppLogs
 from ikoma.apps.observation.verification import Verifier
@@ -70,6 +72,8 @@ class Platform:
     resolutions: Resolutions
     validator: Validator
     adapter: Adapter
+    import_planner: ImportPlanner
+    importer: Importer
     health: HealthObserver
     verifier: Verifier
     deployer: Deployer

@@ -46,6 +46,7 @@ LOCAL = {
     "cat": Local("ikoma.cli.commands.files"),
     "put": Local("ikoma.cli.commands.files"),
     "deploy": Local("ikoma.cli.commands.deploy"),
+    "import": Local("ikoma.cli.commands.take_over"),
     "wait": Local("ikoma.cli.commands.wait"),
     "top": Local("ikoma.cli.commands.top"),
 }

@@ -106,6 +106,20 @@ class HasComposeFile(IkomaError):
     default_next = (Next("apps.adapt"),)
 
 
+class ProjectNotFound(IkomaError):
+    """There is no such Compose project on this machine."""
+
+    code, status = "project_not_found", 404
+    default_hint = "Give the project's name as `docker compose ls --all` shows it, or the folder of its compose file."
+
+
+class NotImportable(IkomaError):
+    """The Compose project cannot be taken over as it is; it runs on, untouched."""
+
+    code, status = "not_importable", 409
+    default_hint = "Mend what is named in the project's own files, then call apps.import again."
+
+
 class CannotRunTwice(IkomaError):
     """Two containers of this service cannot run at once."""
 

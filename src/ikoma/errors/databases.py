@@ -203,6 +203,13 @@ class RestoreFailed(IkomaError):
     default_hint = "psql's own words say why; correct what they name, or restore another backup."
 
 
+class DatabaseNotMoved(IkomaError):
+    """A database that an app ran itself could not be brought here; it is as it was."""
+
+    code, status = "database_not_moved", 409
+    default_hint = "Call apps.import without `database`: the app keeps its own PostgreSQL then."
+
+
 class SqlFileForeign(IkomaError):
     """The file is nothing that psql could run here."""
 

@@ -49,6 +49,8 @@ class Listing:
     """Secret → the argument that stands for it; where neither is given, the secret is asked for."""
     by_hand: bool = False
     """Whether a module of cli/commands has the command; others are made of the request."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Argument → its option, where a command by hand calls it otherwise: an app is not what it works on then."""
     well: Sequence[Any] = ()
     """A field of the result, and its value where the answer is yes; a command ends with exit code 1 otherwise."""
     text_alone: bool = False

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
 
 import orjson
@@ -19,6 +19,7 @@ from ikoma.apps.app import Apps, log_failures
 from ikoma.apps.backups.making import AppBackupMaker
 from ikoma.apps.environment import variable_history
 from ikoma.apps.files import file_history
+from ikoma.apps.importing.importer import Importer
 from ikoma.apps.resolution.preview_files import Preview
 from ikoma.apps.schedules.runs import ScheduleRun
 from ikoma.apps.schedules.schedule import Schedule
@@ -27,6 +28,7 @@ from ikoma.apps.trash.restoring import AppRestorer
 from ikoma.errors import AppBusy, IkomaError, StartRefused
 from ikoma.kernel.access.callers import CARETAKER, Caller, make_schedule_caller
 from ikoma.kernel.call import Attempt
+from ikoma.kernel.events import Event, EventKind, Severity
 from ikoma.kernel.locks import Holder, Locks
 from ikoma.kernel.operations.operations import Operations
 from ikoma.kernel.pipeline import Pipeline
@@ -114,6 +116,25 @@ async def look_after_trash(pipeline: Pipeline, trash: Trash, restorer: AppRestor
         for entry in await asyncio.to_thread(trash.list_expired):
             with log_failures(entry.id):
                 await _call(pipeline, "trash.delete", {"id": entry.id})
+        await asyncio.sleep(_TRASH_AGAIN_SECONDS if cut_off else _TRASH_SECONDS)
+
+
+async def take_back_imports(
+    importer: Importer,
+    alone: Callable[[AppName], AbstractAsyncContextManager[Progress]],
+    publish: Callable[[Event], None],
+) -> None:
+    """Undo imports whose server was killed; one that is under way holds its app, and is left alone."""
+    while True:
+        cut_off = await asyncio.to_thread(importer.list_cut_off)
+        for app in cut_off:
+            with log_failures(app.name), suppress(AppBusy):
+                async with alone(app.name) as progress:
+                    progress("undo the import")
+                    done = await importer.settle(app)
+                if done is not None:
+                    log.warning("%s: %s", app.name, done)
+                    publish(Event(EventKind.FAILED, Severity.ERROR, app.name, capability="apps.import", message=done))
         await asyncio.sleep(_TRASH_AGAIN_SECONDS if cut_off else _TRASH_SECONDS)
 
 

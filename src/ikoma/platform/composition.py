@@ -26,6 +26,11 @@ from ikoma.apps.deploying.plan import Planner
 from ikoma.apps.deploying.recovery import Recovery
 from ikoma.apps.deploying.release_history import ReleaseHistory, ReleaseRetention
 from ikoma.apps.deploying.rollback import Rollbacks
+from ikoma.apps.importing.cutting import Cutter
+from ikoma.apps.importing.finding import ProjectFinder
+from ikoma.apps.importing.importer import Importer
+from ikoma.apps.importing.own_postgres import PostgresMover
+from ikoma.apps.importing.planner import ImportPlanner
 from ikoma.apps.observation.health import HEALTHY, UNHEALTHY, HealthObserver
 from ikoma.apps.observation.logs import AppLogs
 from ikoma.apps.observation.restarts import Restarts
@@ -84,6 +89,7 @@ from ikoma.platform.background import (
     roll_back,
     sweep_backups,
     sweep_databases,
+    take_back_imports,
     tell_gateway,
 )
 from ikoma.ports.proxy import Proxy
@@ -200,6 +206,11 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
         deployer = Deployer(
             engine, databases, probe, policy, routes, rollouts, migrator, rollbacks, history, recovery, memory=memory
         )
+        adapter = Adapter(validator)
+        mover = PostgresMover(engine.projects, databases)
+        importer = Importer(engine, databases, apps, validator, deployer, mover)
+        finder = ProjectFinder(engine.projects, apps, _list_folders(settings))
+        cutter = Cutter(engine, policy, resolutions)
         trash = Trash(apps, settings.trash_days)
         supervisor = Supervisor()
         secrets = SecretIndex(
@@ -222,7 +233,9 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
             trash=trash,
             restorer=AppRestorer(engine, databases, trash),
             validator=validator,
-            adapter=Adapter(validator),
+            adapter=adapter,
+            import_planner=ImportPlanner(engine, finder, resolutions, validator, adapter, cutter, mover),
+            importer=importer,
             health=health,
             deployer=deployer,
             recovery=recovery,
@@ -273,6 +286,7 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
         await routes.start()
         await stack.enter_async_context(supervisor)
         supervisor.start("proxy", proxy.watch)
+        alone = partial(hold_alone, locks, operations)
         reconciler = Reconciler(
             runtime,
             apps,
@@ -280,7 +294,7 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
             routes,
             previews,
             restarts=restarts,
-            alone=partial(hold_alone, locks, operations),
+            alone=alone,
             go_back=partial(roll_back, pipeline),
             end_preview=partial(remove_preview, pipeline),
             transitions=HealthTransitions(health, events.publish),
@@ -308,6 +322,7 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
             supervisor.start("base backups", archive.look_after)
         supervisor.start("recovered servers", partial(sweep_recovered, settings.postgres_folder))
         supervisor.start("trash", partial(look_after_trash, pipeline, trash, platform.restorer))
+        supervisor.start("imports", partial(take_back_imports, importer, alone, events.publish))
         supervisor.start("former files and variables", partial(prune_versions, apps))
         supervisor.start("docker gateway", partial(follow_gateway, runtime, server))
         if isinstance(server, EmbeddedPostgres):  # another's server runs where its processes cannot be seen

@@ -216,6 +216,12 @@ class Databases(Protocol):
         Raises BackupMissing, BackupForeign, BackupDamaged (checked first), RestoreFailed, DatabaseMissing.
         """
 
+    async def restore_archive(self, credentials: Credentials, path: Path) -> None:
+        """Restore an archive of another server's pg_dump (custom format) into the app's empty database, as its role.
+
+        Raises DatabaseNotMoved where a statement fails; the database is empty then.
+        """
+
     async def fill(
         self, credentials: Credentials, dump: Dump, *, of: AppName, work: Path, what: str, progress: Progress
     ) -> float:

@@ -15,6 +15,7 @@ from ikoma.app_folder import App
 from ikoma.compose.model import ComposeModel
 from ikoma.model import AppName, Secret
 from ikoma.ports.progress import Progress
+from ikoma.ports.projects import ComposeProjects
 from ikoma.ports.replicas import AppState, Replica
 from ikoma.ports.rollout import CommandOutput, RolloutHooks, RolloutPlan, RolloutResult, RolloutTarget, SettlingHooks
 
@@ -389,8 +390,9 @@ class Volumes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """The parts that run apps: the runtime, their images and their volumes."""
+    """The parts that run apps: the runtime, their images and their volumes; and what else runs beside them."""
 
     runtime: Runtime
     images: Images
     volumes: Volumes
+    projects: ComposeProjects

@@ -23,8 +23,8 @@ from ikoma.ports.databases import (
 )
 from ikoma.ports.progress import Progress
 from ikoma.postgres import provision, swap
+from ikoma.postgres.backup import archive, proof, restore
 from ikoma.postgres.backup import dump as dumping
-from ikoma.postgres.backup import proof, restore
 from ikoma.postgres.clients.query import Queries
 from ikoma.postgres.connect import connected
 from ikoma.postgres.logins import Logins
@@ -113,6 +113,9 @@ class PostgresDatabases:
         self, credentials: Credentials, path: Path, *, into: Credentials | None = None, progress: Progress
     ) -> None:
         await restore.restore(self._server, credentials, path, progress, into=into)
+
+    async def restore_archive(self, credentials: Credentials, path: Path) -> None:
+        await archive.restore_archive(self._server, credentials, path)
 
     @asynccontextmanager
     async def make_stand_in(self, credentials: Credentials) -> AsyncIterator[Credentials]:

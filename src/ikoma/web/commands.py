@@ -22,16 +22,18 @@ def make_example_command(item: Capability) -> str:
         app = f" --app {given.pop('appName')}" if "appName" in given else ""
         return f"ikoma call {item.name}{app}" + "".join(f" --arg {name}={_quote_word(given[name])}" for name in given)
     placed = (
-        ["id", "name", "path", "cron"] if listing.by_hand else [name for name in given if name not in item.sensitive]
+        ["id", "name", "path", "cron", "source"]
+        if listing.by_hand
+        else [name for name in given if name not in item.sensitive]
     )
-    behind = dict.fromkeys(["appName", *placed])
+    behind = [name for name in dict.fromkeys(["appName", *placed]) if name not in listing.options]
     words = ["ikoma", listing.verb, *(_quote_word(given.pop(name)) for name in behind if name in given)]
     unseen = [name for name in given if name in item.sensitive]
     for name, value in given.items():
         if listing.by_hand and isinstance(value, list):
             words += ["--", *map(_quote_word, value)]
         elif name not in unseen:
-            words += [_name_flag(name), *([] if value is True else [_quote_word(value)])]
+            words += [listing.options.get(name) or _name_flag(name), *([] if value is True else [_quote_word(value)])]
     if len(unseen) == 1:
         return " ".join([*words, "< FILE"])
     return " ".join([*words, *(f"{_name_flag(name)} @FILE" for name in unseen)])

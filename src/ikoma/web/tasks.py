@@ -34,7 +34,8 @@ TASKS = (
         "Start",
         "A folder for an app, what is wrong with it, and what the compose file should become.",
         ("start", "compose", "policy", "frameworks/django", "frameworks/flask-fastapi", "frameworks/express"),
-        "has_compose_file invalid_compose policy_violation not_adaptable not_waivable file_missing env_unreadable",
+        "has_compose_file invalid_compose policy_violation not_adaptable "
+        "not_importable project_not_found database_not_moved not_waivable file_missing env_unreadable",
     ),
     Task(
         "Deploy",

@@ -68,19 +68,22 @@ class Adapter:
     def __init__(self, validator: Validator) -> None:
         self._validator = validator
 
-    async def adapt(self, app: App, service: str | None = None) -> Adaptation:
+    async def adapt(
+        self, app: App, service: str | None = None, contents: Mapping[str, bytes] | None = None
+    ) -> Adaptation:
         """See what can be changed. Nothing is written.
 
         Args:
             service: the one that answers the app's requests, where several could.
+            contents: what compose files hold that are not to be read from the disk.
 
         Raises:
             NotAdaptable: the files cannot be changed without being rewritten.
             ServiceNotFound
         """
-        report = await self._validator.examine(app, images=False)
+        report = await self._validator.examine(app, images=False, contents=contents)
         can_be_read = report.model is not None or report.own_proxies
-        texts = await self._validator.texts(app) if can_be_read else {}
+        texts = await self._validator.texts(app, contents) if can_be_read else {}
         edited = {name: ComposeText(name, text) for name, text in texts.items()}
         changes, mended = _take_out_proxies(report, edited)
         changes += _route(report, edited, service, is_routed=bool(changes))

@@ -47,6 +47,40 @@ class ComposeText:
                 self._leave_out(name, described, key, services)
         self._check()
 
+    def leave_out(self, place: Sequence[str | int], line: int | None = None) -> bool:
+        """Take one entry out; False where the text does not have it.
+
+        Args:
+            line: the line, from 1, of an item of a list: what a merged list numbers can have another number here.
+        """
+        parent = self._look_up(place[:-1])
+        step = place[-1]
+        if isinstance(parent, list) and isinstance(step, int):
+            numbers = [number for number in range(len(parent)) if self._find((*place[:-1], number))[1].line + 1 == line]
+            if len(numbers) != 1:
+                numbers = [step] if step < len(parent) and (line is None or len(numbers) > 1) else []
+            if not numbers:
+                return False
+            step = numbers[0]
+        elif not isinstance(parent, dict) or step not in parent:
+            return False
+        if len(parent) == 1 and len(place) > 3:  # the last entry of a key of a service
+            return self.leave_out(place[:-1])
+        self._cut(*place[:-1], step)
+        del parent[step]
+        self._check()
+        return True
+
+    def _look_up(self, place: Sequence[str | int]) -> Any:
+        """Find the text's value at a place; None where it has none."""
+        found: Any = self._wanted
+        for step in place:
+            try:
+                found = found[step]
+            except (LookupError, TypeError):
+                return None
+        return found
+
     def set_lines(self, lines: Mapping[str, Any]) -> None:
         """Put keys under `x-ikoma:`, in place of those it has."""
         block = self._wanted.get(_BLOCK)
@@ -202,7 +236,7 @@ def _plain(value: Any) -> str:
     """A value as a person would write it."""
     if isinstance(value, list):
         return f"[{', '.join(map(str, value))}]"
-    return json.dumps(value) if isinstance(value, bool) else str(value)
+    return json.dumps(value) if isinstance(value, bool | dict) else str(value)
 
 
 def _without_empty(found: Mapping[str, Any]) -> dict[str, Any]:

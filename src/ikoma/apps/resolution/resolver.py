@@ -99,13 +99,16 @@ class Resolutions:
         self._latest: dict[App, tuple[bytes, _Read]] = {}
         self._secrets: dict[App, tuple[Secret, ...]] = {}
 
-    async def resolve(self, app: App) -> Resolution:
+    async def resolve(self, app: App, contents: Mapping[str, bytes] | None = None) -> Resolution:
         """The resolution of the app's files as they are now.
+
+        Args:
+            contents: what files hold that are not to be read from the disk.
 
         Raises:
             FileMissing: there is no compose file.
         """
-        gathered = await self.gather(app)
+        gathered = await self.gather(app, contents)
         found = await self._read(app, gathered)
         model, notices = found.model, gathered.notices
         if model is not None:

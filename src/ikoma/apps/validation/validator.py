@@ -64,13 +64,14 @@ class Validator:
         self._policy = policy
         self._web_services = web_services
 
-    async def examine(self, app: App, *, images: bool = True) -> Report:
+    async def examine(self, app: App, *, images: bool = True, contents: Mapping[str, bytes] | None = None) -> Report:
         """Look at everything.
 
         Args:
+            contents: what files hold that are not to be read from the disk.
             images: also ask registries for images that are not on this machine; a deploy finds that out itself.
         """
-        resolution = await self._resolutions.resolve(app)
+        resolution = await self._resolutions.resolve(app, contents)
         source, model, written = resolution.source, resolution.model, resolution.variables.values
         blank, doubtful = await asyncio.to_thread(find_blank, resolution)
         report = Report(model=model, variables=written, texts=source.texts, waivers=list(self._policy.waivers(app)))
@@ -165,9 +166,9 @@ class Validator:
             return EMPTY
         return EMPTY if model is None else await asyncio.to_thread(with_dockerfiles, app, model)
 
-    async def texts(self, app: App) -> Mapping[str, str]:
+    async def texts(self, app: App, contents: Mapping[str, bytes] | None = None) -> Mapping[str, str]:
         """The app's compose files as they are written: path → text, the one that the others are merged over first."""
-        source = (await self._resolutions.resolve(app)).source
+        source = (await self._resolutions.resolve(app, contents)).source
         return {name: text for name, text in source.texts.items() if name.endswith(_YAML)}
 
     async def routing(self, app: App) -> Choice | None:

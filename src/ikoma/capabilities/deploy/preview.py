@@ -74,7 +74,7 @@ class DeployPreviewResult(Result):
 )
 @listed("previews", "preview", "Deploy another ref beside an app, for a time.")
 async def preview(call: Call, request: DeployPreviewRequest) -> DeployPreviewResult:
-    """Deploy another ref of an app's source beside the app, with its own copy of the database.
+    """Deploy another ref of an app beside it, with its own copy of the database.
 
     It ends by itself; the same ref again updates it and puts its end off. Next: preview.list.
     """

@@ -61,7 +61,7 @@ class DomainPlatformResult(Result):
 )
 @listed("domains", "domain-platform", "Serve IKOMA itself under a domain, with a certificate.", optional=("domain",))
 async def serve_platform(call: Call, request: DomainPlatformRequest) -> DomainPlatformResult:
-    """Serve this server itself, HTTP and MCP, under a domain over HTTPS, or show how.
+    """Serve IKOMA itself under a domain over HTTPS, or show how.
 
     Use it when clients on other machines are to reach this server.
     """

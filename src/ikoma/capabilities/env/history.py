@@ -42,7 +42,7 @@ class EnvHistoryResult(Result):
 @capability("env.history", role=Role.BUILDER, effect=Effect.READS, rare=True)
 @listed("variables", "env-history", "List which former values of variables are kept.", optional=("name",))
 async def history(call: Call, request: EnvHistoryRequest) -> EnvHistoryResult:
-    """List which former values of variables are kept for 30 days, by name, newest first. Next: env.restore."""
+    """List which former values of variables are kept, newest first. Next: env.restore."""
     found = await asyncio.to_thread(variable_history.list_former, call.app(request.app_name), request.name)
     listed = [EnvHistoryVersion.model_validate(item, from_attributes=True) for item in found[: request.limit]]
     return EnvHistoryResult(versions=listed, truncated=len(found) > request.limit)

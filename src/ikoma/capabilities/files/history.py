@@ -53,7 +53,7 @@ class FilesHistoryResult(Result):
 @capability("files.history", role=Role.BUILDER, effect=Effect.READS, rare=True)
 @listed("files", "history", "List what is kept of overwritten and deleted files.", optional=("path",))
 async def history(call: Call, request: FilesHistoryRequest) -> FilesHistoryResult:
-    """List former versions of an app's overwritten or deleted files, kept for 30 days, newest first.
+    """List former versions of an app's overwritten or deleted files, newest first.
 
     Next: files.restore.
     """

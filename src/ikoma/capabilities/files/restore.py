@@ -54,7 +54,7 @@ class FilesRestoreResult(Result):
 @capability("files.restore", role=Role.BUILDER, effect=Effect.CHANGES, rare=True, undo="files.restore")
 @listed("files", "unrm", "Bring files back: overwritten, deleted, or of a release.", optional=("path", "version"))
 async def restore(call: Call, request: FilesRestoreRequest) -> FilesRestoreResult:
-    """Bring back a file or folder that was overwritten or deleted, or source and compose files of a release.
+    """Bring back overwritten or deleted files, or those of a release.
 
     What stands there now is kept for 30 days. Next: deploy.up.
     """

@@ -62,7 +62,7 @@ class HookShowResult(Result):
 @capability("hook.show", role=Role.OBSERVER, effect=Effect.READS, rare=True)
 @listed("git", "hook", "Show whether pushes deploy an app, and the last ones.")
 async def show(call: Call, request: HookShowRequest) -> HookShowResult:
-    """Whether an app has a webhook, for which branch, and what its last deliveries came to."""
+    """Whether an app has a webhook, and what came by it."""
     app = call.app(request.app_name)
     hook = webhook.find(app)
     if hook is None:

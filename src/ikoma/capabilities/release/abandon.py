@@ -43,7 +43,7 @@ async def losses(call: Call, request: AppRequest) -> Loss:
 @capability("release.abandon", role=Role.OPERATOR, effect=Effect.DESTROYS, loses=losses, rare=True)
 @listed("releases", "release-abandon", "Go on where a database cannot be taken back.")
 async def abandon(call: Call, request: AppRequest) -> ReleaseAbandonResult:
-    """Let the database stay as it is where a failed release's backup cannot be restored, and start what served again.
+    """Let the database stay where a failed release's backup cannot be restored; start what served again.
 
     Use it only when a person agrees.
     """

@@ -16,7 +16,7 @@ from ikoma.model import Effect, Role, Secret
 
 class SourceTokenRequest(AppRequest):
     host: SourcePlace
-    """Or a group or repository on it: github.com/you/shop."""
+    """Or a group or repository on it."""
     token: Annotated[str | None, Sensitive("token")] = Field(default=None, min_length=8, max_length=2000)
     user: str | None = Field(default=None, pattern="^[A-Za-z0-9._@+-]{1,100}$")
     """If the host wants one."""
@@ -47,7 +47,7 @@ async def losses(call: Call, request: SourceTokenRequest) -> Loss | None:
 @capability("source.token", role=Role.BUILDER, effect=Effect.CHANGES, loses=losses, rare=True)
 @listed("git", "source-token", "Keep a token for an app's private repositories.", unseen={"token": "remove"})
 async def token(call: Call, request: SourceTokenRequest) -> SourceTokenResult:
-    """Keep a token with which an app's private repositories are fetched over https, also for pushes.
+    """Keep a token that fetches an app's private repositories over https.
 
     Next: source.clone.
     """

@@ -123,6 +123,51 @@ def show_adapted(result: Mapping[str, Any]) -> Sequence[Block]:
     return [*blocks, *(Raw(item["diff"], colours=True) for item in result["files"])]
 
 
+def show_import(result: Mapping[str, Any]) -> Sequence[Block]:
+    """Show what is to be mended, what becomes of each part, the files that change, and the way back."""
+    told = result["details"]
+    kind = "bad" if told["left"] else "" if told.get("release") is None else "good"
+    blocks: list[Block] = [Message(result["message"], kind), ItemList("to be mended first", told["left"])]
+    if told.get("release") is None:
+        blocks += _plan_import(told)
+    else:
+        rows = [f"{name}: {count}" for name, count in (told.get("rows") or {}).items()]
+        neither = Span(told.get("waitedMs")) if told.get("waitedMs") else None
+        facts = [("release", told["release"]), ("neither answered for", neither), ("addresses", told.get("urls"))]
+        blocks += [FactList(facts), ItemList("rows moved", rows)]
+    return [
+        *blocks,
+        ItemList("not taken over", told["notes"]),
+        ItemList("the old one again", told.get("startAgain") or []),
+        ItemList("the old one gone for good", told.get("removeOld") or []),
+    ]
+
+
+def _plan_import(told: Mapping[str, Any]) -> Sequence[Block]:
+    services = [(item["name"], item["becomes"]) for item in told["services"]]
+    volumes = [(item["old"], item["new"], Size(item["size"])) for item in told["volumes"]]
+    facts = FactList(
+        [
+            ("project", told["project"]),
+            ("its folder", told["folder"]),
+            ("variables", ", ".join(told["variables"])),
+            ("folders of data", ", ".join(told["folders"])),
+            ("ports of the old one", ", ".join(told["ports"])),
+            ("held still for about", Span(told["pauseSeconds"] * 1000) if told["pauseSeconds"] else None),
+            ("stopped in the end", ", ".join(told["stopped"])),
+            ("neither answers for about", Span(told["stopSeconds"] * 1000) if told["stopSeconds"] else None),
+        ]
+    )
+    columns = (Column("volume", cut=True), Column("is copied to", cut=True), Column("size", right=True))
+    return [
+        facts,
+        Table((Column("service"), Column("becomes", cut=True)), services),
+        *([Table(columns, volumes)] if volumes else []),
+        ItemList("changes", told["changes"]),
+        *(Raw(item["diff"], colours=True) for item in told["files"]),
+    ]
+
+
 def show_usage(result: Mapping[str, Any]) -> Sequence[Block]:
     columns = (
         Column("app", cut=True),
@@ -176,6 +221,7 @@ def _word_state(item: Mapping[str, Any]) -> str:
 VIEWS = {
     "apps.adapt": show_adapted,
     "apps.health": show_health,
+    "apps.import": show_import,
     "apps.list": show_list,
     "apps.request": show_response,
     "apps.status": show_status,

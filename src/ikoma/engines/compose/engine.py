@@ -72,7 +72,7 @@ class ComposeEngine:
 
     def __init__(self, docker_host: str) -> None:
         self._host = docker_host
-        self._api = DockerApi(docker_host)
+        self._api = self.api = DockerApi(docker_host)
         self._env = argv.make_environment(docker_host)
 
     async def close(self) -> None:

@@ -15,6 +15,7 @@ from ikoma.engines.compose.rollout import anonymous_volumes, one_off_commands
 from ikoma.engines.compose.rollout.drift import find_differences, find_overlaps
 from ikoma.engines.compose.rollout.planning import make_plan
 from ikoma.engines.compose.rollout.rollout import ComposeRollouts
+from ikoma.engines.docker.projects import DockerProjects
 from ikoma.model import AppName, Secret
 from ikoma.ports.progress import Progress, ignore_progress
 from ikoma.ports.replicas import AppState, Replica
@@ -234,4 +235,4 @@ class ComposeVolumes:
 
 def assemble(engine: ComposeEngine) -> Engine:
     """Put the parts of the engine together."""
-    return Engine(ComposeRuntime(engine), ComposeImages(engine), ComposeVolumes(engine))
+    return Engine(ComposeRuntime(engine), ComposeImages(engine), ComposeVolumes(engine), DockerProjects(engine.api))

@@ -115,6 +115,7 @@ async def _read(docker: aiodocker.Docker, identity: str, path: str, limit: int) 
             content = b""
             while len(content) < limit and (piece := await response.content.read(limit - len(content))):
                 content += piece
+            response.close()  # the engine would wait for a reader of the rest, and hold the container meanwhile
             return content
     except aiodocker.DockerError as error:
         if error.status == COULD_NOT_CONNECT:

@@ -14,7 +14,7 @@ from ikoma.model import Effect, Role
 @capability("apps.env.example", role=Role.OBSERVER, effect=Effect.READS, rare=True)
 @listed("variables", "env-example", "Print a .env file to start from.", text_alone=True)
 async def example(call: Call, request: AppRequest) -> str:
-    """A .env file to start from: every variable the app's compose file uses, with its default.
+    """A .env file to start from: each variable of the compose file.
 
     Use it to see what to set before deploying. Next: env.set for what is empty.
     """
