@@ -49,7 +49,7 @@ class RecoveredApp:
         return await provision.count_rows(self.server, credentials, timeout=timeout)
 
     async def dump(self, target: Path, progress: Progress) -> Dump:
-        return await dumping.dump(self.server, self.app, target, progress)
+        return await dumping.dump(self.server, self.app, target, progress, summed=True)
 
 
 class PostgresPointInTime:

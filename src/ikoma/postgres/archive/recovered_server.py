@@ -54,7 +54,6 @@ recovery_target_action = 'promote'
 recovery_target_timeline = 'current'
 archive_mode = off
 autovacuum = off
-default_transaction_read_only = on
 fsync = off
 full_page_writes = off
 synchronous_commit = off
