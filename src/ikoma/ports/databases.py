@@ -124,7 +124,7 @@ class UndoCopy:
 
     @property
     def occasion(self) -> str:
-        """What was done when it was replaced."""
+        """The act that replaced it."""
         return f"{self.backup} was restored" if self.backup else "a restore was undone"
 
 

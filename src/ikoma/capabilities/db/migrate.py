@@ -34,7 +34,7 @@ class DbMigrateRequest(AppRequest):
 
 
 class DbMigrateRehearsal(Result):
-    """What one migration did to the copy."""
+    """The effects of one migration on the copy."""
 
     name: str
     milliseconds: int

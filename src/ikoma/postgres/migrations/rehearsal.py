@@ -40,7 +40,7 @@ class _Table:
 
 @dataclass(slots=True)
 class _Traces:
-    """What a transaction has done until now, by the numbers of tables."""
+    """The effects of a transaction until now, by the numbers of tables."""
 
     locks: list[tuple[int, str]] = field(default_factory=list)
     rows: dict[int, int] = field(default_factory=dict)
