@@ -31,7 +31,7 @@ from tests.support import server as started_server
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).with_name("golden")
 WRITES = os.environ.get("IKOMA_GOLDEN") == "write"
-SHOWN_ELSEWHERE = {"up", "mcp", "psql", "completion", "proxy-stop"}
+SHOWN_ELSEWHERE = {"up", "mcp", "psql", "completion", "proxy-stop", "upgrade"}
 """Commands that have no page of their own: servers, psql's own output, a script for a shell."""
 
 _IDS = [

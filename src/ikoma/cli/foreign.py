@@ -31,7 +31,7 @@ _HERE = {
     **dict.fromkeys(
         ("pg", "db", "sql", "database"), "`ikoma db-status APP`, `ikoma query APP SQL` and `ikoma psql APP`"
     ),
-    **dict.fromkeys(("backups", "dump"), "`ikoma backup APP` and `ikoma db-status APP`"),
+    **dict.fromkeys(("dump",), "`ikoma backup APP` and `ikoma db-status APP`"),
     **dict.fromkeys(("domain", "certs", "proxy"), "`ikoma domains APP` and `ikoma domain-add APP DOMAIN`"),
     **dict.fromkeys(("events", "jobs", "tasks"), "`ikoma operations`"),
     **dict.fromkeys(("key", "login", "token", "users"), "`ikoma keys list` and `ikoma keys create`"),

@@ -72,11 +72,10 @@ MEANT = {
     "deploy_logs": "apps.logs",
     "apps_restart": "deploy.restart",
     "logs": "apps.logs",
-    "backup": "db.backup",
 }
 OTHERS = (
     *("apps_delete", "apps_stop", "apps_create", "db_dump", "db_import", "deploy_app", "deploy", "env_delete"),
-    *("files_remove", "keys_new", "domain_delete", "status", "operations_status", "source_pull"),
+    *("files_remove", "keys_new", "domain_delete", "status", "operations_status", "source_pull", "backup"),
 )
 """Names that nothing here has, and that are no slips of the hand."""
 

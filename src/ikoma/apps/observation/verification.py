@@ -139,7 +139,7 @@ class Verifier:
             return ChecklistItem("backup", True, False, "The app has no database.")
         latest = self._backups.find_latest(app.name, proven=True)
         if latest is None:
-            return ChecklistItem("backup", False, False, "There is no proven backup yet; db.backup makes one.")
+            return ChecklistItem("backup", False, False, "There is no proven backup; db.backup makes one.")
         said = f"The last proven backup is {latest.name}"
         if seen.release is None:
             return ChecklistItem("backup", True, False, f"{said}; nothing is deployed yet.")
