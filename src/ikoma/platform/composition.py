@@ -38,8 +38,6 @@ from ikoma.apps.observation.verification import Verifier
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.policy.waivers import Waivers
 from ikoma.apps.previews.previews import Previews
-from ikoma.apps.reconciliation.health_transitions import HealthTransitions
-from ikoma.apps.reconciliation.reconciler import Reconciler
 from ikoma.apps.resolution.resolver import Resolutions
 from ikoma.apps.resolution.routed_service import WebServices
 from ikoma.apps.rollouts.rollouts import Rollouts
@@ -49,7 +47,6 @@ from ikoma.apps.routing.platform_domain import PlatformDomain
 from ikoma.apps.routing.probe import Probe
 from ikoma.apps.routing.routes import Routes
 from ikoma.apps.schedules.runs import ScheduleRuns
-from ikoma.apps.schedules.scheduler import Scheduler
 from ikoma.apps.secrets.secret_index import SecretIndex
 from ikoma.apps.source.checkout import Checkouts
 from ikoma.apps.source.git import SourceReach
@@ -78,29 +75,18 @@ from ikoma.kernel.state.store import Store
 from ikoma.kernel.supervisor import Supervisor
 from ikoma.model import Secret
 from ikoma.platform.background import (
-    drop_former_databases,
-    end_archive,
     follow_gateway,
     hold_alone,
-    look_after_trash,
-    perform_scheduled,
-    prune_versions,
-    remove_preview,
-    roll_back,
-    sweep_backups,
-    sweep_databases,
-    take_back_imports,
     tell_gateway,
 )
+from ikoma.platform.background_work import start_apps_work, start_database_work
 from ikoma.ports.proxy import Proxy
 from ikoma.postgres.archive.archive import Archive
-from ikoma.postgres.archive.point_in_time import PostgresPointInTime, sweep_recovered
+from ikoma.postgres.archive.point_in_time import PostgresPointInTime
 from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.server.embedded import EmbeddedPostgres
 from ikoma.postgres.server.external import ExternalPostgres
-from ikoma.postgres.server.resource_guard import SessionLimits, guard
 from ikoma.postgres.server.server import PostgresServer
-from ikoma.postgres.server.unauthenticated_connections import turn_away
 from ikoma.proxy.caddy import CaddyProxy
 from ikoma.settings import Settings
 
@@ -286,49 +272,10 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
         await routes.start()
         await stack.enter_async_context(supervisor)
         supervisor.start("proxy", proxy.watch)
-        alone = partial(hold_alone, locks, operations)
-        reconciler = Reconciler(
-            runtime,
-            apps,
-            recovery,
-            routes,
-            previews,
-            restarts=restarts,
-            alone=alone,
-            go_back=partial(roll_back, pipeline),
-            end_preview=partial(remove_preview, pipeline),
-            transitions=HealthTransitions(health, events.publish),
-            publish=events.publish,
-        )
-        supervisor.start("caretaker", reconciler.run)
-        scheduler = Scheduler(
-            apps,
-            databases,
-            backups,
-            schedule_runs,
-            partial(perform_scheduled, pipeline),
-            gives_nightly=settings.nightly_backups,
-        )
-        supervisor.start("schedules", scheduler.run)
-        supervisor.start("events of other processes", events.relay)
         supervisor.start("audit anchors", anchors.run)
-        supervisor.start("database sweep", partial(sweep_databases, databases))
-        supervisor.start("backup sweep", partial(sweep_backups, backup_maker))
-        supervisor.start("former databases", partial(drop_former_databases, databases))
-        if archive is None:
-            supervisor.start("point in time", partial(end_archive, server))
-        else:
-            supervisor.start("archive", archive.receive)
-            supervisor.start("base backups", archive.look_after)
-        supervisor.start("recovered servers", partial(sweep_recovered, settings.postgres_folder))
-        supervisor.start("trash", partial(look_after_trash, pipeline, trash, platform.restorer))
-        supervisor.start("imports", partial(take_back_imports, importer, alone, events.publish))
-        supervisor.start("former files and variables", partial(prune_versions, apps))
+        start_apps_work(supervisor, platform, pipeline, restarts=restarts, alone=partial(hold_alone, locks, operations))
+        start_database_work(supervisor, settings, databases, server, archive)
         supervisor.start("docker gateway", partial(follow_gateway, runtime, server))
-        if isinstance(server, EmbeddedPostgres):  # another's server runs where its processes cannot be seen
-            limits = SessionLimits(settings.db_session_memory, settings.db_statement_seconds)
-            supervisor.start("database guard", partial(guard, server, limits))
-            supervisor.start("database logins", partial(turn_away, server))
         yield RunningPlatform(platform, pipeline, proxy, server)
 
 
