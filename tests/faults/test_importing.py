@@ -164,6 +164,21 @@ def test_the_plan_shows_what_becomes_of_all_of_it_and_changes_nothing(server: Se
     assert not (server.apps / APP).exists()
 
 
+def test_its_own_migrations_are_not_applied_to_the_rows_that_are_moved(server: Server, folder: Path) -> None:
+    (folder / "migrations").mkdir()
+    (folder / "migrations" / "001_init.sql").write_text("DROP TABLE IF EXISTS orders; CREATE TABLE orders (id int);\n")
+    try:
+        [first] = plan(server, database=True)["details"]["left"]
+        assert first.startswith("A deploy here would apply migrations/001_init.sql to the moved database")
+        refused = server.call("apps.import", {"appName": APP, "source": OLD, "database": True})
+        assert refused.code == "not_importable"
+        assert plan(server)["details"]["left"] == []
+    finally:
+        (folder / "migrations" / "001_init.sql").unlink()
+        (folder / "migrations").rmdir()
+    assert nothing_is_left(server)
+
+
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"source": "nobody-has-this"}, "project_not_found"),
     ({"source": "/nowhere/at/all"}, "project_not_found"),

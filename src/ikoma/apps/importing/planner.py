@@ -10,6 +10,7 @@ from pathlib import Path
 from ikoma.app_folder import App
 from ikoma.apps.adapting.adapter import AdaptedFile, Adapter
 from ikoma.apps.adapting.editor import ComposeText
+from ikoma.apps.database.migration_files import read_migrations
 from ikoma.apps.importing.copying import measure
 from ikoma.apps.importing.cutting import CutFiles, Cutter
 from ikoma.apps.importing.finding import ProjectFinder, list_file_troubles
@@ -67,6 +68,8 @@ class ImportPlanner:
         model = await self._resolve(place, files)
         own = await self._move_database(project, model, files) if database else None
         left = list(await self._adapt(place, files))
+        if own is not None:
+            left += await asyncio.to_thread(_list_migrations, place)
         rehearsal = CutFiles(dict(files.texts))
         held = frozenset(port for item in project.running for port in item.ports)
         ports = await self._cutter.cut_ports(place, rehearsal, held)
@@ -168,6 +171,16 @@ def _list_services(before: ComposeModel, after: ComposeModel, own: OwnPostgres |
         else:
             told[name] = "runs as a service of the app"
     return told
+
+
+def _list_migrations(place: App) -> list[str]:
+    """Tell of files that a deploy would apply to the moved database, which is as its own ways have made it."""
+    found, _ = read_migrations(place)
+    return [
+        f"A deploy here would apply migrations/{item.name} to the moved database, which may have it already: give the "
+        "folder another name, with what names it in the project, or call apps.import without `database`."
+        for item in found[:1]
+    ]
 
 
 def _list_notes(project: ComposeProject, model: ComposeModel) -> Iterator[str]:
