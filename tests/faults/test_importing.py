@@ -189,7 +189,9 @@ BAD: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("more", "code"), BAD, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    ("more", "code"), BAD, ids=["nobody", "nowhere", "system", "its-own-name", "not-seen", "preview"]
+)
 def test_what_cannot_be_taken_over_is_refused(server: Server, folder: Path, more: dict[str, Any], code: str) -> None:
     before = begun_at()
     assert server.call("apps.import", {"appName": APP, "source": OLD, **more}).code == code
