@@ -26,6 +26,7 @@ from ikoma.errors import IkomaError
 from ikoma.kernel.redaction.redaction import is_plain
 from ikoma.model import Secret
 
+_UNREADABLE = (IkomaError, OSError, ValueError)
 _SHORT = 4
 _LONG_WORD = 8
 _USUAL_PLACES = ("/run/", "/etc/", "./")
@@ -154,12 +155,13 @@ def of_text(text: str) -> list[Secret]:
 
 def find_names(app: App) -> frozenset[str]:
     """Find what parts of an app's releases are called: these names stay, secret or not."""
-    releases = Releases(app)
-    found: frozenset[str] = frozenset()
-    for release in releases.list_recent():
-        with suppress(IkomaError):
-            found |= releases.model(release).names
-    return found
+    releases, found = Releases(app), set[str]()
+    with suppress(*_UNREADABLE):  # whoever needs what cannot be read says so
+        recent = releases.list_recent()
+        for release in recent:
+            with suppress(*_UNREADABLE):
+                found |= releases.model(release).names
+    return frozenset(found)
 
 
 def of_app(app: App) -> list[Secret]:
@@ -183,7 +185,7 @@ def _is_certain(word: str) -> bool:
 def _find(source: Any, app: App) -> list[Secret]:
     try:
         return list(source(app))
-    except (IkomaError, OSError, ValueError):  # what cannot be read now is read when it changes
+    except _UNREADABLE:  # what cannot be read now is read when it changes
         return []
 
 
