@@ -234,8 +234,12 @@ def test_it_ends_by_itself_and_with_its_app(server: Server, host: GitHost, app: 
     record = server.apps / name / ".ikoma" / "preview.json"
     record.write_text(json.dumps(json.loads(record.read_text()) | {"expires_at": "2026-01-01T00:00:00Z"}))
     wait_for(lambda: remains(server, name) == [])
-    entries = [entry for entry in server.audit() if entry["capability"] == "preview.remove"]
-    assert (entries[-1]["caller"], entries[-1]["result"]) == ("ikoma", "success")
+
+    def ended() -> tuple[str, str]:
+        last = [entry for entry in server.audit() if entry["capability"] == "preview.remove"][-1]
+        return last["caller"], last["result"]
+
+    wait_for(lambda: ended() == ("ikoma", "success"))  # the last thing that a call does
 
     make_app(server, "previewed-too")
     (server.apps / "previewed-too" / "src" / "ok").unlink()

@@ -94,14 +94,14 @@ def test_where_two_could_be_meant_nothing_is_public_until_two_lines_say_which(se
     services += f"  web:\n{serving('web', 3000)}    ports: ['{free_port()}:3000']\n"
     write(server, "doubt", services)
     [warning] = [item for item in problems(server, "doubt") if "routed" in item]
-    assert "api (port 8000) and web (port 3000) could each be the one" in warning
-    assert "`service: api` and `port: 8000`" in warning
+    assert "web (port 3000) and api (port 8000) could each be the one" in warning
+    assert "`service: web` and `port: 3000`" in warning
     details = deployed(server, "doubt")
     assert details["urls"] == []
     assert any("Nothing is routed" in item for item in details["warnings"])
     refused = server.call("domain.add", {"appName": "doubt", "domain": "doubt.example.com"})
     assert refused.code == "no_web_service"
-    assert "`service: api` and `port: 8000`" in str(refused.body)
+    assert "`service: web` and `port: 3000`" in str(refused.body)
     write(server, "doubt", f"{services}x-ikoma:\n  service: web\n  port: 3000\n")
     # Nothing at /health there: it is nobody's path, so any answer shows that the service answers.
     assert fetched(deployed(server, "doubt")["urls"][0]) == "web"

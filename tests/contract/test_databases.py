@@ -277,7 +277,11 @@ def test_the_admin_enters_from_this_machine_only(server: EmbeddedPostgres) -> No
     errors = as_admin(server, "SELECT error FROM pg_hba_file_rules WHERE error IS NOT NULL")
     assert errors == []
     ikoma = [rule for rule in rules if rule[2] == ["ikoma"] and rule[0] == "host"]
-    assert [(rule[3], rule[4]) for rule in ikoma][:2] == [("127.0.0.1", "scram-sha-256"), ("0.0.0.0", "reject")]
+    copies, logins = (
+        [(rule[3], rule[4]) for rule in ikoma if (rule[1] == ["replication"]) == copying] for copying in (True, False)
+    )
+    assert logins[:2] == [("127.0.0.1", "scram-sha-256"), ("0.0.0.0", "reject")]
+    assert copies == [("127.0.0.1", "scram-sha-256")]
 
 
 def test_no_password_and_no_statement_reaches_postgresqls_log(
