@@ -102,6 +102,7 @@ class Owners(ComposeEngine):
     """An engine on which these volumes and networks are, and no other."""
 
     def __init__(self, there: Mapping[str, str]) -> None:
+        super().__init__("unix:///nowhere")
         self._there = there
 
     async def map_owners(self) -> Mapping[str, str]:

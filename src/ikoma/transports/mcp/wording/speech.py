@@ -73,6 +73,9 @@ class Speech:
 
     def _result(self, capability: Capability, result: Any, change: Change) -> Any:
         result = reword_result(result, [*capability.sentences, ("message",)], change)
+        if capability.name == "platform.info":
+            named = (self._capabilities[name] for name in result["capabilities"])
+            result["capabilities"] = [item.name for item in named if not item.listing.no_tool]
         if capability.name.startswith("operations.") and isinstance(result, dict):
             result = reword_steps(result, change)
             if (came_to := self._capabilities.get(result.get("capability", ""))) and result.get("result"):

@@ -31,10 +31,7 @@ from tests.install.versions import (
     version_there,
 )
 
-pytestmark = [
-    pytest.mark.timeout(900),
-    pytest.mark.skipif("IKOMA_INSTALL_KILLS" not in os.environ, reason="long: make installs"),
-]
+pytestmark = pytest.mark.timeout(900)
 MOST_AWAY = 5.0
 MOST_BACK = 15.0
 
