@@ -55,7 +55,7 @@ shared_buffers = 64MB
 temp_file_limit = 8GB
 idle_in_transaction_session_timeout = 1h
 client_connection_check_interval = 1s
-# What an archive that stopped has not read is kept, but not until the disk is full (docs/decisions/044).
+# What an archive that stopped has not read is kept, but not until the disk is full (docs/decisions/042).
 max_slot_wal_keep_size = 2GB
 # A statement may hold a secret, and so may the error it gets: neither is ever logged.
 log_min_messages = 'log'
