@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+from contextlib import suppress
 
 import psutil
 
@@ -44,3 +46,16 @@ async def wait_until_ended(pid: int) -> None:
     finally:
         loop.remove_reader(descriptor)
         os.close(descriptor)
+
+
+async def end_process(pid: int, how: signal.Signals, *, patience: float) -> None:
+    """End a process, whether or not it is our child; one that is still there after so many seconds is killed."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, how)
+    try:
+        async with asyncio.timeout(patience):
+            await wait_until_ended(pid)
+    except TimeoutError:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        await wait_until_ended(pid)

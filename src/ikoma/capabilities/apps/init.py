@@ -5,30 +5,23 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from ikoma.app_folder import App
 from ikoma.apps.files import files
 from ikoma.apps.source import template
 from ikoma.capabilities.context import Call
 from ikoma.errors import HasComposeFile, Next, NotAdaptable
-from ikoma.kernel.registry import AppRequest, Result, Sensitive, Untrusted, capability, listed
-from ikoma.model import AppName, Effect, FilePath, Role
+from ikoma.kernel.registry import NewAppRequest, Result, Sensitive, Untrusted, capability, listed
+from ikoma.model import Effect, FilePath, Role
 
 _LARGEST = 1 << 20
 
 
-class AppsInitRequest(AppRequest):
+class AppsInitRequest(NewAppRequest):
     template: Literal["node", "python", "static", "dockerfile"] = "node"
     compose: Annotated[str | None, Sensitive("compose file")] = Field(default=None, max_length=_LARGEST)
     """In place of a template's; adapted as apps.adapt does."""
-
-    @field_validator("app_name")
-    @classmethod
-    def is_no_preview(cls, name: AppName) -> AppName:
-        if name.previewed is not None:
-            raise ValueError("names with -- are those of previews: choose another")
-        return name
 
 
 class AppsInitDetails(Result):

@@ -28,7 +28,7 @@ from ikoma.ports.databases import Credentials, Endpoint
 from ikoma.postgres.connect import connected
 from ikoma.postgres.server import cluster, postmaster
 from ikoma.postgres.server.server import ADMIN_OPTIONS, APP_OPTIONS
-from ikoma.processes import is_alive, wait_until_ended
+from ikoma.processes import end_process, is_alive
 from ikoma.run import run, serve
 
 _SECONDS = 12 * 3600.0
@@ -261,15 +261,7 @@ async def _end(folder: Path, process: Process | None) -> None:
     data = folder / "data"
     pid = process.pid if process is not None else postmaster.find_running(data)
     if pid is not None and is_alive(pid):
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGQUIT)
-        try:
-            async with asyncio.timeout(_STOP_SECONDS):
-                await wait_until_ended(pid)
-        except TimeoutError:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            await wait_until_ended(pid)
+        await end_process(pid, signal.SIGQUIT, patience=_STOP_SECONDS)
     if process is not None:
         await process.wait()
     if data.is_dir():
