@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shutil
 import socket
 import subprocess
@@ -169,7 +170,7 @@ def test_a_release_that_dies_in_its_watch_window_leaves_nothing(server: Server) 
     assert app.do("apps.status")["health"] == "healthy"
 
 
-SLOW_BUILD = f"FROM {busybox_image()}\nRUN sleep 2\n"
+SLOW_BUILD = f"FROM {busybox_image()}\nRUN sleep 2 # {secrets.token_hex(8)}\n"  # no builder has done it before
 SLOW_START = compose(command="[sh, -c, 'sleep 3; exec httpd -f -p 3000 -h /www']").replace("retries: 3", "retries: 9")
 
 
