@@ -1,7 +1,8 @@
 """The supervisor of background work: nothing that the server does by itself ends unseen.
 
 Work is started by name. One that fails is logged with its cause and started again, later each time; one that returns
-is done. What waits to be started again is told by `failing`, for platform.check.
+is done. What waits to be started again is told by `failing`, for platform.check; so is what runs again, until it has
+run for as long as it had to wait.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from math import inf
 from types import TracebackType
 from typing import Self
 
@@ -22,6 +25,13 @@ _STEADY_SECONDS = 300.0
 Work = Callable[[], Awaitable[None]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    kind: str
+    until: float
+    """The moment, of the monotonic clock, from which the work counts as well again."""
+
+
 class Supervisor:
     """Runs background work inside its block, and ends all of it, waiting for each, at the block's end."""
 
@@ -32,7 +42,7 @@ class Supervisor:
         """
         self._pause = pause
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._failing: dict[str, str] = {}
+        self._failures: dict[str, _Failure] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -54,8 +64,9 @@ class Supervisor:
 
     @property
     def failing(self) -> Mapping[str, str]:
-        """Name of work that failed last time → kind of failure; empty where all is well."""
-        return dict(self._failing)
+        """Name of work that failed → kind of failure; empty where all is well."""
+        now = time.monotonic()
+        return {name: failure.kind for name, failure in self._failures.items() if now < failure.until}
 
     async def _keep_running(self, name: str, work: Work) -> None:
         pause = self._pause
@@ -66,10 +77,12 @@ class Supervisor:
             except Exception as error:
                 if time.monotonic() - began > _STEADY_SECONDS:
                     pause = self._pause
-                self._failing[name] = type(error).__name__
+                kind = type(error).__name__
+                self._failures[name] = _Failure(kind, inf)
                 log.exception("%s failed; it is started again in %g s", name, pause)
             else:
-                self._failing.pop(name, None)
+                self._failures.pop(name, None)
                 return
             await asyncio.sleep(pause)
+            self._failures[name] = _Failure(kind, time.monotonic() + pause)
             pause = min(2 * pause, _LONGEST_PAUSE)

@@ -61,7 +61,7 @@ def start_apps_work(
         transitions=HealthTransitions(platform.health, events.publish),
         publish=events.publish,
     )
-    supervisor.start("caretaker", reconciler.run)
+    supervisor.start("reconciler", reconciler.run)
     scheduler = Scheduler(
         platform.apps,
         platform.databases,

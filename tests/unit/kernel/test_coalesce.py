@@ -6,31 +6,31 @@ from ikoma.kernel.coalesce import Coalesced
 
 
 def test_callers_during_a_run_share_the_next_one_and_get_nothing_older_than_their_question() -> None:
-    starts: list[float] = []
+    async def scenario() -> list[int]:
+        runs, gates = 0, [asyncio.Event() for _ in range(3)]
+        started = [asyncio.Event() for _ in range(3)]
 
-    async def scenario() -> list[float]:
-        loop = asyncio.get_running_loop()
-
-        async def work() -> float:
-            starts.append(loop.time())
-            await asyncio.sleep(0.02)
-            return starts[-1]
+        async def work() -> int:
+            nonlocal runs
+            number, runs = runs, runs + 1
+            started[number].set()
+            await gates[number].wait()
+            return number
 
         shared = Coalesced(work)
-        asked: list[float] = []
+        answers = [asyncio.ensure_future(shared.get())]
+        await started[0].wait()
+        answers += [asyncio.ensure_future(shared.get()) for _ in range(3)]  # during the first run
+        await asyncio.sleep(0)
+        gates[0].set()
+        await started[1].wait()
+        answers.append(asyncio.ensure_future(shared.get()))  # during the second one
+        await asyncio.sleep(0)
+        for gate in gates:
+            gate.set()
+        return await asyncio.gather(*answers)
 
-        async def ask(delay: float) -> float:
-            await asyncio.sleep(delay)
-            asked.append(loop.time())
-            started = await shared.get()
-            assert started >= asked[0]
-            return started
-
-        return await asyncio.gather(*(ask(delay) for delay in (0, 0.005, 0.006, 0.007, 0.03)))
-
-    answers = asyncio.run(scenario())
-    assert answers[1] == answers[2] == answers[3] != answers[0]
-    assert len(starts) == 3
+    assert asyncio.run(scenario()) == [0, 1, 1, 1, 2]
 
 
 def test_a_caller_who_goes_away_does_not_cancel_the_others() -> None:

@@ -41,6 +41,31 @@ def test_work_that_fails_is_logged_told_and_started_again(caplog: pytest.LogCapt
     asyncio.run(scenario())
 
 
+def test_endless_work_that_runs_again_is_well_when_it_has_run_as_long_as_it_waited() -> None:
+    async def scenario() -> None:
+        runs, again = 0, asyncio.Event()
+
+        async def work() -> None:
+            nonlocal runs
+            runs += 1
+            if runs == 1:
+                raise Failing
+            again.set()
+            await asyncio.Event().wait()
+
+        async with Supervisor(pause=0.01) as supervisor:
+            supervisor.start("proxy", work)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert supervisor.failing == {"proxy": "Failing"}
+            await asyncio.wait_for(again.wait(), 10)
+            async with asyncio.timeout(10):
+                while supervisor.failing:
+                    await asyncio.sleep(0.005)
+
+    asyncio.run(scenario())
+
+
 def test_other_work_goes_on_meanwhile() -> None:
     async def scenario() -> None:
         steps = asyncio.Queue[int]()

@@ -14,7 +14,7 @@ from ikoma.apps.source import checkout
 from ikoma.apps.source.checkout import CheckoutRequest
 from ikoma.apps.source.url import SourceUrl
 from ikoma.capabilities.context import Call
-from ikoma.capabilities.deploy.up import DeployUpRequest, DeployUpResult, up
+from ikoma.capabilities.deploy.up import DeployUpRequest, DeployUpResult, MoreVariables, up
 from ikoma.capabilities.preview.remove import take_away
 from ikoma.errors import IkomaError, PreviewOfPreview
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, Untrusted, capability, listed
@@ -30,7 +30,7 @@ class DeployPreviewRequest(AppRequest):
     """With a copy of the app's database."""
     anew: bool = False
     """Copy the database once more."""
-    env: Annotated[dict[str, str], Sensitive("environment variables")] = Field(default_factory=dict)
+    env: MoreVariables = Field(default_factory=dict)
     """More variables."""
     token: Annotated[str | None, Sensitive("token")] = Field(default=None, max_length=2000)
     """For a private repository."""

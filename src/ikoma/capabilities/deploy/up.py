@@ -4,19 +4,35 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field
 
 from ikoma.apps.deploying.deployer import DeployOptions
-from ikoma.apps.environment import dotenv
 from ikoma.apps.observation.runbook import write_runbook
 from ikoma.capabilities.context import Call
+from ikoma.compose.variable_names import VariableName
 from ikoma.errors import Next
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, Untrusted, capability, listed
 from ikoma.model import Effect, Role
 
 
+def check_variables(env: dict[str, str]) -> dict[str, str]:
+    """Refuse names that no environment variable can have, and values that no process can be given."""
+    for name, value in env.items():
+        try:
+            VariableName.parse(name)
+        except ValueError as error:
+            raise ValueError(f"{name[:40]!r} is no name of an environment variable: {error}") from None
+        if "\0" in value:
+            raise ValueError(f"the value of {name} holds a NUL character")
+    return env
+
+
+MoreVariables = Annotated[dict[str, str], Sensitive("environment variables"), AfterValidator(check_variables)]
+"""Variables of a release beside those of `.env`: name → value."""
+
+
 class DeployUpRequest(AppRequest):
-    env: Annotated[dict[str, str], Sensitive("environment variables")] = Field(default_factory=dict)
+    env: MoreVariables = Field(default_factory=dict)
     """More variables."""
     plan: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     """From deploy.plan; refused if anything changed since."""
@@ -24,15 +40,6 @@ class DeployUpRequest(AppRequest):
     """Why."""
     timeout: int = Field(default=300, ge=1, le=3600)
     """Seconds until all must be healthy."""
-
-    @field_validator("env")
-    @classmethod
-    def names_are_names(cls, env: dict[str, str]) -> dict[str, str]:
-        if bad := dotenv.find_bad_names(env):
-            raise ValueError(f"{bad[0][:40]!r} is no name of an environment variable")
-        if any("\0" in value for value in env.values()):
-            raise ValueError("a value holds a NUL character")
-        return env
 
 
 class DeployUpDetails(Result):

@@ -9,14 +9,14 @@ from pydantic import Field
 
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.env.list import EnvNames
-from ikoma.compose.variable_names import NAME
+from ikoma.compose.variable_names import VariableName
 from ikoma.errors import VariableExists
 from ikoma.kernel.registry import AppRequest, capability, listed
 from ikoma.model import Effect, Role
 
 
 class EnvGenerateRequest(AppRequest):
-    name: str = Field(max_length=200, pattern=f"^{NAME.pattern}$")
+    name: VariableName
     bits: int = Field(default=256, ge=128, le=4096)
     form: Literal["base64url", "hex"] = "base64url"
     replace: bool = False

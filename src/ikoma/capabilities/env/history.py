@@ -9,14 +9,14 @@ from pydantic import Field
 
 from ikoma.apps.environment import variable_history
 from ikoma.capabilities.context import Call
-from ikoma.compose.variable_names import NAME
+from ikoma.compose.variable_names import VariableName
 from ikoma.kernel.page import Column, ResultPage
 from ikoma.kernel.registry import AppRequest, Result, capability, listed
 from ikoma.model import Effect, Role
 
 
 class EnvHistoryRequest(AppRequest):
-    name: str | None = Field(default=None, max_length=200, pattern=f"^{NAME.pattern}$")
+    name: VariableName | None = None
     """Default: of all."""
     limit: int = Field(default=50, ge=1, le=500)
 

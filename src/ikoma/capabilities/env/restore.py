@@ -6,13 +6,13 @@ from pydantic import Field, model_validator
 
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.env.list import EnvNames
-from ikoma.compose.variable_names import NAME
+from ikoma.compose.variable_names import VariableName
 from ikoma.kernel.registry import AppRequest, capability, listed
 from ikoma.model import Effect, Role
 
 
 class EnvRestoreRequest(AppRequest):
-    name: str | None = Field(default=None, max_length=200, pattern=f"^{NAME.pattern}$")
+    name: VariableName | None = None
     """Default: all of the version."""
     version: str | None = Field(default=None, max_length=80)
     """From env.history; default: the newest that differs."""

@@ -8,13 +8,13 @@ from pydantic import Field
 
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.env.list import EnvNames
-from ikoma.compose.variable_names import NAME
+from ikoma.compose.variable_names import VariableName
 from ikoma.kernel.registry import AppRequest, Sensitive, capability, listed
 from ikoma.model import Effect, Role
 
 
 class EnvSetRequest(AppRequest):
-    name: str = Field(max_length=200, pattern=f"^{NAME.pattern}$")
+    name: VariableName
     value: Annotated[str, Sensitive("environment variable")] = Field(max_length=100_000)
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.env.list import EnvNames
-from ikoma.compose.variable_names import NAME
+from ikoma.compose.variable_names import VariableName
 from ikoma.kernel.registry import AppRequest, capability, listed
 from ikoma.model import Effect, Role
 
 
 class EnvUnsetRequest(AppRequest):
-    name: str = Field(max_length=200, pattern=f"^{NAME.pattern}$")
+    name: VariableName
 
 
 @capability("env.unset", role=Role.BUILDER, effect=Effect.CHANGES, rare=True, undo="env.restore")
