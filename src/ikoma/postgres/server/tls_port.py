@@ -98,7 +98,10 @@ class TlsDoor:
                 async with asyncio.timeout(_PAUSE if len(self._open) < len(self._addresses) else None):
                     await self._told.wait()
             self._told.clear()
-            await self._try_all()
+            try:
+                await self._try_all()
+            except Exception:
+                log.exception("PostgreSQL's TLS port could not be opened everywhere; it is tried again")
 
     async def _try_all(self) -> None:
         for address in [address for address in self._open if address not in self._addresses]:
