@@ -18,6 +18,7 @@ from dotenv import dotenv_values
 
 from ikoma.errors import InvalidSetting
 from ikoma.model import DomainName, Role, Secret
+from ikoma.offsite_place import OffsitePlace, parse_offsite_place
 
 T = TypeVar("T")
 
@@ -88,6 +89,8 @@ class Settings:
     """Whether PostgreSQL is archived, so that a database can go back to any second."""
     point_in_time_days: int
     """For how many days one can go back."""
+    offsite: OffsitePlace | None
+    """Where copies of backups go, off this machine; None: nowhere."""
     releases_keep: int
     """How many releases of an app are kept."""
     releases_max_days: int
@@ -229,6 +232,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         nightly_backups=read("NIGHTLY_BACKUPS", "true", _one_of("true", "false")) == "true",
         point_in_time=read("POINT_IN_TIME", "false", _one_of("true", "false")) == "true",
         point_in_time_days=read("POINT_IN_TIME_DAYS", "7", _integer(1, 365)),
+        offsite=parse_offsite_place(values, home),
         releases_keep=read("RELEASES_KEEP", "20", _integer(2, 1000)),
         releases_max_days=read("RELEASES_MAX_DAYS", "365", _integer(1, 10_000)),
         trash_days=read("TRASH_DAYS", "7", _integer(1, 10_000)),

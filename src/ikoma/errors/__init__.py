@@ -9,6 +9,7 @@ from ikoma.errors.base import *
 from ikoma.errors.databases import *
 from ikoma.errors.files import *
 from ikoma.errors.machine import *
+from ikoma.errors.offsite import *
 from ikoma.errors.operations import *
 from ikoma.errors.releases import *
 from ikoma.errors.requests import *

@@ -32,7 +32,6 @@ class BackupKey:
             BackupForeign: it is signed by another key.
             BackupDamaged: it is not what was signed.
         """
-        from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
         key = Ed25519PrivateKey.from_private_bytes(self._obtain()).public_key()
@@ -41,10 +40,7 @@ class BackupKey:
                 f"{what} was signed by another server.",
                 hint="It stays where it is: only its own server can tell of it.",
             )
-        try:
-            key.verify(bytes.fromhex(signature), content)
-        except (InvalidSignature, ValueError):
-            raise BackupDamaged(f"The manifest of {what} is not what was signed.") from None
+        check_signature(content, public, signature, what)
 
     def _obtain(self) -> bytes:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -54,3 +50,14 @@ class BackupKey:
             with suppress(FileExistsError), open_whole_file(self._path, mode=0o600, replace=False) as stream:
                 stream.write(made)
         return self._path.read_bytes()
+
+
+def check_signature(content: bytes, public: str, signature: str, what: str) -> None:
+    """Raises BackupDamaged where the content is not what was signed by the key that is named with it."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    try:
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(public)).verify(bytes.fromhex(signature), content)
+    except (InvalidSignature, ValueError):
+        raise BackupDamaged(f"The manifest of {what} is not what was signed.") from None
