@@ -75,7 +75,7 @@ def test_it_says_where_it_leads_and_what_becomes_of_each_service(server: Server,
     may = server.do("deploy.plan", {"appName": APP, "rollback": True}, role="operator")
     assert may["next"] == {"capability": "deploy.rollback", "arguments": {"appName": APP, "plan": found["plan"]}}
     assert [(item["service"], item["action"], item["reasons"]) for item in found["changes"]] == [
-        ("web", "replace", ["src has changed"])
+        ("web", "replace", ["src has changed", "its containers of that release are kept, and start again"])
     ]
     assert found["source"]["changed"] == ["src/ok"]
     assert found["source"]["removed"] == ["migrations/002_note.down.sql", "migrations/002_note.sql"]

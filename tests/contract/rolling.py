@@ -203,8 +203,8 @@ def _fetch(url: str) -> str:
         return str(answer.read().decode().strip())
 
 
-async def main(folder: str, name: str, release: str, word: str, moment: str) -> None:
-    rolling = Rolling(engine_of("compose"), App(AppName.parse(name), Path(folder)))
+async def main(engine: str, folder: str, name: str, release: str, word: str, moment: str) -> None:
+    rolling = Rolling(engine_of(engine), App(AppName.parse(name), Path(folder)))
     target = await rolling.target({"web": web_service(word)}, release)
     await rolling.roll(target, rolling.hooks(release, fails_at=moment, how="kill"))
 

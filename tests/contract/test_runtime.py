@@ -40,13 +40,18 @@ STORE = {"volumes": [{"type": "volume", "source": "store", "target": "/store", "
 
 
 @pytest.fixture(scope="module", params=["compose"])
-def house(request: pytest.FixtureRequest) -> Iterator[tuple[asyncio.Runner, Rolling]]:
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def house(engine: str) -> Iterator[tuple[asyncio.Runner, Rolling]]:
     folder = Path(tempfile.mkdtemp(prefix="ikoma-runtime-"))
     (folder / OWNER).write_text(str(os.getpid()))
     app = App(AppName.parse(f"t-run-{secrets.token_hex(3)}"), folder / "app")
     app.path.mkdir()
     with asyncio.Runner() as runner:
-        rolling = Rolling(engine_of(request.param), app)
+        rolling = Rolling(engine_of(engine), app)
         try:
             yield runner, rolling
         finally:
@@ -169,10 +174,10 @@ def test_what_does_not_come_up_is_undone_and_told(do: Do[Any], rolling: Rolling,
 
 @pytest.mark.parametrize(("moment", "serves"), [("wait for answers", "one"), ("after serve", "two")])
 def test_what_a_kill_cuts_off_is_undone_before_it_serves_and_finished_after(
-    do: Do[Any], rolling: Rolling, serving: str, moment: str, serves: str
+    do: Do[Any], rolling: Rolling, engine: str, serving: str, moment: str, serves: str
 ) -> None:
     release = f"20260303-000000-{secrets.token_hex(2)}"
-    program = [sys.executable, "-m", "tests.contract.rolling", str(rolling.app.path), str(rolling.app.name)]
+    program = [sys.executable, "-m", "tests.contract.rolling", engine, str(rolling.app.path), str(rolling.app.name)]
     assert subprocess.run([*program, release, "two", moment], check=False).returncode == -signal.SIGKILL
     state = do(rolling.observe())
     assert state.record.underway is not None

@@ -29,6 +29,7 @@ class RolloutTarget:
         model: what was checked, with all that replicas get.
         again: replace also what would not need to be.
         stops_first: whether all that serves is stopped before the database is changed.
+        command: what runs after the migrations, like the new replicas of its service.
         watch: for how many seconds what is replaced is kept in standby.
         scale: how many replicas a service is to have, where that differs from what the model says.
         before: the model of what serves; empty where nothing does.
@@ -41,6 +42,7 @@ class RolloutTarget:
     web: Web | None = None
     again: bool = False
     stops_first: bool = False
+    command: ReleaseCommand | None = None
     watch: float = 0.0
     scale: Mapping[str, int] = field(default_factory=dict)
     before: ComposeModel = EMPTY
@@ -98,6 +100,10 @@ class RolloutPlan:
 
     release: str
     services: tuple[ServiceRollout, ...]
+    stops_first: bool = False
+    """Whether all that serves is stopped before the database is changed."""
+    command: ReleaseCommand | None = None
+    """The command that runs after the migrations, and before the services start that do not need its own."""
     reactivates: bool = False
     """Whether what is in standby serves again as it is; the services say what is done where it does not come up."""
 
@@ -139,10 +145,6 @@ class DatabaseChange(Protocol):
     """The database's part of a rollout, before its replicas start."""
 
     @property
-    def stops_first(self) -> bool:
-        """Whether what serves cannot run with the database as it will be, or would write what is lost."""
-
-    @property
     def is_untouched(self) -> bool:
         """Whether it is certain that nothing was changed so far, also where that was tried and has failed."""
 
@@ -156,10 +158,6 @@ class DatabaseChange(Protocol):
         """The name of a backup that was made now; None where nothing will change."""
 
     async def apply(self, progress: Progress) -> None: ...
-
-    @property
-    def command(self) -> ReleaseCommand | None:
-        """The command that runs after the migrations, like the new replicas of its service."""
 
     async def enter_command(self) -> None:
         """Note in the ledger that the command runs: from here on it may have changed the database."""

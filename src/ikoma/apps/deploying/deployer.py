@@ -14,7 +14,7 @@ from functools import partial
 
 from ikoma.app_folder import App
 from ikoma.apps.database.down_migrations import STAYS, DatabaseRollbackPlan
-from ikoma.apps.database.migrating import DatabaseMigrator
+from ikoma.apps.database.migrating import DatabaseMigrator, DatabaseRollback, ForwardMigration
 from ikoma.apps.deploying.recovery import Recovery
 from ikoma.apps.deploying.release_history import ReleaseHistory
 from ikoma.apps.deploying.release_tree import place_again, place_new, share_source
@@ -50,7 +50,7 @@ from ikoma.errors import (
 from ikoma.model import Secret
 from ikoma.ports.databases import Databases
 from ikoma.ports.progress import Progress
-from ikoma.ports.rollout import DatabaseChange, RolloutResult, RolloutTarget
+from ikoma.ports.rollout import RolloutResult, RolloutTarget
 from ikoma.ports.runtime import Engine
 from ikoma.rollout_state import RolloutState
 
@@ -292,7 +292,13 @@ class Deployer:
             raise CannotRunTwice(f"Two containers of {service} cannot run at once: {reason}.")
 
     async def _roll_again(
-        self, app: App, release: Release, options: DeployOptions, *, again: bool, change: DatabaseChange | None = None
+        self,
+        app: App,
+        release: Release,
+        options: DeployOptions,
+        *,
+        again: bool,
+        change: ForwardMigration | DatabaseRollback | None = None,
     ) -> tuple[Release, RolloutResult]:
         """Roll out a release that was made before: from its own record, judged by the policy of now."""
         releases = Releases(app)
@@ -341,7 +347,7 @@ class Deployer:
         secrets: Sequence[Secret],
         *,
         again: bool = False,
-        change: DatabaseChange | None = None,
+        change: ForwardMigration | DatabaseRollback | None = None,
     ) -> RolloutResult:
         web, current = release.routed, Releases(app).current()
         target = RolloutTarget(
@@ -352,6 +358,7 @@ class Deployer:
             web=web,
             again=again,
             stops_first=change is not None and change.stops_first,
+            command=change.command if change is not None else None,
             watch=0.0 if options.final else release.x_ikoma.watch,
             scale=fitting_scale(app, runs),
             before=Releases(app).model(current) if current else EMPTY,

@@ -180,7 +180,8 @@ class Planner:
         found = await _find_sources(app, after)
         step = self._gather_changes(app, before, after, found, changes, secrets, release.images, given, contents, stops)
         marked = read_kept_marks(app, left) if left else {}
-        step = replace(step, dotenv=read_kept_dotenv(app, release), marks=read_kept_marks(app, release), marked=marked)
+        marks = read_kept_marks(app, release)
+        step = replace(step, release=release.id, dotenv=read_kept_dotenv(app, release), marks=marks, marked=marked)
         return DeployPlan(
             await self._compute_rollback_hash(app, request, release, way),
             tuple(errors),

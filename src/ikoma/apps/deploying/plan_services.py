@@ -21,7 +21,7 @@ from ikoma.compose.model import ComposeModel, Service
 from ikoma.compose.mounts import Sources
 from ikoma.compose.placement import Placement
 from ikoma.model import Secret
-from ikoma.ports.rollout import RolloutPlan, RolloutTarget, ServiceRollout
+from ikoma.ports.rollout import RolloutPlan, RolloutStep, RolloutTarget, ServiceRollout
 from ikoma.ports.runtime import Images
 
 _RUNS_AGAIN = "it runs again with each deploy"
@@ -61,6 +61,7 @@ class ServiceChanges:
         images: service → id of its image, as far as there is one; `given` and `contents` as a placement has them.
         scale: how many replicas a service is to have, where that differs from what the model says.
         stops: why all that serves is stopped first; None where it is not.
+        release: the release that comes back; empty where a new one is made.
     """
 
     app: App
@@ -77,6 +78,7 @@ class ServiceChanges:
     contents: Callable[[Path], str]
     scale: Mapping[str, int]
     stops: str | None = None
+    release: str = ""
     dotenv: bytes = b""
     marks: Mapping[str, str] = field(default_factory=dict)
     """Checksums of data that a person deploys too, as a placement has them; `marked` are those of what serves."""
@@ -115,11 +117,12 @@ async def find_deploy_images(
 def make_target(step: ServiceChanges) -> RolloutTarget:
     """Make the target of the rollout that is planned, as far as it is known before it is built."""
     return RolloutTarget(
-        release="",
+        release=step.release,
         model=step.runs,
         place=_place(step),
         extension=step.after.x_ikoma,
         stops_first=step.stops is not None,
+        command=None if step.release else step.after.x_ikoma.release_command,
         scale=step.scale,
         before=step.before,
     )
@@ -163,6 +166,7 @@ class _Planned:
         }
         self._bare = _place(step).configurations(step.after.with_services(bare))
         self.parts = {item.service: item for item in plan.services}
+        self._reactivates = plan.reactivates
         self._one_shot = step.after.one_shot
         compared = comparison.compare_services(step.before, step.after, step.secrets)
         self._lines = {item.service: item.lines for item in compared.changed}
@@ -170,16 +174,15 @@ class _Planned:
             self.parts.setdefault(name, ServiceRollout(name))
 
     def choose_action(self, name: str) -> str:
+        """Choose the word for what is done with a service: whether it changes, and not in which order."""
         part = self.parts[name]
         if name not in self._step.after.services:
             return "remove"
-        if not part.start:
-            return "remove" if part.replace and not part.keep else "keep"
-        if part.replace:
-            return "replace"
-        if part.keep:
-            return "keep"
-        return "replace" if name in self._step.before.services else "add"
+        if part.step in (RolloutStep.KEEP, RolloutStep.REMOVE):
+            return part.step.value
+        if part.keep and not part.replace:
+            return "keep"  # with more replicas
+        return "replace" if part.replace or name in self._step.before.services else "add"
 
     def list_reasons(self, name: str) -> tuple[str, ...]:
         part, action = self.parts[name], self.choose_action(name)
@@ -197,6 +200,7 @@ class _Planned:
         lines += find_touched(self._step.app, self._step.after, service, self._step.changes)
         lines += self._find_touched_data(service)
         lines += [self._step.stops] if self._step.stops else []
+        lines += ["its containers of that release are kept, and start again"] if self._reactivates else []
         if not lines:
             other_image = self._step.images.get(name) != self._step.former.get(name)
             lines = (

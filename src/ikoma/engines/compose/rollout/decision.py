@@ -13,6 +13,8 @@ from ikoma.compose.services import in_order
 from ikoma.compose.single import why_alone
 from ikoma.compose.x_ikoma import ROLLING, Extension
 from ikoma.engines.docker.containers import Container
+from ikoma.ports.replicas import Replica
+from ikoma.ports.rollout import RolloutPlan
 
 _MOST_ROLLOUTS = 3
 """Of so many earlier rollouts containers are kept: each has networks of its own, and Docker has addresses for few."""
@@ -56,6 +58,8 @@ class RolloutFacts:
     carrying: frozenset[str] = frozenset()
     """Ids of containers with data in volumes without a name."""
     again: bool = False
+    stops_first: bool = False
+    """Whether nothing that serves runs on while the new containers start."""
     leaving: frozenset[str] = frozenset()
     """Rollouts that no container is kept of."""
 
@@ -118,7 +122,7 @@ def _with_room(facts: RolloutFacts, decision: ServiceDecision, going: Sequence[C
     others = find_preempted(facts.app, facts.before, facts.model, decision.service, facts.sources, wish)
     there = {item.service for item in going}
     others = {name: what for name, what in others.items() if name in there}
-    own = {decision.service} if decision.alone else set()
+    own = {decision.service} if decision.alone or facts.stops_first else set()
     first = tuple(item for item in going if item.service in {*own, *others})
     return replace(decision, displaces=others, first=first)
 
@@ -130,3 +134,25 @@ def _is_as(container: Container, configuration: str) -> bool:
 
 def _count(facts: RolloutFacts, name: str) -> int:
     return facts.scale.get(name, facts.model.services[name].scale)
+
+
+def list_decisions(plan: RolloutPlan, there: Sequence[Container]) -> list[ServiceDecision]:
+    """The decisions of a plan about the containers that are there."""
+    known = {item.id: item for item in there}
+    return [
+        ServiceDecision(
+            service=item.service,
+            kept=_select(item.keep, known),
+            replaced=_select(item.replace, known),
+            new=item.start,
+            alone=item.alone,
+            displaces=item.displaces,
+            first=_select(item.stop_first, known),
+            outdated=item.outdated,
+        )
+        for item in plan.services
+    ]
+
+
+def _select(replicas: Sequence[Replica], known: Mapping[str, Container]) -> tuple[Container, ...]:
+    return tuple(known[item.id] for item in replicas if item.id in known)

@@ -20,7 +20,7 @@ from ikoma.durable import write_file
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.engines.compose.replicas import make_replicas
 from ikoma.engines.compose.rollout import one_off_commands
-from ikoma.engines.compose.rollout.decision import ServiceDecision
+from ikoma.engines.compose.rollout.decision import ServiceDecision, list_decisions
 from ikoma.engines.compose.rollout.drift import require_alike, with_existing
 from ikoma.engines.compose.rollout.rendering import render
 from ikoma.engines.compose.startup import ServiceStart
@@ -29,7 +29,7 @@ from ikoma.engines.docker.containers import Container, ResourceInventory
 from ikoma.errors import DeployFailed, IkomaError, Next
 from ikoma.model import Secret
 from ikoma.ports.progress import Progress, ignore_progress
-from ikoma.ports.rollout import CommandOutput, DatabaseChange, RolloutHooks, RolloutTarget
+from ikoma.ports.rollout import CommandOutput, DatabaseChange, RolloutHooks, RolloutPlan, RolloutTarget
 from ikoma.ports.runtime import AnonymousVolume
 from ikoma.rollout_state import RolloutState, Underway, parse_rollout
 
@@ -52,7 +52,7 @@ class NewRollout:
 
     Args:
         hooks: what the app does at each moment.
-        decisions: those of the plan.
+        plan: what becomes of each service, and of the database.
         there: the containers of what serves now.
         carried: service → volumes without a name that its data is in.
         beside: of each service, how many there are besides: in standby.
@@ -65,7 +65,7 @@ class NewRollout:
         app: App,
         target: RolloutTarget,
         rollout: str,
-        decisions: Sequence[ServiceDecision],
+        plan: RolloutPlan,
         there: Sequence[Container],
         carried: Mapping[str, Sequence[AnonymousVolume]],
         beside: Mapping[str, int],
@@ -74,11 +74,12 @@ class NewRollout:
         self._hooks = hooks
         self._app = app
         self._target = target
+        self._plan = plan
         self._there = there
         self._beside = beside
         self._state = RolloutState(app)
         self.rollout = rollout
-        self.decisions = decisions
+        self.decisions = list_decisions(plan, there)
         self._rendered = render(
             target.model,
             target.place,
@@ -110,7 +111,7 @@ class NewRollout:
         """See, before anything is made or stopped, that the database can be changed and taken back."""
         if (change := self._hooks.change) is None:
             return
-        if (command := change.command) is not None:
+        if (command := self._plan.command) is not None:
             those = (item for item in self.decisions if item.service == command.service)
             if not any(item.new or item.kept for item in those):
                 one = {"service": command.service, "replicas": 1}
@@ -200,7 +201,7 @@ class NewRollout:
             kept.extend(identity for start in what for identity in start.containers)
             return up
 
-        if change is not None and (command := change.command) is not None:
+        if change is not None and (command := self._plan.command) is not None:
             needs = {name: service.depends_on for name, service in self._target.model.services.items()}
             needed = needed_by(command.service, needs)
             first = [start for start in starts if start.service in needed]
@@ -228,10 +229,10 @@ class NewRollout:
 
     async def _change_database(self, change: DatabaseChange, progress: Progress) -> None:
         """Back the database up and change it; first stop what could not run with it, or would write what is lost."""
-        if change.stops_first:
+        if self._plan.stops_first:
             await self._stop(self.old, progress)
         self.written = self.backup = await change.back_up(progress)
-        if change.stops_first:
+        if self._plan.stops_first:
             self._note()
         reached("backed up")
         try:
@@ -293,9 +294,8 @@ class NewRollout:
     def _note(self) -> None:
         """Write down what is under way: who stays, and who was stopped."""
         kept = tuple(item.id for item in self.kept)
-        change = self._hooks.change
         # What serves goes on writing beside a change that it can run with: restoring would lose that.
-        restored_from = self.backup if change is not None and change.stops_first else None
+        restored_from = self.backup if self._plan.stops_first else None
         self._state.write(
             Underway(self._target.release, self.rollout, kept, tuple(self._stopped), backup=restored_from)
         )

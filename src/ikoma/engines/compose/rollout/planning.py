@@ -1,17 +1,16 @@
-"""Makes the plan of a rollout, and finds again the containers that a plan is about."""
+"""Makes the plan of a rollout: plain data, which any engine could carry out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from ikoma.app_folder import App
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.engines.compose.replicas import make_replicas
 from ikoma.engines.compose.rollout import anonymous_volumes
-from ikoma.engines.compose.rollout.decision import RolloutFacts, ServiceDecision, decide
+from ikoma.engines.compose.rollout.decision import RolloutFacts, decide
 from ikoma.engines.compose.rollout.standby import is_whole
 from ikoma.engines.docker.containers import Container
-from ikoma.ports.replicas import Replica
 from ikoma.ports.rollout import RolloutPlan, RolloutTarget, ServiceRollout
 from ikoma.ports.runtime import AnonymousVolume
 from ikoma.rollout_state import RolloutState
@@ -37,12 +36,15 @@ async def make_plan(engine: ComposeEngine, app: App, target: RolloutTarget, *, a
         before=target.before,
         carrying=frozenset(item.id for item in there if item.service in carried),
         again=target.again or target.stops_first,
+        stops_first=target.stops_first,
     )
     standby = view.standby
     returns = standby is not None and standby.release == target.release and not (target.again or target.stops_first)
     return RolloutPlan(
         target.release,
         plan_services(facts, there),
+        stops_first=target.stops_first,
+        command=target.command,
         reactivates=not anew and returns and standby is not None and is_whole(standby, target, everyone),
     )
 
@@ -77,25 +79,3 @@ async def find_carried(
         **await anonymous_volumes.last_of(engine, app, gone),
         **await anonymous_volumes.hold(engine, ordered),
     }
-
-
-def list_decisions(plan: RolloutPlan, there: Sequence[Container]) -> list[ServiceDecision]:
-    """The decisions of a plan about the containers that are there."""
-    known = {item.id: item for item in there}
-    return [
-        ServiceDecision(
-            service=item.service,
-            kept=_select(item.keep, known),
-            replaced=_select(item.replace, known),
-            new=item.start,
-            alone=item.alone,
-            displaces=item.displaces,
-            first=_select(item.stop_first, known),
-            outdated=item.outdated,
-        )
-        for item in plan.services
-    ]
-
-
-def _select(replicas: Sequence[Replica], known: Mapping[str, Container]) -> tuple[Container, ...]:
-    return tuple(known[item.id] for item in replicas if item.id in known)

@@ -22,7 +22,7 @@ from ikoma.engines.compose.replicas import make_replicas
 from ikoma.engines.compose.rollout import anonymous_volumes, one_off_commands
 from ikoma.engines.compose.rollout.drift import is_of_subnets
 from ikoma.engines.compose.rollout.new_rollout import NewRollout
-from ikoma.engines.compose.rollout.planning import find_carried, list_decisions, make_plan
+from ikoma.engines.compose.rollout.planning import find_carried, make_plan
 from ikoma.engines.compose.rollout.standby import Returning
 from ikoma.engines.compose.watch import DowntimeWatch
 from ikoma.engines.docker.containers import Container
@@ -97,8 +97,7 @@ class ComposeRollouts:
         there = [item for item in everyone if resting is None or item.id not in resting.containers]
         carried = await find_carried(self._engine, app, target, everyone)
         beside = Counter(item.service for item in everyone if item not in there)
-        decisions = list_decisions(plan, there)
-        new = NewRollout(self._engine, work.hooks, app, target, name_rollout(), decisions, there, carried, beside)
+        new = NewRollout(self._engine, work.hooks, app, target, name_rollout(), plan, there, carried, beside)
         async with self._engine.watch_containers(app.name) as watching:
             try:
                 await new.rehearse(work.progress)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from ikoma.engines.compose.rollout.decision import RolloutFacts, decide
-from ikoma.engines.compose.rollout.planning import list_decisions, plan_services
+from dataclasses import replace
+
+from ikoma.engines.compose.rollout.decision import RolloutFacts, decide, list_decisions
+from ikoma.engines.compose.rollout.planning import plan_services
 from ikoma.engines.docker.containers import Container
 from ikoma.ports.rollout import RolloutPlan, RolloutStep
 from tests.unit.engines.compose.rollout.test_decision import as_wanted, other, wanted
@@ -62,6 +64,18 @@ def test_a_step_says_which_replicas_it_is_about() -> None:
     assert ([item.id for item in cache.keep], cache.start) == (["cache-1"], 0)
     assert ([item.id for item in store.stop_first], store.alone) == (["store-1"], "it has the host port 5432")
     assert plan.find("other") is None
+
+
+def test_what_cannot_run_with_the_database_to_come_stops_first() -> None:
+    facts, there = what_runs_before()
+    plan = plan_services(replace(facts, again=True, stops_first=True), there)
+    steps = {item.service: item.step for item in plan}
+    assert (steps["web"], steps["cache"], steps["mail"]) == (
+        RolloutStep.STOP_FIRST,
+        RolloutStep.STOP_FIRST,
+        RolloutStep.START,
+    )
+    assert [item.id for part in plan if part.service == "web" for item in part.stop_first] == ["web-1", "web-2"]
 
 
 def test_a_plan_that_was_printed_is_the_one_that_is_carried_out() -> None:
