@@ -76,7 +76,7 @@ def test_what_passes_can_be_run_once_all_is_filled_in(case: Case, tmp_path: Path
     runs = injection.freeze(app, model, env={}, memory=1 << 30)
     assert {item.rule for item in policy.check(runs, facts)} == {item.rule for item in violations}
     place = Placement(app.name, "r1", facts.root, app.state / "tree", sources(app, runs), {}, {}, str)
-    made = render(runs, place, rollout="1", configurations=dict.fromkeys(runs.services, "c"), carried={}).model
+    made = render(runs, place, rollout="1", configurations=dict.fromkeys(runs.services, "c"), anonymous={}).model
     first = {name: service.raw for name, service in made.services.items() if not service.shares_with}
     inside = {name: service.raw for name, service in made.services.items() if name not in first}
     created(app, made, first)

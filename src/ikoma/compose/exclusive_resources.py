@@ -88,7 +88,7 @@ def find_preempted(
     after: ComposeModel,
     service: str,
     source: Sources,
-    wish: str | None,
+    strategy: str | None,
 ) -> dict[str, str]:
     """Other services that must stop before this one starts, each with what it gives up to it.
 
@@ -96,10 +96,12 @@ def find_preempted(
         before: the model of what serves; empty where nothing does.
         after: the model that is to serve.
         source: the source of `after`.
-        wish: the strategy of the service.
+        strategy: that of the service.
     """
     wanted = [
-        resource for resource in find_exclusive(app, after, service, source) if wish != ROLLING or not resource.is_data
+        resource
+        for resource in find_exclusive(app, after, service, source)
+        if strategy != ROLLING or not resource.is_data
     ]
     if not wanted:
         return {}

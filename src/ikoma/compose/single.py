@@ -14,7 +14,7 @@ def why_alone(
     model: ComposeModel,
     service: str,
     source: Sources,
-    wish: str | None,
+    strategy: str | None,
     before: ComposeModel = EMPTY,
 ) -> str | None:
     """The reason why two containers of a service cannot run at once, as far as its model tells; None: they can.
@@ -22,10 +22,10 @@ def why_alone(
     Args:
         before: the model that the other one is of; the same one when omitted.
     """
-    if wish == RECREATE:
+    if strategy == RECREATE:
         return "x-ikoma says recreate"
     found = find_conflicts(app, model, service, source, before)
-    return next((resource.reason for resource in found if wish != ROLLING or not resource.is_data), None)
+    return next((resource.reason for resource in found if strategy != ROLLING or not resource.is_data), None)
 
 
 def why_single(model: ComposeModel, service: str) -> str | None:
@@ -41,6 +41,6 @@ def why_single(model: ComposeModel, service: str) -> str | None:
     return f"{inside[0]} runs inside it" if inside else None
 
 
-def why_one(app: App, model: ComposeModel, service: str, source: Sources, wish: str | None) -> str | None:
+def why_one(app: App, model: ComposeModel, service: str, source: Sources, strategy: str | None) -> str | None:
     """The reason why a service has one container only; None where it may have more."""
-    return why_alone(app, model, service, source, wish) or why_single(model, service)
+    return why_alone(app, model, service, source, strategy) or why_single(model, service)

@@ -147,7 +147,7 @@ class ExistingResources:
     """All volumes and networks, as `Volumes.map_owners` tells of them."""
     differences: tuple[Difference, ...] = ()
     overlaps: tuple[SubnetOverlap, ...] = ()
-    unnamed: Mapping[str, Sequence[AnonymousVolume]] = field(default_factory=dict)
+    anonymous: Mapping[str, Sequence[AnonymousVolume]] = field(default_factory=dict)
     """service → the volumes without a name that it has had its data in."""
 
 

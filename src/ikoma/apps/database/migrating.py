@@ -16,8 +16,8 @@ from pathlib import Path
 from ikoma.app_folder import App
 from ikoma.apps.database import credentials, migration_files
 from ikoma.apps.database.backups import Backups
-from ikoma.apps.database.down_migrations import DatabaseRollbackPlan, KnownBackup, RollbackMethod, plan_rollback
 from ikoma.apps.database.restoring import DatabaseRestorer
+from ikoma.apps.database.rollback_planning import DatabaseRollbackPlan, KnownBackup, RollbackMethod, plan_rollback
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.compose.roles.release_command import ReleaseCommand
 from ikoma.errors import BackupMissing, CannotGoBack, DatabasesUnavailable, SqlFailed, SqlStopped

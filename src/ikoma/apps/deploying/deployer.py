@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 from ikoma.app_folder import App
-from ikoma.apps.database.down_migrations import STAYS, DatabaseRollbackPlan
 from ikoma.apps.database.migrating import DatabaseMigrator, DatabaseRollback, ForwardMigration
+from ikoma.apps.database.rollback_planning import STAYS, DatabaseRollbackPlan
 from ikoma.apps.deploying.recovery import Recovery
 from ikoma.apps.deploying.release_history import ReleaseHistory
 from ikoma.apps.deploying.release_tree import place_again, place_new, share_source

@@ -17,8 +17,8 @@ import orjson
 
 from ikoma.app_folder import App
 from ikoma.apps.database import credentials
-from ikoma.apps.database.down_migrations import STAYS, DatabaseRollbackPlan, RollbackMethod
 from ikoma.apps.database.migrating import DatabaseMigrator, DatabaseRollback
+from ikoma.apps.database.rollback_planning import STAYS, DatabaseRollbackPlan, RollbackMethod
 from ikoma.apps.deploying import comparison
 from ikoma.apps.deploying.plan_services import (
     ServiceChanges,

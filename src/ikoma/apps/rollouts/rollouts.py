@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from ikoma.app_folder import App
 from ikoma.apps.database.migrating import DatabaseMigrator
-from ikoma.apps.rollouts.hooks import AppHooks, ReleaseHooks
+from ikoma.apps.rollouts.takeover import AppHooks, ReleaseHooks
 from ikoma.apps.routing.routes import Routes
 from ikoma.compose.model import ComposeModel
 from ikoma.model import Secret

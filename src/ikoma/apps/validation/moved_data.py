@@ -30,7 +30,7 @@ class _Place:
     spoken: str = ""
     make: str = ""
     """The command that makes it, where it is a volume that is not there yet."""
-    is_unnamed: bool = False
+    is_anonymous: bool = False
     """Whether the volume has no name of its own: another mount without a name goes on with it."""
 
 
@@ -42,12 +42,12 @@ def find_left_behind(app: App, source: Source, model: ComposeModel, there: Exist
     """
     current = Releases(app).current()
     before = Releases(app).model(current) if current else EMPTY
-    existing, unnamed = there.volumes, there.unnamed
+    existing, anonymous = there.volumes, there.anonymous
     found = []
     for name in before.services:
         had = {
-            os.path.normpath(item.target): _Place(item.name, f"the unnamed volume {item.name}", is_unnamed=True)
-            for item in unnamed.get(name, ())
+            os.path.normpath(item.target): _Place(item.name, f"the unnamed volume {item.name}", is_anonymous=True)
+            for item in anonymous.get(name, ())
             if item.name in existing
         }
         if (service := model.services.get(name)) is None:
@@ -77,7 +77,7 @@ def _compare(
     for index, mount in enumerate(service.mounts):
         target = os.path.normpath(mount.target)
         old, new = had.get(target), _find_new(app, model, mount, existing)
-        if old is None or new is None or old.name == new.name or (old.is_unnamed and new.is_unnamed):
+        if old is None or new is None or old.name == new.name or (old.is_anonymous and new.is_anonymous):
             continue
         problem = f"{service.name} begins with nothing in {target}: what it has written there is in {old.spoken}."
         copy = f"`docker run --rm -v {old.name}:/from:ro -v {new.name}:/to busybox cp -a /from/. /to/`"
@@ -103,7 +103,7 @@ def _find_new(app: App, model: ComposeModel, mount: Mount, existing: Collection[
         path = locate(mount.source).path
         return _Place(str(path)) if _is_empty(path) else None
     if not mount.source:
-        return _Place("", is_unnamed=mount.is_volume)
+        return _Place("", is_anonymous=mount.is_volume)
     name = _name_volume(app, model, mount)
     labels = f"--label com.docker.compose.project={app.name.project} --label com.docker.compose.volume={mount.source}"
     return None if name in existing else _Place(name, make=f"`docker volume create {labels} {name}`")

@@ -18,10 +18,10 @@ from typing import Any
 import orjson
 
 from ikoma.engines.compose import argv, failure
+from ikoma.engines.compose.downtime import DowntimeWatch
 from ikoma.engines.compose.progress import ComposeOutput
 from ikoma.engines.compose.staging import staged, without_root
 from ikoma.engines.compose.startup import ContainerStuck, ServiceStart, Startup
-from ikoma.engines.compose.watch import DowntimeWatch
 from ikoma.engines.docker import archive, control, image_registry, listening, log_stream, one_off, ownership
 from ikoma.engines.docker.containers import (
     CommandResult,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from ikoma.engines.compose.downtime import DowntimeWatch
 from ikoma.engines.compose.progress import ComposeOutput
-from ikoma.engines.compose.watch import DowntimeWatch
 from ikoma.engines.docker.containers import Container
 from ikoma.engines.docker.readable import make_sentence
 from ikoma.errors import DeployFailed, IkomaError, NoAddressesLeft

@@ -215,10 +215,10 @@ class ComposeVolumes:
         )
 
     async def list_of(self, app: App) -> Sequence[str]:
-        named, unnamed = await asyncio.gather(
+        named, anonymous = await asyncio.gather(
             self._engine.list_volumes(app.name), anonymous_volumes.all_of(self._engine, app)
         )
-        return [*named, *unnamed]
+        return [*named, *anonymous]
 
     async def describe_all(self) -> Mapping[str, ResourceInfo]:
         return (await self._engine.list_resources()).volumes

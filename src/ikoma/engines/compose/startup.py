@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ikoma.engines.compose import failure
+from ikoma.engines.compose.downtime import DowntimeWatch
 from ikoma.engines.compose.progress import ComposeOutput
-from ikoma.engines.compose.watch import DowntimeWatch
 from ikoma.engines.docker import control
 from ikoma.engines.docker.containers import Container, ContainerNotStarted
 from ikoma.engines.docker.docker_api import DockerApi

@@ -46,7 +46,7 @@ unix_socket_directories = ''
 password_encryption = 'scram-sha-256'
 max_connections = {connections}
 superuser_reserved_connections = 20
-# One container can hold every place with connections that never log in; strangers.py ends those that are too many.
+# Connections that never log in could take every place; unauthenticated_connections.py ends those that are too many.
 authentication_timeout = 5s
 # The table of locks is everybody's. Restoring a database takes a dozen locks for each of its tables, all in one
 # transaction; what apps may hold of it is bounded by guard.py.

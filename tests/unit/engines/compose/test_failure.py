@@ -5,8 +5,8 @@ import json
 import pytest
 
 from ikoma.engines.compose import failure
+from ikoma.engines.compose.downtime import DowntimeWatch
 from ikoma.engines.compose.progress import ComposeOutput
-from ikoma.engines.compose.watch import DowntimeWatch
 from ikoma.engines.docker.docker_api import DockerApi
 from ikoma.errors import DeployFailed, NoAddressesLeft
 from ikoma.ports.progress import ignore_progress

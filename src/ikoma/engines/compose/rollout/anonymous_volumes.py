@@ -68,7 +68,7 @@ async def hold(engine: ComposeEngine, containers: Sequence[Container]) -> dict[s
 
 async def remove_with(engine: ComposeEngine, app: App, progress: Progress) -> None:
     """Remove an app's containers, networks and all its volumes, those without a name too."""
-    unnamed = await all_of(engine, app)
+    known = await all_of(engine, app)
     await engine.down(app.name, volumes=True, progress=progress)
-    for name in unnamed:
+    for name in known:
         await engine.remove_volume(name)

@@ -55,7 +55,7 @@ class RolloutFacts:
     scale: Mapping[str, int]
     before: ComposeModel = EMPTY
     """The model of what serves; empty where nothing does."""
-    carrying: frozenset[str] = frozenset()
+    keeping: frozenset[str] = frozenset()
     """Ids of containers with data in volumes without a name."""
     again: bool = False
     stops_first: bool = False
@@ -106,10 +106,10 @@ def _decided(facts: RolloutFacts, there: Sequence[Container]) -> list[ServiceDec
 
 
 def _alone(facts: RolloutFacts, name: str, replaced: Sequence[Container]) -> str | None:
-    wish = facts.extension.strategy_of(name)
-    if reason := why_alone(facts.app, facts.model, name, facts.sources, wish, facts.before):
+    strategy = facts.extension.strategy_of(name)
+    if reason := why_alone(facts.app, facts.model, name, facts.sources, strategy, facts.before):
         return reason
-    if wish != ROLLING and any(item.id in facts.carrying for item in replaced):
+    if strategy != ROLLING and any(item.id in facts.keeping for item in replaced):
         return "it keeps data in a volume without a name"
     return None
 
@@ -118,8 +118,8 @@ def _with_room(facts: RolloutFacts, decision: ServiceDecision, going: Sequence[C
     """The decision with what must stop before its new containers start."""
     if not decision.new:
         return decision
-    wish = facts.extension.strategy_of(decision.service)
-    others = find_preempted(facts.app, facts.before, facts.model, decision.service, facts.sources, wish)
+    strategy = facts.extension.strategy_of(decision.service)
+    others = find_preempted(facts.app, facts.before, facts.model, decision.service, facts.sources, strategy)
     there = {item.service for item in going}
     others = {name: what for name, what in others.items() if name in there}
     own = {decision.service} if decision.alone or facts.stops_first else set()

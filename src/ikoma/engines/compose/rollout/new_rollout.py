@@ -17,6 +17,7 @@ from ikoma.compose.new_folders import forget_list, hand_over
 from ikoma.compose.roles.release_command import ReleaseCommand, needed_by
 from ikoma.compose.web_service import web
 from ikoma.durable import write_file
+from ikoma.engines.compose.downtime import DowntimeWatch
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.engines.compose.replicas import make_replicas
 from ikoma.engines.compose.rollout import one_off_commands
@@ -24,7 +25,6 @@ from ikoma.engines.compose.rollout.decision import ServiceDecision, list_decisio
 from ikoma.engines.compose.rollout.drift import require_alike, with_existing
 from ikoma.engines.compose.rollout.rendering import render
 from ikoma.engines.compose.startup import ServiceStart
-from ikoma.engines.compose.watch import DowntimeWatch
 from ikoma.engines.docker.containers import Container, ResourceInventory
 from ikoma.errors import DeployFailed, IkomaError, Next
 from ikoma.model import Secret
@@ -54,7 +54,7 @@ class NewRollout:
         hooks: what the app does at each moment.
         plan: what becomes of each service, and of the database.
         there: the containers of what serves now.
-        carried: service → volumes without a name that its data is in.
+        anonymous: service → anonymous volumes with its data.
         beside: of each service, how many there are besides: in standby.
     """
 
@@ -67,7 +67,7 @@ class NewRollout:
         rollout: str,
         plan: RolloutPlan,
         there: Sequence[Container],
-        carried: Mapping[str, Sequence[AnonymousVolume]],
+        anonymous: Mapping[str, Sequence[AnonymousVolume]],
         beside: Mapping[str, int],
     ) -> None:
         self._engine = engine
@@ -85,7 +85,7 @@ class NewRollout:
             target.place,
             rollout=rollout,
             configurations=target.place.configurations(target.model),
-            carried=carried,
+            anonymous=anonymous,
         )
         self._new: list[Container] = []
         self._stopped: list[str] = []

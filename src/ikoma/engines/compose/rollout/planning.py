@@ -25,7 +25,7 @@ async def make_plan(engine: ComposeEngine, app: App, target: RolloutTarget, *, a
     everyone = await engine.list_containers(app.name)
     view = RolloutState(app).view()
     there = [item for item in everyone if view.serves(item)]
-    carried = await find_carried(engine, app, target, everyone)
+    anonymous = await find_anonymous_volumes(engine, app, target, everyone)
     facts = RolloutFacts(
         app=app,
         model=target.model,
@@ -34,7 +34,7 @@ async def make_plan(engine: ComposeEngine, app: App, target: RolloutTarget, *, a
         configurations=target.place.configurations(target.model),
         scale=target.scale,
         before=target.before,
-        carrying=frozenset(item.id for item in there if item.service in carried),
+        keeping=frozenset(item.id for item in there if item.service in anonymous),
         again=target.again or target.stops_first,
         stops_first=target.stops_first,
     )
@@ -67,7 +67,7 @@ def plan_services(facts: RolloutFacts, there: Sequence[Container]) -> tuple[Serv
     )
 
 
-async def find_carried(
+async def find_anonymous_volumes(
     engine: ComposeEngine, app: App, target: RolloutTarget, containers: Sequence[Container]
 ) -> dict[str, Sequence[AnonymousVolume]]:
     """Find each service's volumes without a name: the last container's that serves, else those it had."""

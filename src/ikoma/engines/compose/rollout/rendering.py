@@ -50,13 +50,13 @@ def render(
     *,
     rollout: str,
     configurations: Mapping[str, str],
-    carried: Mapping[str, Sequence[AnonymousVolume]],
+    anonymous: Mapping[str, Sequence[AnonymousVolume]],
 ) -> Rendered:
     """The compose file of one rollout.
 
     Args:
         model: the model that was checked.
-        carried: service → volumes without a name that its data is in.
+        anonymous: service → anonymous volumes with its data.
     """
     result = model.copy_raw()
     files: dict[Path, GivenFile] = {}
@@ -65,7 +65,7 @@ def render(
             service.pop(done, None)
         service["image"] = release_image(place.app, name, place.release)
         files |= _mount_from(place, service)
-        _carry(result, service, carried.get(name, ()))
+        _mount_anonymous(result, service, anonymous.get(name, ()))
         labels = {CONFIGURATION: configurations[name], ROLLOUT: rollout, RELEASE: place.release}
         service["labels"] = {**(service.get("labels") or {}), **labels}
     for kind in ("configs", "secrets"):
@@ -136,12 +136,12 @@ def _mount_from(place: Placement, service: dict[str, Any]) -> dict[Path, GivenFi
     return {}
 
 
-def _carry(model: dict[str, Any], service: dict[str, Any], carried: Sequence[AnonymousVolume]) -> None:
+def _mount_anonymous(model: dict[str, Any], service: dict[str, Any], anonymous: Sequence[AnonymousVolume]) -> None:
     """Data in volumes without a name goes on to the next container, as Compose lets it."""
     mounts = service.setdefault("volumes", [])
     taken = {os.path.normpath(str(mount.get("target"))): mount for mount in mounts}
     temporary = {os.path.normpath(str(path).partition(":")[0]) for path in service.get("tmpfs") or []}
-    for volume in carried:
+    for volume in anonymous:
         target = os.path.normpath(volume.target)
         mount = taken.get(target, {"type": "volume", "target": volume.target, "volume": {}})
         if target in temporary or mount.get("type") != "volume" or mount.get("source"):

@@ -17,14 +17,14 @@ from typing import Any
 
 from ikoma.app_folder import App
 from ikoma.checkpoints import reached
+from ikoma.engines.compose.downtime import DowntimeWatch
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.engines.compose.replicas import make_replicas
 from ikoma.engines.compose.rollout import anonymous_volumes, one_off_commands
 from ikoma.engines.compose.rollout.drift import is_of_subnets
 from ikoma.engines.compose.rollout.new_rollout import NewRollout
-from ikoma.engines.compose.rollout.planning import find_carried, make_plan
-from ikoma.engines.compose.rollout.standby import Returning
-from ikoma.engines.compose.watch import DowntimeWatch
+from ikoma.engines.compose.rollout.planning import find_anonymous_volumes, make_plan
+from ikoma.engines.compose.rollout.standby import StandbyReactivation
 from ikoma.engines.docker.containers import Container
 from ikoma.errors import DeployFailed, EngineUnavailable, IkomaError
 from ikoma.model import Secret
@@ -80,9 +80,9 @@ class ComposeRollouts:
         standby = RolloutState(app).standby()
         if plan.reactivates and standby is not None:
             there = await self._engine.list_containers(app.name)
-            returning = Returning(self._engine, hooks, app, target, standby, there)
+            reactivation = StandbyReactivation(self._engine, hooks, app, target, standby, there)
             try:
-                return await self._resume(work, returning)
+                return await self._resume(work, reactivation)
             except DeployFailed as failed:  # some come up only once: a stale pid file is enough
                 progress(f"{failed.message} Its containers are made anew.")
             plan = await make_plan(self._engine, app, target, anew=True)
@@ -95,9 +95,9 @@ class ComposeRollouts:
         resting = RolloutState(app).standby()  # until this has taken over: where it fails, the window goes on
         everyone = await self._engine.list_containers(app.name)
         there = [item for item in everyone if resting is None or item.id not in resting.containers]
-        carried = await find_carried(self._engine, app, target, everyone)
+        anonymous = await find_anonymous_volumes(self._engine, app, target, everyone)
         beside = Counter(item.service for item in everyone if item not in there)
-        new = NewRollout(self._engine, work.hooks, app, target, name_rollout(), plan, there, carried, beside)
+        new = NewRollout(self._engine, work.hooks, app, target, name_rollout(), plan, there, anonymous, beside)
         async with self._engine.watch_containers(app.name) as watching:
             try:
                 await new.rehearse(work.progress)
@@ -113,18 +113,18 @@ class ComposeRollouts:
             rolled = await self._settle(work, watching, containers, new.old, before, made=True)
             return replace(rolled, backup=new.backup)
 
-    async def _resume(self, work: _Work, returning: Returning) -> RolloutResult:
+    async def _resume(self, work: _Work, reactivation: StandbyReactivation) -> RolloutResult:
         """Start the containers in standby again, and let them take over."""
         app = work.app
         before = RolloutState(app).serving()
         async with self._engine.watch_containers(app.name) as watching:
             try:
-                containers = await returning.bring_up(watching, work.timeout, work.progress, work.secrets)
-                await returning.take_over(containers)
+                containers = await reactivation.bring_up(watching, work.timeout, work.progress, work.secrets)
+                await reactivation.take_over(containers)
             except BaseException as error:
                 await self._undo_for(app, work.hooks, error)
                 raise
-            return await self._settle(work, watching, containers, returning.newer, before)
+            return await self._settle(work, watching, containers, reactivation.newer, before)
 
     async def _settle(
         self,

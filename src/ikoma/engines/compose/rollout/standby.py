@@ -11,11 +11,11 @@ from ikoma.checkpoints import reached
 from ikoma.compose.exclusive_resources import find_preempted
 from ikoma.compose.services import in_order
 from ikoma.compose.single import why_alone
+from ikoma.engines.compose.downtime import DowntimeWatch
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.engines.compose.replicas import make_replicas
 from ikoma.engines.compose.rollout.new_rollout import find_answering, select_of_web
 from ikoma.engines.compose.startup import ServiceStart
-from ikoma.engines.compose.watch import DowntimeWatch
 from ikoma.engines.docker.containers import Container
 from ikoma.model import Secret
 from ikoma.ports.progress import Progress
@@ -31,7 +31,7 @@ def is_whole(standby: Standby, target: RolloutTarget, there: Sequence[Container]
     return enough and found.total() == len(standby.containers) + len(standby.kept)
 
 
-class Returning:
+class StandbyReactivation:
     """One return, up to the moment when the earlier containers serve.
 
     Args:
@@ -112,9 +112,9 @@ class Returning:
             for name, condition in needs.items()
             if name in present and condition != "service_completed_successfully"
         }
-        wish, source = self._target.extension.strategy_of(service), self._target.place.sources
-        away = set(find_preempted(self._app, self._target.before, self._target.model, service, source, wish))
-        alone = why_alone(self._app, self._target.model, service, source, wish, self._target.before)
+        strategy, source = self._target.extension.strategy_of(service), self._target.place.sources
+        away = set(find_preempted(self._app, self._target.before, self._target.model, service, source, strategy))
+        alone = why_alone(self._app, self._target.model, service, source, strategy, self._target.before)
         away |= {service} if alone else set()
         return ServiceStart(service, containers, after, partial(self._make_room, away) if away else None)
 

@@ -170,10 +170,10 @@ def test_of_too_many_rollouts_those_are_left_first_whose_containers_need_not_sto
 
 
 def test_data_in_a_volume_without_a_name_is_written_by_one_container() -> None:
-    carrying = frozenset({"a"})
-    assert decide(wanted({"web": {}}, carrying=carrying), [other("a")])[0].alone
+    keeping = frozenset({"a"})
+    assert decide(wanted({"web": {}}, keeping=keeping), [other("a")])[0].alone
     rolling = Extension(strategy="rolling")
-    assert decide(wanted({"web": {}}, carrying=carrying, extension=rolling), [other("a")])[0].alone is None
+    assert decide(wanted({"web": {}}, keeping=keeping, extension=rolling), [other("a")])[0].alone is None
 
 
 def test_services_come_after_those_they_need_also_in_a_circle() -> None:

@@ -27,10 +27,10 @@ PLACE = Placement(
 )
 
 
-def placed_model(model: dict[str, Any], **carried: list[AnonymousVolume]) -> dict[str, Any]:
+def placed_model(model: dict[str, Any], **anonymous: list[AnonymousVolume]) -> dict[str, Any]:
     names = dict.fromkeys(model["services"], "c")
     whole = parse_model({"name": "shop", **model})
-    return render(whole, PLACE, rollout="42", configurations=names, carried=carried).model.copy_raw()
+    return render(whole, PLACE, rollout="42", configurations=names, anonymous=anonymous).model.copy_raw()
 
 
 def bind(path: Path) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def test_containers_run_the_images_of_the_release_and_say_what_made_them() -> No
 def test_networks_of_the_apps_own_are_made_anew_for_each_rollout(network: Any, renamed: bool) -> None:
     service = {"networks": {"inner": {"aliases": ["door"]}}}
     model = {"name": "shop", "services": {"web": service}, "networks": {"inner": network}}
-    found = render(parse_model(model), PLACE, rollout="42", configurations={"web": "c"}, carried={})
+    found = render(parse_model(model), PLACE, rollout="42", configurations={"web": "c"}, anonymous={})
     [key] = found.model.networks
     assert list(found.model.services["web"].networks) == [key]
     assert (key == "inner-42") is renamed
@@ -149,7 +149,7 @@ def test_a_configuration_is_all_that_a_container_is_made_of(
 def test_secrets_from_variables_become_files_that_one_service_mounts() -> None:
     secrets = [{"source": "token", "target": "key", "mode": "0400", "uid": "7"}]
     model = {"name": "shop", "services": {"web": {"secrets": secrets}}, "secrets": {"token": {"environment": "TOKEN"}}}
-    found = render(parse_model(model), PLACE, rollout="42", configurations={"web": "c"}, carried={})
+    found = render(parse_model(model), PLACE, rollout="42", configurations={"web": "c"}, anonymous={})
     path, given = next(iter(found.files.items()))
     assert (given.content, given.mode, given.owner) == ("hunter2", 0o400, (7, 0))
     assert list(found.model.services["web"].secrets) == [{"source": path.name, "target": "/run/secrets/key"}]
@@ -163,7 +163,7 @@ def test_an_image_of_the_whole_folder_is_built_from_the_copy_and_data_in_it_moun
     model = {"name": "shop", "services": {"web": service}}
     copied = {"context": str(TREE), "additional_contexts": {"all": str(TREE)}}
     assert render_builds(parse_model(model), place)["services"]["web"]["build"] == copied
-    found = render(parse_model(model), place, rollout="42", configurations={"web": "c"}, carried={}).model
+    found = render(parse_model(model), place, rollout="42", configurations={"web": "c"}, anonymous={}).model
     assert [mount.source for mount in found.services["web"].mounts] == [str(ROOT / "data"), str(TREE / "www")]
 
 

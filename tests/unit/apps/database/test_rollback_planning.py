@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from ikoma.apps.database.down_migrations import KnownBackup, RollbackMethod, plan_rollback
+from ikoma.apps.database.rollback_planning import KnownBackup, RollbackMethod, plan_rollback
 from ikoma.ports.databases import LedgerEntry, Migration
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ikoma.engines.compose.watch import ContainerEvent, measure_downtime_ns
+from ikoma.engines.compose.downtime import ContainerEvent, measure_downtime_ns
 from ikoma.engines.docker.containers import Container
 
 NOW = 10_000
