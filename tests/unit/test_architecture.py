@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import ikoma
@@ -21,7 +22,8 @@ def modules() -> list[Path]:
 
 def test_every_module_and_room_of_the_page_is_there() -> None:
     files = [f"/{path.relative_to(SOURCE).as_posix()}" for path in modules()]
-    rooms = {f"{folder.as_posix()}/" for path in map(Path, files) for folder in path.parents}
+    folders = [folder for folder in SOURCE.rglob("*") if folder.is_dir() and folder.name != "__pycache__"]
+    rooms = {f"/{folder.relative_to(SOURCE).as_posix()}/" for folder in folders}
     named = set(NAMED.findall(PAGE.read_text(encoding="utf-8"))) - OF_AN_APP
     assert len(named) > 50
     missing = {name for name in named if not any(place.endswith(f"/{name}") for place in (*files, *rooms))}
@@ -33,6 +35,16 @@ def test_a_room_of_apps_has_a_row_on_the_page() -> None:
     text = PAGE.read_text(encoding="utf-8")
     rooms = {path.parent.name for path in modules() if path.parent.parent == SOURCE / "apps"}
     assert {room for room in rooms if f"`{room}/`" not in text} == set()
+
+
+def test_the_rooms_of_apps_stand_in_the_order_of_their_imports() -> None:
+    contracts = tomllib.loads((PAGE.parent.parent / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(item["layers"] for item in contracts if item.get("containers") == ["ikoma.apps"])
+    text = PAGE.read_text(encoding="utf-8")
+    text = text[text.index("The rooms of `apps/`") :]
+    rows = [re.findall(r"`([a-z_]+)(?:/|\.py)`", row.split(" | ")[0]) for row in text.splitlines() if row[:3] == "| `"]
+    named = [room for row in rows for room in row]
+    assert named == [room for layer in layers for room in layer.split(" | ")]
 
 
 def test_a_room_holds_few_modules_and_a_module_few_lines() -> None:
