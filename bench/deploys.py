@@ -72,7 +72,7 @@ def rollbacks(world: World) -> Iterator[Figure]:
 
 
 class _Raw:
-    """The same app as IKOMA resolved it, in a Compose project of its own."""
+    """App as IKOMA resolved it, in a Compose project of its own."""
 
     def __init__(self, world: World, folder: Path) -> None:
         self._project = world.name("raw")

@@ -30,7 +30,7 @@ end
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a number of clients got: answers per second, and the time in which 99 of 100 were given (ms)."""
+    """Answers that a number of clients got per second, and the time in which 99 of 100 were given (ms)."""
 
     rate: float
     p99: float

@@ -1,4 +1,4 @@
-"""What the figures were measured on, without names of machines or folders."""
+"""The machine the figures were measured on, without names of machines or folders."""
 
 from __future__ import annotations
 

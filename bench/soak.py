@@ -41,7 +41,7 @@ _READ_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the server process holds at a moment; memory in MiB."""
+    """Resources of the server process at a moment; memory in MiB."""
 
     second: float
     memory: float
@@ -63,7 +63,7 @@ class Soak:
         return self.exit_code is None
 
     def grown(self) -> list[str]:
-        """What the last quarter of the run holds more of than the second, beyond what is allowed."""
+        """List what the last quarter of the run holds more of than the second, beyond what is allowed."""
         quarter = len(self.samples) // 4
         if not quarter:
             return []

@@ -1,4 +1,4 @@
-"""What the measurements run on: a server in folders of its own, and an app with a health path and a database."""
+"""World of the measurements: a server in folders of its own, and an app with a health path and a database."""
 
 from __future__ import annotations
 

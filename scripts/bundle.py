@@ -34,7 +34,7 @@ PARTS = (
     *("scripts/setup", "scripts/engine.sh"),
 )
 PYTHONS = ("3.11", "3.12", "3.13")
-"""Those of the systems that install.sh knows, and of IKOMA's image."""
+"""Versions of the systems that install.sh knows, and of IKOMA's image."""
 POSTGRES = os.environ.get("POSTGRES_IMAGE", "postgres:18")
 
 _OF_A_BUILD = (

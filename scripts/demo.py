@@ -41,7 +41,7 @@ CALL_PATIENCE = 300.0  # seconds between two lines of an answer
 
 
 class Failed(Exception):
-    """What went wrong, and under it what helps."""
+    """The demo failed; below it says what helps."""
 
     def __init__(self, message: str, *details: str, code: str = "") -> None:
         super().__init__(message)

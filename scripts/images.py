@@ -173,7 +173,7 @@ class RootFilesystem:
 
 
 def _base(root: RootFilesystem) -> None:
-    """What every small image has: a shell with its tools, users, somewhere to write, certificates."""
+    """Fill in what every small image has: a shell with its tools, users, somewhere to write, certificates."""
     busybox = _program("busybox")
     root.file("bin/busybox", Path(busybox).resolve())
     root.libraries_of([Path(busybox).resolve()])

@@ -179,7 +179,7 @@ def try_policy(folder: Path) -> list[tuple[Mutant, bool]]:
 
 
 def _forked(work: Callable[[], bool], *, silent: bool = True) -> bool:
-    """What `work` says in a child process, whose imports nobody else sees. One that breaks says False."""
+    """Return what `work` says in a child process, whose imports nobody else sees. One that breaks says False."""
     child = os.fork()
     if child == 0:
         resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))

@@ -59,7 +59,7 @@ class Step:
 
 
 class Story:
-    """What the person sees: a line for each step with a tick, its meaning and its time."""
+    """Prints what the person sees: a line for each step with a tick, its meaning and its time."""
 
     def __init__(self) -> None:
         self._console = Console(highlight=False)

@@ -20,7 +20,7 @@ __all__ = ["Traffic", "steady"]
 
 @dataclass
 class Traffic:
-    """What came of the requests so far."""
+    """Counts of the requests so far."""
 
     url: str
     answers: Counter[str] = field(default_factory=Counter)

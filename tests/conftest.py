@@ -35,10 +35,10 @@ LONG = (
     "mcp/evaluation",
     "mcp/test_story.py",
 )
-"""What takes minutes begins first, the longest before others, so that no worker is left with it at the end."""
+"""Files that take minutes begin first, the longest before others, so that no worker is left with one at the end."""
 
 SHORT = ("unit",)
-"""What has many small files comes last, and evens out what the workers have left to do."""
+"""Folders of many small files come last, and even out what the workers have left to do."""
 
 INSTALLED = tuple(f"tests/install/test_{name}.py" for name in ("compose_flavour", "embedded_flavour", "runbook"))
 PAGE_GROUPS = {name_of(path): group for path, group in groups(PAGES).items()}

@@ -12,7 +12,7 @@ from tests.support import DOCKER_HOST
 
 
 def get(path: str, **query: Any) -> Any:
-    """What the engine answers; values that are no strings are sent as JSON. KeyError where there is no such thing."""
+    """Return the engine's answer; values that are no strings are sent as JSON. KeyError where nothing is there."""
     asked = urlencode({name: value if isinstance(value, str) else json.dumps(value) for name, value in query.items()})
     connection = http.client.HTTPConnection("docker", timeout=60)
     connection.sock = socket.socket(socket.AF_UNIX)

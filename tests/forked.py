@@ -44,7 +44,7 @@ def start(command: Sequence[str], env: Mapping[str, str], log: Path) -> subproce
 
 
 def _arguments(command: Sequence[str]) -> list[str] | None:
-    """What `sys.argv` is in such a process; None for a command that only a program of its own can carry out."""
+    """Return `sys.argv` of such a process; None for a command that only a program of its own can carry out."""
     if command[0] == PROGRAM:
         return list(command)
     return list(command[2:]) if list(command[:2]) == _SCRIPT else None

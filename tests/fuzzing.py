@@ -1,4 +1,4 @@
-"""What the fuzzers of all doors share: secrets that no answer may hold, values of every kind, and who calls what.
+"""Parts that the fuzzers of all doors share: secrets that no answer may hold, values of every kind, and who calls what.
 
 The secrets belong to an app that stands there while a door is fuzzed, and about half of all calls are aimed at it.
 """
@@ -40,7 +40,7 @@ def role_for(capability: str) -> str:
 
 @contextmanager
 def secrets_of(server: Server) -> Iterator[Mapping[str, str]]:
-    """What each secret is → its value: an app's variable and database, and the server's own key and database."""
+    """Map each secret's name to its value: an app's variable and database, and the server's own key and database."""
     planted = f"planted-{secrets.token_hex(16)}"
     server.do("apps.init", {"appName": APP})
     server.do("db.create", {"appName": APP})

@@ -34,7 +34,7 @@ class GitHost:
     ssh_port: int = 0
     redirects: dict[str, str] = field(default_factory=dict)
     large: dict[str, bytes] = field(default_factory=dict)
-    """What Git LFS keeps, by its SHA-256."""
+    """Files that Git LFS keeps, by their SHA-256."""
     large_at: str = ""
     """Where it says that those are, in place of its own address."""
     statuses: list[dict[str, Any]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What an earlier run of the tests left in Docker when it was killed, and its removal.
+"""Things that an earlier run of the tests left in Docker when it was killed, and their removal.
 
 Apps of tests have fixed names, so their containers would be in the way. A run that still goes on is recognised by
 its server's socket and left alone.

@@ -52,7 +52,7 @@ class Settings:
     api_key_hash: str | None
     docker_host: str
     jwt_issuer: str | None
-    """Whose tokens are taken besides API keys; None: nobody's."""
+    """Issuer of tokens taken besides API keys; None: nobody's."""
     jwt_audience: str | None
     """The `aud` that a token must have; None: this server's own /mcp address."""
     jwt_jwks_url: str | None
@@ -65,7 +65,7 @@ class Settings:
     rate_limit_window_ms: int
     rate_limit_max_requests: int
     ikoma_role: Role | None
-    """What the command line and `ikoma mcp` ask for; None is the key's own role."""
+    """Role that the command line and `ikoma mcp` ask for; None is the key's own."""
     audit_max_mb: int
     """Size in MiB at which the audit log is rotated away."""
     audit_keep_files: int
@@ -104,7 +104,7 @@ class Settings:
     proxy_https_port: int
     """0: no such listener."""
     proxy_tls: str
-    """Who signs certificates of domains: acme, staging, internal; or off."""
+    """Signer of certificates of domains: acme, staging, internal; or off."""
     proxy_process: str
     """own: this server starts Caddy; given: someone else does, with the configuration that this server writes."""
     platform_domain: str | None
@@ -112,7 +112,7 @@ class Settings:
     public_addresses: tuple[str, ...]
     """By which the internet reaches this server, where its own interfaces do not say."""
     acme_email: str | None
-    """Whom the authority writes to when a certificate is in danger."""
+    """Address the authority writes to when a certificate is in danger."""
     rehearsal: bool
     """Whether the server only shows that it can start, on a copy of the state: it acts on nothing, serves nobody."""
     apps_root: Path

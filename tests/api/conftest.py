@@ -19,6 +19,6 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(scope="module", autouse=True)
 def stopped_at_the_end(server: Server) -> Iterator[None]:
-    """What a file of tests has deployed stops with it: healthchecks that go on would cost all the others time."""
+    """Apps that a file of tests has deployed stop with it: healthchecks that go on would cost all the others time."""
     yield
     stop_apps(server)

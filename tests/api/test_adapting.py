@@ -37,7 +37,7 @@ def write(server: Server, name: str, compose: str = COMPOSE) -> Path:
 
 
 def errors(server: Server, name: str) -> list[dict[str, Any]]:
-    """What is wrong, besides that no image can be had here."""
+    """List what is wrong, besides that no image can be had here."""
     found = server.do("apps.validate", {"appName": name})["errors"]
     return [item for item in found if "The image" not in item["problem"]]
 

@@ -1,4 +1,4 @@
-"""What is lost for good is put before the person at the terminal; a script says --yes."""
+"""Losses for good are put before the person at the terminal; a script says --yes."""
 
 from __future__ import annotations
 

@@ -34,12 +34,12 @@ def names(server: Server) -> dict[str, tuple[str, str]]:
 
 
 def facts(result: dict[str, Any]) -> list[tuple[str, str, str | None, str]]:
-    """Of each name what does not depend on when a name server answers."""
+    """Select of each name what does not depend on when a name server answers."""
     return [(item["name"], item["source"], item["url"], item["kind"]) for item in result["domains"]]
 
 
 def ask(server: Server, host: str) -> str:
-    """What the proxy answers to a request for a name."""
+    """Return the proxy's answer to a request for a name."""
     url = f"http://127.0.0.1:{server.env['PROXY_HTTP_PORT']}/ok"
     with urllib.request.urlopen(urllib.request.Request(url, headers={"Host": host}), timeout=20) as answer:
         return answer.read().decode()

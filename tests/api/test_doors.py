@@ -1,4 +1,4 @@
-"""What the HTTP door shows besides calls: reference, OpenAPI, health, progress."""
+"""The HTTP door shows more than calls: reference, OpenAPI, health, progress."""
 
 from __future__ import annotations
 

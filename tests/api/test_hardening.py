@@ -1,4 +1,4 @@
-"""What the server does against those who mean it no good: headers on every answer, bounds on every connection."""
+"""The server's defence against those who mean it no good: headers on every answer, bounds on every connection."""
 
 from __future__ import annotations
 

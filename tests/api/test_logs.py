@@ -89,7 +89,7 @@ def stream(
 
 
 def connections(server: Server) -> int:
-    """Those that stay: the server keeps some to Docker for a moment, for the next question."""
+    """List those that stay: the server keeps some to Docker for a moment, for the next question."""
     assert server.process is not None
     process = psutil.Process(server.process.pid)
     return min(len(process.net_connections(kind="unix")) for _ in range(10) if time.sleep(0.1) is None)

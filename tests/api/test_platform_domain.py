@@ -40,7 +40,7 @@ def served(own: Server) -> Server:
 
 
 def trusting(server: Server) -> ssl.SSLContext:
-    """What a client does that was given the certificate of the server's own authority."""
+    """Make a client that was given the certificate of the server's own authority."""
     authority = None
     deadline = time.monotonic() + 60
     while authority is None and time.monotonic() < deadline:  # it signs within moments

@@ -61,7 +61,7 @@ def end(server: Server, ref: str) -> None:
 
 
 def served(server: Server, url: str) -> str:
-    """What is served at an address of this machine, as any program asks for it."""
+    """Return what is served at an address of this machine, as any program asks for it."""
     host = url.removeprefix("http://").rstrip("/")
     if host.startswith("127."):
         asked = urllib.request.Request(f"{url}/ok")

@@ -1,4 +1,4 @@
-"""What is told of releases: one by one, and against each other."""
+"""Facts of releases: one by one, and against each other."""
 
 from __future__ import annotations
 

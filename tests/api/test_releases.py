@@ -1,4 +1,4 @@
-"""What a release holds, and that it runs from it."""
+"""Contents of a release: it runs from what it holds."""
 
 from __future__ import annotations
 

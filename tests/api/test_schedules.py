@@ -1,4 +1,4 @@
-"""What an app does by the clock: backups and commands, with what remains of each run."""
+"""Schedules of an app: backups and commands by the clock, with what remains of each run."""
 
 from __future__ import annotations
 

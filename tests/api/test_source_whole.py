@@ -48,7 +48,7 @@ def clone(server: Server, host: GitHost, app: str, **more: object) -> Path:
 
 
 def deploy(server: Server, app: str) -> dict[str, object]:
-    """What a push would do."""
+    """Deploy as a push would."""
     result: dict[str, object] = server.do("hook.deploy", {"appName": app})
     return result
 

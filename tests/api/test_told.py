@@ -1,4 +1,4 @@
-"""What is told of work that went wrong in the middle: what stays, which service it was, where to look."""
+"""Answers about work that went wrong in the middle: what stays, which service it was, where to look."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What apps take of the machine, as it is asked for over HTTP."""
+"""Apps' share of the machine, as it is asked for over HTTP."""
 
 from __future__ import annotations
 

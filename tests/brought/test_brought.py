@@ -79,7 +79,7 @@ class EveryImage(ComposeEngine):
 
 
 def examined(case: Case, text: str, root: Path) -> Report:
-    """What is made of a case with this compose file. Its app has no database and no route: nobody is asked of them."""
+    """Examine a case with this compose file. Its app has no database and no route: nobody is asked of them."""
     app = App(AppName("shop"), root / "shop")
     for name, content in ({case.path: text} | dict(said.split(": ", 1) for said in case.said("file"))).items():
         (app.path / name).parent.mkdir(parents=True, exist_ok=True)

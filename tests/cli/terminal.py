@@ -104,7 +104,7 @@ class Terminal:
 
 
 def screen(written: bytes) -> str:
-    """What is left of what was written: lines that were erased and written again count once."""
+    """Return what is left of what was written: lines that were erased and written again count once."""
     text = _STYLE.sub("", written.decode(errors="replace"))
     lines, row, column, place = [""], 0, 0, 0
     while place < len(text):

@@ -1,4 +1,4 @@
-"""What the shell offers: the real completion of bash, zsh and fish, as their scripts ask for it."""
+"""Completion in the shell: the real one of bash, zsh and fish, as their scripts ask for it."""
 
 from __future__ import annotations
 

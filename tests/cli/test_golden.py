@@ -342,7 +342,7 @@ def page(server: Server, arguments: list[str], screen: str, code: int) -> str:
 
 
 def compared(name: str, made: str) -> Iterator[str]:
-    """What is wrong with a capture: it is another than its golden file, or wider than the terminal."""
+    """Say what is wrong with a capture: it is another than its golden file, or wider than the terminal."""
     path = GOLDEN / f"{name}.txt"
     if WRITES:
         path.write_text(made)

@@ -1,4 +1,4 @@
-"""What scripts rely on: bytes, exit codes, plain lines in pipes, JSON everywhere, arguments in their places."""
+"""Scripts rely on this: bytes, exit codes, plain lines in pipes, JSON everywhere, arguments in their places."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ FAILS = {"test": ["CMD-SHELL", "echo not today; exit 1"], "interval": "1s", "ret
 
 @dataclass
 class Project:
-    """What a test does with its project."""
+    """A project, and a test's acts on it."""
 
     app: AppName
     folder: Path

@@ -191,7 +191,7 @@ class Rolling:
         return await self.engine.runtime.observe(self.app)
 
     async def ask(self) -> str:
-        """What the replica of the web service that serves answers, at its endpoint."""
+        """Return the answer of the web service's replica that serves, at its endpoint."""
         [web] = (await self.observe()).services["web"]
         endpoint = web.find_endpoint(PORT)
         assert endpoint is not None

@@ -1,4 +1,4 @@
-"""What `Databases` promises, on a real PostgreSQL: databases that are apart, and migrations whole or not at all."""
+"""Promises of `Databases`, on a real PostgreSQL: databases that are apart, and migrations whole or not at all."""
 
 from __future__ import annotations
 

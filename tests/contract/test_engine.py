@@ -1,4 +1,4 @@
-"""What an Engine promises of deploying: against the real one, with containers that live, fail and die."""
+"""An Engine's promises of deploying: against the real one, with containers that live, fail and die."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an Engine promises of reading: files, logs, volumes, images; and what it does when Docker is away."""
+"""An Engine's promises of reading: files, logs, volumes, images; and what it does when Docker is away."""
 
 from __future__ import annotations
 

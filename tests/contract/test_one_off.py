@@ -1,4 +1,4 @@
-"""What an Engine promises of a command that runs once: made like another container, and gone after it."""
+"""An Engine's promises of a command that runs once: made like another container, and gone after it."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ KEEP = 'export -p | grep -v " STATE=" > "$STATE/env"; pwd > "$STATE/cwd"'
 
 @dataclass
 class Shell:
-    """What one command leaves, variables and the folder it is in, the next one finds."""
+    """Variables and folder that one command leaves, the next one finds."""
 
     server: Server
     home: Path
@@ -95,7 +95,7 @@ class Shell:
         return PATHS.sub(lambda path: f"{self.server.folder}{path[0]}", command)
 
     def shown(self, text: str) -> str:
-        """What the server says, as the documentation shows it."""
+        """Return the server's words, as the documentation shows them."""
         for shown, real in self.addresses.items():
             if "://" in real:
                 text = text.replace(real, shown)

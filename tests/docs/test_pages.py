@@ -134,7 +134,7 @@ def _fill(host: GitHost) -> None:
 
 
 def _bring_packages(server: Server, command: str, registry: str) -> None:
-    """What a build fetches from a registry comes from this machine: wheels, and an npm registry that .npmrc names."""
+    """Bring what a build fetches from a registry from this machine: wheels, and an npm registry that .npmrc names."""
     if not (named := re.match(r"ikoma (?:deploy|validate|plan|preview) ([\w-]+)", command)):
         return
     source = server.apps / named[1] / "src"

@@ -51,7 +51,7 @@ def named_volumes() -> list[str]:
 
 
 def names(server: Server) -> list[str]:
-    """Those that the tests have made: the server makes others by the clock."""
+    """Names that the tests have made: the server makes others by the clock."""
     listed = [item["name"] for item in server.do("backup.list", {"appName": APP})["backups"]]
     return [name for name in listed if not name.startswith(f"{APP}-2")]
 

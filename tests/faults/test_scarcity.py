@@ -1,4 +1,4 @@
-"""What IKOMA stands on is away or full: an answer with a hint, in time, and nothing half-done."""
+"""Parts that IKOMA stands on are away or full: an answer with a hint, in time, and nothing half-done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the fault tests look at from outside: processes, files, and calls that end with their server."""
+"""Sights from outside for the fault tests: processes, files, and calls that end with their server."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def _folders(name: str) -> list[Path]:
 
 
 def _document(name: str, known: Mapping[str, Path], host: str) -> dict[str, Any]:
-    """What a registry says of a package."""
+    """Return a registry's document of a package."""
     versions = {
         version: {
             **{key: value for key, value in _manifest(folder).items() if key in _SAID},

@@ -1,4 +1,4 @@
-"""What the templates make of source as it is found: what is built again, and what is told beforehand."""
+"""The templates and source as it is found: what is built again, and what is told beforehand."""
 
 from __future__ import annotations
 

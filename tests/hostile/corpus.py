@@ -63,7 +63,7 @@ MODELS: Mapping[str, tuple[str, dict[str, object]]] = {
         {"services": {"web": {**_IMAGE, "ports": [{"target": 80, "published": "20000-29999"}]}}},
     ),
 }
-"""What no file can say to the Compose of today: a later one may know more. `/shop` stands for the app's folder."""
+"""Models that no file can say to today's Compose: a later one may know more. `/shop` stands for the app's folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ def lay_out(case: Case, root: Path) -> tuple[App, HostFacts]:
 
 
 async def judged(app: App, facts: HostFacts) -> tuple[list[Violation], str | None, ComposeModel | None]:
-    """What the policy finds, and Compose's own refusal where it does not come to a model."""
+    """List what the policy finds, and Compose's own refusal where it does not come to a model."""
     engine = ComposeEngine(DOCKER_HOST)
     facts = replace(facts, files=read_paths(app))
     try:
@@ -180,7 +180,7 @@ async def judged(app: App, facts: HostFacts) -> tuple[list[Violation], str | Non
 
 
 def judged_model(name: str, app: App, facts: HostFacts) -> list[Violation]:
-    """What the policy finds in one of MODELS."""
+    """List what the policy finds in one of MODELS."""
     text = json.dumps(MODELS[name][1]).replace("/shop", str(app.path))
     return policy.check(parse_model(json.loads(text)), facts)
 

@@ -147,7 +147,7 @@ def test_no_waiver_gives_what_is_the_platforms_or_of_another_app(source: str, tm
 
 
 def less_waived(app: App, violations: Sequence[Violation], folder: Path) -> Sequence[Violation]:
-    """What is left of violations once each of their rules is waived."""
+    """Return what is left of violations once each of their rules is waived."""
     with closing(Store(folder / "state.db")) as store:
         waivers = Waivers(store)
         for rule in {violation.rule for violation in violations}:

@@ -114,7 +114,7 @@ def nothing_happens(world: World) -> Iterator[None]:
 
 
 def results(world: World) -> str:
-    """What the attacker's containers found out, once they say that they are done."""
+    """Return what the attacker's containers found out, once they say that they are done."""
     deadline = time.monotonic() + 30
     while not (world.shop / "data" / "done").exists():
         assert time.monotonic() < deadline
@@ -396,7 +396,7 @@ def test_a_waiver_of_mounts_from_outside_gives_nothing_of_the_platform(world: Wo
 
 
 def test_files_that_are_changed_while_a_deploy_goes_on_change_nothing_of_it(world: World) -> None:
-    """What was checked is what runs: the folder is rewritten with a hostile file as soon as the deploy has begun."""
+    """Files run as they were checked: the folder is rewritten with a hostile file as soon as the deploy has begun."""
     safe = f"services: {{web: {{image: '{busybox_image()}', command: [sleep, '600'], stop_grace_period: 1s}}}}"
     hostile = f"services: {{web: {{image: '{busybox_image()}', privileged: true, volumes: ['/:/host']}}}}"
     path = world.shop / "docker-compose.yml"

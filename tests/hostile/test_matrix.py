@@ -46,7 +46,7 @@ _BESIDES: Mapping[str, Mapping[str, Any]] = {
     "files.restore": {"path": "src/index.html"},
     "source.token": {"token": "a-token-of-a-host"},
 }
-"""Of capabilities that want one of several arguments, one that fits."""
+"""Arguments of capabilities that want one of several: one that fits."""
 
 
 def arguments_of(item: Capability) -> dict[str, Any]:

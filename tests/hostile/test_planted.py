@@ -1,4 +1,4 @@
-"""What an app plants in its database for a superuser to run when its backup is restored stays the app's own code.
+"""Code that an app plants in its database for a superuser to run at a restore stays the app's own.
 
 Each is planted for real, dumped, and restored with psql as the superuser, twice. The payload tries to make its role a
 superuser by every way that a session offers. Afterwards the role is what it was, and the database equals the dump.

@@ -99,7 +99,7 @@ class World:
         return seen
 
     def run(self, script: Script) -> str:
-        """What the script gave, as text; the error where it was stopped."""
+        """Return what the script gave, as text; the error where it was stopped."""
         databases = self.postgres.databases
         if script.via == "seed":
             self.postgres.do(databases.run_sql(self.shop, "seed.sql", script.text, timeout=20))
@@ -148,7 +148,7 @@ def world(postgres: Postgres, bank: Credentials, folder: Path) -> Iterator[World
 
 
 def said(error: Exception) -> tuple[set[str], str]:
-    """What an error may be known by, and all that it says."""
+    """Return what an error may be known by, and all that it says."""
     if isinstance(error, IkomaError):
         state = str(error.details.get("sqlstate") or "")
         words = orjson.dumps([error.message, error.hint, error.details]).decode()

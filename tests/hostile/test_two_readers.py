@@ -1,4 +1,4 @@
-"""What our reader makes of odd YAML and what Compose makes of it are the same: it gets what ours wrote anew."""
+"""Our reader and Compose make the same of odd YAML: it gets what ours wrote anew."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def wheels() -> Path:
 
 @pytest.fixture(scope="session")
 def images() -> tuple[str, ...]:
-    """What a machine with a registry would pull."""
+    """Images that a machine with a registry would pull."""
     asyncio.run(ensure(IMAGES))
     return (*IMAGES, busybox_image())
 

@@ -30,13 +30,13 @@ FOLDERS = ("deploy", "scripts", "requirements", "src", "examples")
 
 @dataclass(frozen=True)
 class Machine:
-    """Its first process has the id `init` here; `/ikoma` on it is the folder `ikoma` of `folder`."""
+    """The first process has the id `init` here; `/ikoma` on it is the folder `ikoma` of `folder`."""
 
     folder: Path
     init: int
 
     def command(self, *argv: str, **variables: str) -> list[str]:
-        """What runs a command there, as root in a shell just opened."""
+        """Command prefix that runs there, as root in a shell just opened."""
         env = {"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", "TERM": "dumb", **variables}
         enter = ["nsenter", f"--target={self.init}", *NAMESPACES, "--root", "--wd"]
         return [*enter, "env", "-i", *(f"{name}={value}" for name, value in env.items()), *argv]
@@ -167,7 +167,7 @@ def _first_process(process: subprocess.Popen[bytes], folder: Path) -> int:
 
 
 def put_checkout(folder: Path, wheels: Path) -> None:
-    """What a person has after `git clone`, and wheels beside it, in place of a package index."""
+    """Put there what a person has after `git clone`, and wheels beside it, in place of a package index."""
     for name in PARTS:
         shutil.copy2(ROOT / name, folder)
     for name in FOLDERS:

@@ -1,4 +1,4 @@
-"""What tests do with the platform compose flavour on a machine, and how they see that it is well."""
+"""Steps of tests with the platform compose flavour on a machine, and how they see that it is well."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def is_well(machine: Machine) -> bool:
 
 
 def assert_well(machine: Machine) -> None:
-    """What an installation ends on, however it got there."""
+    """Assert the state that an installation ends on, however it got there."""
     states = machine.do("docker", "inspect", "-f", "{{.Name}} {{.State.Health.Status}}", *CONTAINERS).splitlines()
     assert states == [f"/{name} healthy" for name in CONTAINERS]
     assert json.loads(machine.do("curl", "-s", "http://localhost:3000/health"))["status"] == "healthy"

@@ -109,7 +109,7 @@ def test_the_idle_platform_is_small(small: Machine, capsys: pytest.CaptureFixtur
 
 
 def idle_mb(machine: Machine, container: str) -> int:
-    """What a container uses, without the files that the kernel keeps in spare memory."""
+    """Return the memory of a container, without the files that the kernel keeps in spare memory."""
     said = machine.do("docker", "stats", "--no-stream", "--format", "{{.MemUsage}}", container)
     size, unit = re.match(r"([\d.]+)(\w+)", said).groups()  # type: ignore[union-attr]
     return round(float(size) * {"KiB": 1 / 1024, "MiB": 1, "GiB": 1024}[unit])

@@ -60,7 +60,7 @@ def bare(small: Machine) -> Machine:
 
 @pytest.fixture
 def installed(bare: Machine, capsys: pytest.CaptureFixture[str]) -> Iterator[Machine]:
-    """It runs as the unit says."""
+    """Install it to run as the unit says."""
     bare.do(*INSTALL)
     for command in re.findall(r"^ExecStartPre=\+-?(.+)$", UNIT, re.MULTILINE):
         bare.run("sh", "-c", command)

@@ -197,7 +197,7 @@ def test_the_way_from_the_version_that_is_there(tmp_path: Path, installed: str, 
 
 
 def make_checkout(folder: Path, version: str) -> Path:
-    """What install.sh looks at, of that version."""
+    """Make the files that install.sh looks at, of that version."""
     for name in ("deploy", "scripts", "requirements"):
         shutil.copytree(INSTALL.parent / name, folder / name)
     for name in ("install.sh", "Makefile", "README.md", "LICENSE", "pyproject.toml"):

@@ -94,7 +94,7 @@ class Person:
         return [output.rpartition("exit ")[0] for output in outputs]
 
     def call(self, capability: str, **arguments: Any) -> Any:
-        """What the person does besides, by curl."""
+        """Do what the person does besides, by curl."""
         address = f"http://localhost:3000/execute/{capability}"
         body = json.dumps({"appName": "myapp", **arguments})
         said = self.machine.do("curl", "-s", address, "-H", f"X-Api-Key: {self.key}", "-d", body)
@@ -157,7 +157,7 @@ def test_the_runbook_runs(document: Path, person: Person, capsys: pytest.Capture
 
 
 def prepare(person: Person, title: str, number: int) -> None:
-    """What the runbook takes for granted at this point."""
+    """Do what the runbook takes for granted at this point."""
     if "Phase 3" in title:
         person.machine.do("tee", "/srv/apps/myapp/migrations/001_init.sql", input=MIGRATION)
     elif "In one call" in title:  # a release to go back from, the second time with a change of the database
@@ -176,7 +176,7 @@ def prepare(person: Person, title: str, number: int) -> None:
 
 
 def check_expectations(person: Person, first: str) -> None:
-    """What the runbook says a person will see."""
+    """Check that a person sees what the runbook says."""
 
     def of(title: str) -> list[str]:
         return next(lines for name, lines in person.printed.items() if re.search(title, name, re.IGNORECASE))

@@ -49,7 +49,7 @@ s.bind(("127.0.0.1", 3000)); s.listen(); time.sleep(99)' &
 
 @dataclass(frozen=True)
 class Change:
-    """What is other in a version: Python after the migrations, and sh before the server starts."""
+    """Parts that are other in a version: Python after the migrations, and sh before the server starts."""
 
     migrations: str = ""
     first: str = ""
@@ -89,7 +89,7 @@ def make_version(machine: Machine, number: str, change: Change = WELL) -> str:
 
 
 def make_program(machine: Machine, number: str, change: Change = WELL) -> str:
-    """The same for the embedded flavour: the environment is a copy of that which is installed."""
+    """Make one for the embedded flavour: the environment is a copy of that which is installed."""
     folder, name = _make_checkout(machine, number, change)
     former = machine.do("readlink", "/opt/ikoma/current").strip()
     release = f"/opt/ikoma/versions/{name}"
@@ -138,7 +138,7 @@ def version_there(machine: Machine) -> str:
 
 
 def describe(machine: Machine) -> tuple[str, ...]:
-    """What an upgrade that fails leaves as it was: IKOMA's image, the containers of proxy and PostgreSQL."""
+    """Describe what a failed upgrade leaves as it was: IKOMA's image, the containers of proxy and PostgreSQL."""
     about = ("docker", "inspect", "-f", "{{.Config.Image}} {{.Id}} {{.State.StartedAt}}")
     image = machine.do("docker", "inspect", "-f", "{{.Config.Image}}", "ikoma").strip()
     return image, machine.do(*about, "ikoma-proxy"), machine.do(*about, "ikoma-postgres")

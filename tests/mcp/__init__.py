@@ -1,1 +1,1 @@
-"""What lets real MCP clients check our adapter: the clients, the fixtures they call for, and a bare server."""
+"""Tools to check our adapter with real MCP clients: the clients, the fixtures they call for, and a bare server."""

@@ -64,7 +64,7 @@ def main() -> None:
 
 
 ANSWER = {"name": "bare", "version": "0"}
-"""What platform_info returns; the benchmark has it return what ours does, so that both write the same bytes."""
+"""Answer of platform_info; the benchmark has it return what ours does, so that both write the same bytes."""
 
 
 async def platform_info(ctx: Context, params: types.CallToolRequestParams) -> Outcome:

@@ -64,7 +64,7 @@ def text_of(result: CallToolResult) -> str:
 
 
 def said(result: CallToolResult) -> Any:
-    """What the text of a failure holds."""
+    """Return the text of a failure."""
     return json.loads(text_of(result))
 
 

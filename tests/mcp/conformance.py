@@ -27,7 +27,7 @@ REVISIONS = ("2025-11-25", "2026-07-28")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one run of the suite said. `exit_code` 0: every scored scenario passed, or failed as expected."""
+    """Verdict of one run of the suite. `exit_code` 0: every scored scenario passed, or failed as expected."""
 
     revision: str
     exit_code: int
@@ -39,7 +39,7 @@ class Verdict:
     problems: tuple[str, ...]
     """Each check that failed or warned, and why."""
     unmet: tuple[str, ...]
-    """Of the scored scenarios, as `scenario:check`, each once: the way a list of expected failures names them."""
+    """Checks of the scored scenarios, as `scenario:check`, each once: as a list of expected failures names them."""
     output: str
 
     def __str__(self) -> str:
@@ -91,7 +91,7 @@ class _Check:
 
 
 def _checks(results: Path) -> Iterator[_Check]:
-    """What the suite left in its folders, which are named server-SCENARIO-2026-01-31T10-20-30-456Z."""
+    """Read what the suite left in its folders, which are named server-SCENARIO-2026-01-31T10-20-30-456Z."""
     for file in sorted(results.glob("*/checks.json")):
         scenario = file.parent.name.removeprefix("server-")[: -len("-2026-01-31T10-20-30-456Z")]
         for each in json.loads(file.read_text()):

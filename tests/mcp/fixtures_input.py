@@ -89,7 +89,7 @@ def ask_model(prompt: str, max_tokens: int) -> types.CreateMessageRequest:
 
 
 def answered(params: types.InputResponseRequestParams, key: str) -> dict[str, Any] | None:
-    """What the client's user filled in for `key`; None when the client has not answered, or its user declined."""
+    """Return what the user filled in for `key`; None when the client has not answered, or its user declined."""
     answer = (params.input_responses or {}).get(key)
     if isinstance(answer, types.ElicitResult) and answer.action == "accept":
         return dict(answer.content or {})

@@ -23,7 +23,7 @@ TOOL_ERROR = 5
 class Inspected:
     exit_code: int
     result: Any
-    """What the method returned; None when the Inspector reports an error of its own."""
+    """Result of the method; None when the Inspector reports an error of its own."""
     stderr: str
 
     @property

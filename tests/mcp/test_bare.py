@@ -24,7 +24,7 @@ from tests.support import free_port
 ROOT = Path(__file__).parents[2]
 STDIO = Stdio([sys.executable, "-m", "tests.mcp.bare", "--stdio"], {"PATH": os.defpath}, ROOT)
 CHECKS = {"2025-11-25": 84, "2026-07-28": 196}
-"""What passes of this version of the suite: 81 and 196, and 3 more where broken streams can be taken up again."""
+"""Checks of this version of the suite that pass: 81 and 196, and 3 more where broken streams can be taken up again."""
 
 
 @pytest.fixture(scope="module")

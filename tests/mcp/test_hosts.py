@@ -36,7 +36,7 @@ MOST_TOOLS = 40
 request. So the default list stays under the lower, and all tools of an admin under the higher."""
 MOST_TOOLS_AT_ALL = 128
 KEYWORDS = {"type", "description", "properties", "required", "items", "enum", "default"}
-"""What every one of them reads. Gemini's API answers 400 to the whole request for one keyword that it does not know:
+"""Words that every one of them reads. Gemini's API answers 400 to a request for one keyword that it does not know:
 `$ref`, `$defs`, `const`, `additionalProperties`, `propertyNames`, `$schema`, `not`, `oneOf`, `pattern`
 (promptfoo/promptfoo#6902, thClaws/thClaws#172, taylorwilsdon/google_workspace_mcp#1099), and for a `format` that is
 none of its few. Claude's refuses `$ref` everywhere, and unions on top (anthropics/claude-code#5973). OpenAI's strict
@@ -47,7 +47,7 @@ TYPES = {"string", "integer", "number", "boolean", "array", "object"}
 def complaints(
     name: str, description: str | None, schemas: Sequence[Mapping[str, Any] | None], *, server: str = SERVER
 ) -> Iterator[str]:
-    """What some host would refuse of a tool."""
+    """List what some host would refuse of a tool."""
     if not NAME.fullmatch(name):
         yield "the name has characters that Claude, OpenAI or Gemini refuse; dots are among them"
     if len(server) + 1 + len(name) > LONGEST_WITH_SERVER:

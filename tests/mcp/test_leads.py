@@ -62,7 +62,7 @@ def deployed() -> Iterator[Server]:
 
 
 def led(house: Server, tool: str, arguments: dict[str, Any], **who: Any) -> tuple[dict[str, Any], Any]:
-    """What a failure says, and what the call that it names comes to."""
+    """Return what a failure says, and what the call that it names comes to."""
 
     async def conversation(client: Client) -> tuple[dict[str, Any], Any]:
         listed = {item.name for item in (await client.list_tools()).tools}

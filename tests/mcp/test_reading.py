@@ -1,4 +1,4 @@
-"""What can be read over MCP without choosing a tool; who hears of changes; and that what others wrote is data."""
+"""Reading over MCP without choosing a tool; who hears of changes; and that what others wrote is data."""
 
 from __future__ import annotations
 

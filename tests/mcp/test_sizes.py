@@ -1,4 +1,4 @@
-"""What answers cost a model, on an app that really runs; neither the text nor the fields lack what matters."""
+"""Answers' cost for a model, on an app that really runs; neither the text nor the fields lack what matters."""
 
 from __future__ import annotations
 

@@ -21,11 +21,11 @@ MOST_TOKENS = 4000
 MOST_OF_ALL = 7500
 MOST_BYTES = 18_500
 MOST_BYTES_OF_ALL = 37_000
-"""Of the tools on the wire, with what only hosts read: annotations."""
+"""Limit of the tools on the wire, with what only hosts read: annotations."""
 
 
 def list_every() -> list[Capability]:
-    """What a client of all toolsets lists."""
+    """List what a client of all toolsets lists."""
     return tools.choose(list(capabilities.load()), (tools.ALL,))
 
 

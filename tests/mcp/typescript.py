@@ -34,7 +34,7 @@ class TypeScriptClient:
     progress: list[str] = field(default_factory=list)
     """Messages of the progress notifications of the last request."""
     asked: list[str] = field(default_factory=list)
-    """What the forms of the last request asked the user."""
+    """Questions of the last request's forms to the user."""
 
     def request(self, method: str, params: Mapping[str, Any] | None = None, timeout: float = 60) -> Any:
         """The result of one request; raises `Refused`."""

@@ -15,7 +15,7 @@ _KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
 
 class Lasting:
-    """What came of them so far: how many of each kind came to their end, and what happened to the others."""
+    """Counts so far: how many of each kind came to their end, and what happened to the others."""
 
     def __init__(self, url: str) -> None:
         self.whole: Counter[str] = Counter()

@@ -74,7 +74,7 @@ class LiveApp:
 
     @property
     def url(self) -> str:
-        """Its port on loopback, which never changes."""
+        """Address of its port on loopback, which never changes."""
         port = (self.folder / ".ikoma" / "port").read_text()
         return f"http://127.0.0.1:{port}/version"
 
@@ -144,7 +144,7 @@ class LiveApp:
         return sorted(failed, reverse=True)
 
     def untidy(self) -> list[str]:
-        """What is there without a purpose: of no release that serves, is kept in standby, or could serve again."""
+        """List what is there without a purpose: of no release that serves, is kept in standby, or could serve again."""
         state = self.folder / ".ikoma"
         serving, standby = (_read(state / f"{name}.json") for name in ("serving", "standby"))
         rollouts = {item.id: inspected(item.id)["Config"]["Labels"]["ikoma.rollout"] for item in self.containers()}

@@ -41,7 +41,7 @@ def broken(app: LiveApp, compose_file: str, **migrations: str) -> Answer:
 
 
 def led(app: LiveApp, answer: Answer) -> Any:
-    """What the call comes to that an answer leads to."""
+    """Return what the call comes to that an answer leads to."""
     lead = answer.body["next"]
     return app.server.do(lead["capability"], lead["arguments"])
 

@@ -29,7 +29,7 @@ from tests.support import server as started_server
 
 @dataclass(frozen=True)
 class Broken:
-    """What is wrong with a release, and what is said of it.
+    """Fault of a release, and what is said of it.
 
     Args:
         files: further files in the app's folder, by their path.

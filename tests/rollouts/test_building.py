@@ -43,7 +43,7 @@ def images(app: LiveApp, service: str = "web") -> dict[str, str]:
 
 
 def installed(app: LiveApp, release: str, service: str = "web") -> str:
-    """What the step that installs left in an image: another text each time that it runs."""
+    """Return what the step that installs left in an image: another text each time that it runs."""
     argv = ["docker", "run", "--rm", f"ikoma-app/{app.name}/{service}:{release}", "cat", "/installed"]
     return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
 

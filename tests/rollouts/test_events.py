@@ -1,4 +1,4 @@
-"""What is told of an app: each deploy that fails, each transition of its health, and each release that is left."""
+"""Events of an app: each deploy that fails, each transition of its health, and each release that is left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of an app is so: before anything serves, while a release comes up, and where it is broken."""
+"""Facts said of an app are so: before anything serves, while a release comes up, and where it is broken."""
 
 from __future__ import annotations
 

@@ -179,7 +179,7 @@ def test_a_server_killed_at_any_moment_of_a_deploy(app: LiveApp, seconds: float,
 
 @pytest.mark.parametrize("step", ["recorded", "switched"])
 def test_a_slow_request_outlives_the_server_that_was_killed(server: Server, step: str) -> None:
-    """What has been sent to the containers before is answered by them, though nobody is there to wait for it."""
+    """Requests sent to the containers before are answered by them, though nobody is there to wait for it."""
     app = new_app(server, f"live-slow-{step}", compose_file=compose(image="node:22-alpine", command=NODE, watch="1m"))
     shutil.copy(Path(__file__).with_name("server.js"), app.folder / "src")
     app.deploy("1")

@@ -1,4 +1,4 @@
-"""What one service has for itself goes to another one: a volume, a host port. Never do both have it at once."""
+"""Things that one service has for itself go to another one: a volume, a host port. Never do both have them at once."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def counted() -> Iterator[Server]:
 
 
 def ask(counted: Server, capability: str) -> Counter[str]:
-    """What is asked in one call."""
+    """Return what is asked in one call."""
     file = Path(counted.env["IKOMA_STATE"]) / FILE
     file.write_text("")
     counted.do(capability, {"appName": APP})

@@ -21,7 +21,7 @@ SLOW_TO_END = compose(
     more="stop_grace_period: 1m",
     watch="1m",
 )
-"""What was told to end does so once a test lets it."""
+"""Work that was told to end does so once a test lets it."""
 
 
 @pytest.fixture(scope="module")

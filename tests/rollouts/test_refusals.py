@@ -1,4 +1,4 @@
-"""What cannot be: each is refused with a clear error, and what serves goes on as it was."""
+"""Impossible deploys: each is refused with a clear error, and what serves goes on as it was."""
 
 from __future__ import annotations
 

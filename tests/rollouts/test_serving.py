@@ -131,7 +131,7 @@ def test_requests_wait_also_where_the_route_changes_meanwhile(server: Server) ->
 
 @contextlib.contextmanager
 def asked_while_nothing_runs(app: LiveApp) -> Iterator[Counter[str]]:
-    """What ten requests are answered that are sent once the old container has stopped and before there is a new one."""
+    """Answer ten requests that are sent once the old container has stopped and before there is a new one."""
     found: Counter[str] = Counter()
     old = app.running()
 

@@ -1,4 +1,4 @@
-"""What IKOMA has noted about one app cannot be read: that app says so, and all others go on."""
+"""Notes of IKOMA on one app cannot be read: that app says so, and all others go on."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def die(container: str) -> None:
 
 
 def ways_back(app: LiveApp) -> list[dict[str, Any]]:
-    """What is audited of deploy.rollback for an app."""
+    """List the audit entries of deploy.rollback for an app."""
     calls = [entry for entry in app.server.audit() if entry["capability"] == "deploy.rollback"]
     return [entry for entry in calls if entry["arguments"].get("appName") == app.name]
 

@@ -1,4 +1,4 @@
-"""What containers write is there after a deploy, byte for byte, whatever becomes of the folder it is in."""
+"""Files that containers write are there after a deploy, byte for byte, whatever becomes of the folder they are in."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def deploy(app: LiveApp, number: int = 0, *, more: str = "", block: str = "") ->
 
 
 def within(app: LiveApp, command: str) -> str:
-    """What a command says inside the container that serves."""
+    """Return what a command says inside the container that serves."""
     [container] = [item.id for item in app.containers() if item.state == "running"]
     return subprocess.check_output(["docker", "exec", container, "sh", "-c", command], text=True)
 

@@ -9,7 +9,7 @@ PROGRAMS = ("docker", "systemctl", "netstat", "rm", "ikoma", "curl")
 
 
 def inline_commands(document: Path) -> dict[str, list[str]]:
-    """Of each heading that has such commands: these, in their order."""
+    """Map each heading that has such commands to these, in their order."""
     found: dict[str, list[str]] = {}
     title, in_block = "", False
     for line in document.read_text().splitlines():

@@ -1,4 +1,4 @@
-"""What a clone promises: one list of habits, and lock files that name no registry."""
+"""Promises of a clone: one list of habits, and lock files that name no registry."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def test_capabilities_that_are_named_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_that_are_named_exist_with_their_arguments(page: Path) -> None:
-    """Those of blocks run in tests/docs; those in a line of text are read here as the command line reads them."""
+    """Commands of blocks run in tests/docs; those in a line of text are read here as the command line reads them."""
     for line in re.findall(r"`ikoma ([^`]+)`", page.read_text()):
         name, *rest = shlex.split(re.split(r"\s[|<>]\s", line.replace("\\|", "|"))[0])
         if name == name.lower() and not name.startswith("-"):

@@ -6,11 +6,13 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import chain, pairwise
 from pathlib import Path
 
 import ikoma
 
 SOURCE = Path(ikoma.__file__).parent
+BESIDE = [Path(__file__).parents[2] / name for name in ("tests", "bench", "scripts")]
 NO_SUBJECT = re.compile(r"(What|The same|Those|Who|Whom|Whose|It|Its|Of)\b")
 NO_ANSWER = re.compile(r"(Where|Why|How|As|Which|When)\b")
 """Questions, which say what is asked and not what there is."""
@@ -34,6 +36,23 @@ def test_no_two_classes_have_the_same_name() -> None:
     assert {name: paths for name, paths in where.items() if len(paths) > 1} == {}
 
 
+def programs_beside() -> Iterator[tuple[str, ast.Module]]:
+    """Every module of tests, measurements and scripts."""
+    for folder in BESIDE:
+        for file in sorted(folder.rglob("*.py")):
+            yield str(file.relative_to(folder.parent)), ast.parse(file.read_text(encoding="utf-8"))
+
+
+def attribute_docstrings(tree: ast.Module) -> Iterator[str]:
+    """Texts that stand below an assignment in a module or a class, and document it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef):
+            for statement, text in pairwise(node.body):
+                match statement, text:
+                    case ast.Assign() | ast.AnnAssign(), ast.Expr(value=ast.Constant(value=str(words))):
+                        yield words.strip()
+
+
 def test_docstrings_begin_with_a_subject_or_a_verb() -> None:
     found = []
     for path, tree in modules():
@@ -43,6 +62,26 @@ def test_docstrings_begin_with_a_subject_or_a_verb() -> None:
             text = ast.get_docstring(node) if isinstance(node, Documented) else None
             if text and (NO_SUBJECT.match(text) or NO_ANSWER.match(text)):
                 found.append(f"{path}: {text.splitlines()[0]}")
+    assert found == []
+
+
+def test_docstrings_of_attributes_begin_with_a_subject_or_a_verb() -> None:
+    found = [
+        f"{path}: {text.splitlines()[0]}"
+        for path, tree in chain(modules(), programs_beside())
+        for text in attribute_docstrings(tree)
+        if NO_SUBJECT.match(text)
+    ]
+    assert found == []
+
+
+def test_docstrings_of_tests_and_scripts_begin_with_a_subject_or_a_verb() -> None:
+    found = [
+        f"{path}: {text.splitlines()[0]}"
+        for path, tree in programs_beside()
+        for node in ast.walk(tree)
+        if isinstance(node, Documented) and (text := ast.get_docstring(node)) and NO_SUBJECT.match(text)
+    ]
     assert found == []
 
 

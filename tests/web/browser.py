@@ -33,7 +33,7 @@ class Browser:
         self._do("url", {"url": url})
 
     def run(self, script: str, *arguments: Any) -> Any:
-        """What a script in the page returns, a promise too."""
+        """Return what a script in the page returns, a promise too."""
         return self._do("execute/sync", {"script": script, "args": arguments})
 
     def type(self, text: str) -> None:
@@ -59,7 +59,7 @@ class Browser:
         path.write_bytes(base64.b64decode(_send("GET", f"{self._session}/screenshot")))
 
     def complaints(self) -> list[str]:
-        """What the browser has said about the page since it was asked last: scripts refused, things not found."""
+        """Return what the browser has said of the page since it was asked last: scripts refused, things not found."""
         return [entry["message"] for entry in self._do("se/log", {"type": "browser"})]
 
     def close(self) -> None:

@@ -40,7 +40,7 @@ class Command:
     """Whether few need it."""
     listing: Listing
     page: ResultPage | None
-    """Its result as a person sees it, where it has no view of its own."""
+    """Page of its result for a person, where it has no view of its own."""
 
     @property
     def summary(self) -> str:

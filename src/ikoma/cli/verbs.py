@@ -27,7 +27,7 @@ MOST = 32 << 20
 _FROM_FILE = "@FILE reads it from a file"
 _LEFT_OUT = "left out, it comes from stdin"
 _TYPED = {"sql": "SQL", "new": "new text"}
-"""What is typed for all to see, since it has lines and is no secret."""
+"""Arguments typed for all to see, since they have lines and are no secret."""
 _METAVARS = {"appName": "APP", "operationId": "ID", "to": "RELEASE", "backupName": "NAME", "on": "on|off"}
 _OPTIONS = {"appName": "--app"}
 _YES, _NO = ("on", "true", "yes"), ("off", "false", "no")

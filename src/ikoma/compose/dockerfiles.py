@@ -36,7 +36,7 @@ class Stage:
     base: str = ""
     user: str = ""
     values: dict[str, str] = field(default_factory=dict)
-    """What its variables hold."""
+    """Values of its variables."""
 
 
 def read_dockerfiles(app: App, model: ComposeModel) -> dict[str, str]:

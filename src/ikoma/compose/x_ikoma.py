@@ -20,7 +20,7 @@ from ikoma.model import DomainName, quote_name
 ROLLING, RECREATE = "rolling", "recreate"
 SOURCE = ("src", "config")
 PARTS = ("user", "password", "host", "port", "name", "url", *TLS_PARTS.values(), "ca")
-"""What there is to tell of a database."""
+"""Parts that tell of a database."""
 
 _DURATION = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|s|m|h)?")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
@@ -49,7 +49,7 @@ class Extension:
     strategy: str | None = None
     """For all services: rolling, recreate, or None to let IKOMA see."""
     strategies: Mapping[str, str] = field(default_factory=dict)
-    """The same by service."""
+    """Strategies by service."""
     data: tuple[str, ...] = ()
     """src/, config/ or what is inside them that holds data: it stays in place and is part of no release."""
     source: tuple[str, ...] = ()
@@ -57,7 +57,7 @@ class Extension:
     watch_paths: tuple[str, ...] = ()
     """Globs of the paths for whose changes a push deploys; none: for any."""
     release: Mapping[str, Any] | None = None
-    """What runs once for a new release, as release_command.py reads it."""
+    """Command that runs once for a new release, as release_command.py reads it."""
 
     @property
     def release_command(self) -> ReleaseCommand | None:

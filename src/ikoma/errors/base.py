@@ -32,7 +32,7 @@ class IkomaError(Exception):
     status: ClassVar[int] = 500
     default_hint: ClassVar[str] = "The server's log holds the cause; quote the requestId when you report it."
     default_next: ClassVar[tuple[Next, ...]] = ()
-    """What leads on after any error of this class, the best first."""
+    """Leads on after any error of this class, the best first."""
 
     def __init__(
         self,

@@ -38,7 +38,7 @@ class Attempt:
     wait: float | None = None
     """Seconds after which this door would rather have an operation's id, where the call does not say; None: never."""
     caller: Caller | None = None
-    """Whose key it is, where the door has just found that out for this very request."""
+    """Owner of the key, where the door has just found that out for this very request."""
     asks: bool = False
     """Whether this door puts destroying calls before a person first."""
     address: str = LOCAL

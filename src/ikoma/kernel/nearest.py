@@ -12,7 +12,7 @@ from collections.abc import Collection
 
 _ALIKE = 0.75
 _WHOLE = 0.9
-"""Of names that were written without their dot."""
+"""Ratio for names that were written without their dot."""
 _OF_APPS = frozenset({"apps", "deploy"})
 """Namespaces of what is done with an app: either is looked for under the other."""
 _BREAKS = re.compile(r"[^a-z0-9]+")

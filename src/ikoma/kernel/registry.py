@@ -97,7 +97,7 @@ class Capability:
     open_world: bool
     """True when it reaches beyond this machine: image registries, git hosts."""
     loses: Loses | None
-    """What a person is told before it is done; one that destroys always loses something, others in some calls."""
+    """Loss that a person is told before it is done; one that destroys always loses something, others in some calls."""
     undo: str
     """The capability that brings back what it took away or replaced; empty where nothing does."""
     harmless: str
@@ -111,7 +111,7 @@ class Capability:
     rare: bool
     """Whether the MCP door lists it only to those who choose its toolset: every tool listed costs each conversation."""
     listing: Listing = dataclasses.field(default_factory=Listing, compare=False)
-    """Its task, its command, and what its answer means."""
+    """Task, command, and meaning of the answer."""
 
     @property
     def toolset(self) -> str:

@@ -23,7 +23,7 @@ R = TypeVar("R", bound="Request")
 MOST_LISTED = 1000
 """The most items that a list can be asked for; each list has a lower number of its own that it gives unasked."""
 LONGEST_NAME = 80
-"""Of the names that others make up, so many characters are shown: longer ones not at all."""
+"""Limit of names that others make up: longer ones are not shown at all."""
 
 _MOST_PROBLEMS = 20
 _LONGEST_PROBLEM = 500

@@ -24,7 +24,7 @@ class RecoveryWindow:
     lag_bytes: int | None
     """Bytes of the log that are not archived yet; None where nobody archives."""
     problem: str | None
-    """What is wrong, in a sentence without its full stop."""
+    """Problem, in a sentence without its full stop."""
 
 
 class RecoveredDatabase(Protocol):

@@ -33,7 +33,7 @@ class Endpoint:
     tls_port: int | None = None
     """The port for clients that insist on TLS, where that is another one."""
     certificate: str | None = None
-    """What they verify the server by, as PEM text; None where whoever runs it says so."""
+    """Certificate to verify the server by, as PEM text; None where whoever runs it says so."""
 
 
 @dataclass(frozen=True, slots=True)

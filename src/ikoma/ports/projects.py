@@ -30,7 +30,7 @@ class ProjectContainer:
     state: str
     """running, paused, exited …"""
     restart: str
-    """Its restart policy, as `docker update --restart` takes it."""
+    """Restart policy, as `docker update --restart` takes it."""
     started_at: str
     """RFC 3339; "" where it was never started."""
     ports: tuple[int, ...]
@@ -52,7 +52,7 @@ class ComposeProject:
     folder: str
     """The folder of its files, as Compose noted it; "" where that is not known."""
     files: tuple[str, ...]
-    """Its compose files, the later over the earlier."""
+    """Compose files, the later over the earlier."""
     env_files: tuple[str, ...]
     containers: tuple[ProjectContainer, ...]
 

@@ -54,7 +54,7 @@ class Entrance:
     url: str
     """The site, as people write it."""
     host: str
-    """What their Host header says."""
+    """Value of their Host header."""
     address: str
     """An IP address of this machine."""
     port: int

@@ -19,9 +19,9 @@ class ReplicaPart(StrEnum):
     STARTING = "starting"
     """A rollout under way has made it, and it does not serve yet."""
     STANDBY = "standby"
-    """It is stopped, and could serve again."""
+    """Stopped, and could serve again."""
     LEAVING = "leaving"
-    """It was replaced, and is about to go."""
+    """Replaced, and about to go."""
 
 
 class Lifecycle:
@@ -78,7 +78,7 @@ class Replica(Lifecycle):
     release: str | None = None
     """The release whose source, configs and secrets it has."""
     releases: tuple[str, ...] = ()
-    """Its releases: the one that made it, and those it serves, is to serve or could serve."""
+    """Releases of it: the one that made it, and those it serves, is to serve or could serve."""
     started_again: bool = False
     """Whether it runs since a few minutes, though it was made before: as far as a list of replicas tells."""
 

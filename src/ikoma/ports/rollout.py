@@ -58,7 +58,7 @@ class RolloutStep(StrEnum):
     STOP_FIRST = "stop first"
     """The old replicas stop before the new ones start."""
     RUN_ONCE = "run once"
-    """It starts, and ends by itself; others wait for that."""
+    """Starts, and ends by itself; others wait for that."""
     REMOVE = "remove"
 
 
@@ -126,7 +126,7 @@ class RolloutResult:
     backup: str | None = None
     """The backup of the database that was made before it was changed."""
     rest: str = ""
-    """What goes on still; empty where all is done."""
+    """Work that goes on still; empty where all is done."""
 
 
 @dataclass(slots=True)

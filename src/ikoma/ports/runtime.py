@@ -73,9 +73,9 @@ class Image:
     id: str
     labels: Mapping[str, str]
     triggers: Sequence[str] = ()
-    """What it has every build do that begins with it (ONBUILD)."""
+    """Steps of every build that begins with it (ONBUILD)."""
     user: str = ""
-    """Whom its processes run as, as it says it; empty for root."""
+    """User its processes run as, as it says it; empty for root."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class ResourceInfo:
     options: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     subnets: tuple[str, ...] = ()
-    """Of a network."""
+    """Subnets of a network."""
     internal: bool = False
 
 
@@ -184,7 +184,7 @@ class ReplicaEvent:
     happened: str | None = None
     """start, die, stop, oom, destroy or health_status: healthy."""
     exit_code: int | None = None
-    """Of one that died."""
+    """Exit code of one that died."""
 
 
 OnReplicaEvent = Callable[[ReplicaEvent], None]

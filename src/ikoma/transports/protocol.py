@@ -51,7 +51,7 @@ class ConnectionLimits:
     write_seconds: float = 30
     """Without the client reading."""
     linger_seconds: float = 2
-    """What a client sends after its refusal is thrown away for so long, so that it gets to read it."""
+    """Time for which all that a client sends after its refusal is thrown away, so that it gets to read it."""
     slowest: int = 512
     """Bytes in a second, on the average, in either direction."""
 
@@ -68,7 +68,7 @@ class _AwaitedPart(enum.Enum):
     HEAD = enum.auto()
     BODY = enum.auto()
     NOTHING = enum.auto()
-    """It was refused, and what it sends is thrown away."""
+    """Refused: what the client sends is thrown away."""
 
 
 class BoundedProtocol(HttpToolsProtocol):

@@ -15,7 +15,7 @@ from ikoma.model import GitRef
 from ikoma.transports.signatures import BITBUCKET, GITLAB
 
 MEMBERS = frozenset({"ref", "after", "deleted", "object_kind", "push", "changes"})
-"""What is read of a body."""
+"""Members that are read of a body."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
 _PUSHES = {GITLAB: ("push", "tag_push"), BITBUCKET: ("repo:push", "repo:refs_changed")}

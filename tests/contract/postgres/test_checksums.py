@@ -1,4 +1,4 @@
-"""What Databases promises of checksums: a restored database has those of its dump, and any other row shows."""
+"""Databases' promises of checksums: a restored database has those of its dump, and any other row shows."""
 
 from __future__ import annotations
 

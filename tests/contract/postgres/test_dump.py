@@ -1,4 +1,4 @@
-"""What Databases promises about dumps: plain psql makes the database equal the dump again, or changes nothing."""
+"""Databases' promises about dumps: plain psql makes the database equal the dump again, or changes nothing."""
 
 from __future__ import annotations
 

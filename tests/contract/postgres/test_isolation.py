@@ -1,4 +1,4 @@
-"""What an app's role may not do, what the admin's looks must not run, and what a killed creation leaves."""
+"""Limits of an app's role, what the admin's looks must not run, and what a killed creation leaves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the linter says of locks is what PostgreSQL takes: each statement is run, and the server is asked."""
+"""The linter says of locks what PostgreSQL takes: each statement is run, and the server is asked."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def owned(postgres: Postgres) -> Iterator[Credentials]:
 
 
 def seen(postgres: Postgres, owned: Credentials, statement: str) -> tuple[dict[str, str], set[str]]:
-    """What the server locks most strongly, by table, and which tables it writes to new files."""
+    """Return what the server locks most strongly, by table, and which tables it writes to new files."""
     with postgres.login(owned) as session:
         before = {oid: (name, file) for oid, name, file in session.execute(_FILES).fetchall()}
         session.execute("BEGIN")

@@ -1,4 +1,4 @@
-"""What Databases promises about migrations and seeds: once, whole, and errors that say where."""
+"""Databases' promises about migrations and seeds: once, whole, and errors that say where."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Databases promises about queries: values as JSON has them, no more than asked for, and an end in time."""
+"""Databases' promises about queries: values as JSON has them, no more than asked for, and an end in time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Databases promises of a rehearsal: what a migration did to a copy, as the server says it."""
+"""Databases' promises of a rehearsal: what a migration did to a copy, as the server says it."""
 
 from __future__ import annotations
 

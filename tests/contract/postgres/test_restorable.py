@@ -1,4 +1,4 @@
-"""What people's schemas do, comes back: functions that find each other by the search path, wherever they are run."""
+"""People's schemas come back as they were: functions find each other by the search path, wherever they are run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Databases promises about restoring: the database equals the backup again, or nothing has changed."""
+"""Databases' promises about restoring: the database equals the backup again, or nothing has changed."""
 
 from __future__ import annotations
 

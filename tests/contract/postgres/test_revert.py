@@ -1,4 +1,4 @@
-"""What Databases promises about going back: the newest migration is undone whole, with its entry, or nothing is."""
+"""Databases' promises about going back: the newest migration is undone whole, with its entry, or nothing is."""
 
 from __future__ import annotations
 

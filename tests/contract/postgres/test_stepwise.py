@@ -1,4 +1,4 @@
-"""What Databases promises of a file without a transaction: it runs again after whatever has ended it."""
+"""Databases' promises of a file without a transaction: it runs again after whatever has ended it."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def test_only_those_of_the_address_with_the_most_are_ended(
 
 
 def test_a_slow_client_still_logs_in(postgres: Postgres, owned: Credentials) -> None:
-    """It takes half a second for each step of the protocol."""
+    """The client takes half a second for each step of the protocol."""
     conninfo = make_conninfo(**postgres.server.as_app(owned), sslmode="disable")
     client = PGconn.connect_start(conninfo.encode())
     while client.connect_poll() not in (PollingStatus.OK, PollingStatus.FAILED):

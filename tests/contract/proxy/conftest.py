@@ -57,7 +57,7 @@ class Place:
         return self.folder / "audit" / "access" / f"{APP}.log"
 
     def curl(self, url: str, *options: str) -> str:
-        """What curl says of an address of this proxy: head and body."""
+        """Return curl's output for an address of this proxy: head and body."""
         ports = [f"{name}:{port}" for name in url.split("/")[2].split(":")[:1] for port in (self.http, self.https)]
         resolved = [word for port in ports for word in ("--resolve", f"{port}:127.0.0.1")]
         argv = ["curl", "-sS", "-i", "-m", "10", "--cacert", str(self.authority), *resolved, *options, url]

@@ -1,4 +1,4 @@
-"""What people get: the app's own answers or a page, names and certificates; and a log without secrets."""
+"""People get the app's own answers or a page, names and certificates; and a log without secrets."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class LostItsWay(AssertionError):
 
 @dataclass(frozen=True)
 class Reply:
-    """What a call came to, as an assistant sees it."""
+    """Result of a call, as an assistant sees it."""
 
     tool: str
     arguments: Mapping[str, Any]
@@ -50,14 +50,14 @@ class Reply:
 
     @property
     def ours(self) -> str:
-        """What IKOMA itself says: the text without what others wrote."""
+        """Return what IKOMA itself says: the text without what others wrote."""
         return _UNTRUSTED.sub("", self.text)
 
 
 Knows = Callable[[Reply, str, Mapping[str, Any]], Mapping[str, Any] | None]
 """Fills in what the goal knows of the call that comes next; None where it has nothing to say of it."""
 Mends = Callable[[Reply], Call | None]
-"""What the goal makes of a finding: the call that mends it."""
+"""Turns a finding into the goal's next step: the call that mends it."""
 
 
 @dataclass

@@ -17,7 +17,7 @@ from tests.support import Server
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one goal took."""
+    """Cost of one goal."""
 
     goal: str
     reached: bool

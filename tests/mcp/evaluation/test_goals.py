@@ -13,7 +13,7 @@ from tests.mcp.evaluation.run import Outcome, attempt, table
 from tests.support import Server
 
 MOST_TOKENS = 2500
-"""Of one goal: its calls, and all that their answers hold."""
+"""Limit of one goal: its calls, and all that their answers hold."""
 
 OUTCOMES: list[Outcome] = []
 

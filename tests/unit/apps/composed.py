@@ -27,7 +27,7 @@ def with_reader(ask: Callable[[VariableReader], Awaitable[T]]) -> T:
 
 
 def read(app: App, content: str | bytes | None = None, **options: object) -> Variables:
-    """What Compose reads in a file of this content, or in the app's own."""
+    """Return what Compose reads in a file of this content, or in the app's own."""
     if content is None:
         return with_reader(lambda reader: reader.read_env(app))
     given = content.encode() if isinstance(content, str) else content

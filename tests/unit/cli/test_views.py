@@ -1,4 +1,4 @@
-"""What views say: commands that can be pasted as they stand, in the command line's own words; sizes by who reads."""
+"""Views say commands that can be pasted as they stand, in the command line's own words; sizes by who reads."""
 
 from __future__ import annotations
 

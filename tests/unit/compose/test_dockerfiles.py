@@ -1,4 +1,4 @@
-"""What a Dockerfile tells before it is built: whom its image runs as."""
+"""A Dockerfile tells before it is built whom its image runs as."""
 
 from __future__ import annotations
 

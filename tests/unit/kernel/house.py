@@ -114,7 +114,7 @@ async def destroy(call: CallContext, request: AppRequest) -> Answer:
 
 
 async def _looked_up(call: CallContext, request: AppRequest) -> Loss | None:
-    """What a call loses that looks for what its caller means, here or when it is carried out."""
+    """Name the loss of a call that looks for what its caller means, here or when it is carried out."""
     if request.app_name == "shopp":
         raise IkomaError("There is no app 'shopp'.", hint="Look it up.", guess="shop")
     return None

@@ -52,7 +52,7 @@ class Done(Result):
 
 
 class World:
-    """What the capabilities of these tests change."""
+    """Things that the capabilities of these tests change."""
 
     number = 0
     undone = 0

@@ -1,4 +1,4 @@
-"""What each step of the path does that no answer shows: taking it away must not go unnoticed (scripts/mutants.py)."""
+"""Each step of the path does what no answer shows: taking it away must not go unnoticed (scripts/mutants.py)."""
 
 from __future__ import annotations
 

@@ -191,7 +191,7 @@ def test_work_that_ends_while_another_writes_is_journalled_after(tmp_path: Path)
 
 
 def test_nothing_that_is_written_on_the_loop_waits_there(tmp_path: Path) -> None:
-    """What forgets to wait its turn is refused at once: it never holds up the others."""
+    """A write that forgets to wait its turn is refused at once: it never holds up the others."""
     state = Store(tmp_path / "state.db")
     hooks, waivers = Webhooks(state, Apps(tmp_path)), Waivers(state)
     app = App(AppName("shop"), tmp_path / "shop")

@@ -139,7 +139,7 @@ def test_addresses_leave_standard_ports_out() -> None:
 
 
 def test_the_configuration_names_no_side_and_no_address() -> None:
-    """What a deploy changes is in files: were it in here, every deploy would be a reload."""
+    """A deploy changes files only: were its changes in here, every deploy would be a reload."""
     text = json.dumps(build([replace(SHOP, slots=2)], PLACE, ALL))
     assert "{file.apps/shop/side}" in text
     assert [upstream["dial"] for upstream in reverse_proxy(replace(SHOP, slots=2))["upstreams"]] == [

@@ -115,7 +115,7 @@ def answered(name: str, result: Any) -> tuple[str, dict[str, Any] | None]:
 
 
 def inside(wrapped: str) -> str:
-    """What stands between the markers of a text, at its end."""
+    """Return what stands between the markers of a text, at its end."""
     first, *rest, last = wrapped[wrapped.index("<untrusted-") :].split("\n")
     assert last == f"</{first[1:].split(' ')[0]}>"
     return "\n".join(rest)

@@ -1,4 +1,4 @@
-"""What real clients send for an argument, and what is made of it."""
+"""Arguments as real clients send them, and what is made of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every answer carries, also where the application has failed or has a say of its own."""
+"""Headers of every answer, also where the application has failed or has a say of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each git host's deliveries say: bodies in the shapes of their documentation."""
+"""Deliveries of each git host: bodies in the shapes of their documentation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is kept of a session's events: little, not for long, and never another session's."""
+"""Events kept of a session: few, not for long, and never another session's."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class AppBackup:
     files: Mapping[str, Mapping[str, Any]]
     """Path inside the backup → its `size` in bytes and `sha256`."""
     folder: Mapping[str, Any]
-    """What folder.tar holds: `entries`, `size`, `digest`."""
+    """Contents of folder.tar: `entries`, `size`, `digest`."""
     volumes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Volume → the same, and how it was made: `driver`, `options`, `labels`."""
     database: Mapping[str, Any] | None = None

@@ -71,7 +71,7 @@ class ImportedApp:
     waited: float
     rows: Mapping[str, int]
     left: tuple[str, ...]
-    """What lay in the folder and was not copied: sockets and devices."""
+    """Entries of the folder that were not copied: sockets and devices."""
 
 
 class Importer:

@@ -53,7 +53,7 @@ class LogExcerpt:
     starting: str | None = None
     """A release that comes up beside what these lines are of."""
     note: str = ""
-    """Whose lines these are, where no container is left that said them."""
+    """Tells whose lines these are, where the container that said them is gone."""
 
 
 def parse_since(text: str) -> datetime:

@@ -18,7 +18,7 @@ _CAPABILITIES = frozenset(
         "IPC_LOCK",
     )
 )
-"""What the engine gives every container by itself, and one more."""
+"""Capabilities that the engine gives every container by itself, and one more."""
 _SECURITY = re.compile(r"no-new-privileges([:=]true)?|apparmor[:=]docker-default|seccomp[:=]builtin")
 _LOGGING = {
     "json-file": {"max-size", "max-file", "compress", "labels", "labels-regex", "env", "env-regex", "tag", "mode"},
@@ -26,7 +26,7 @@ _LOGGING = {
     "none": set(),
 }
 HARMLESS_DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
-"""What every container has anyway."""
+"""Devices that every container has anyway."""
 _DEPLOY = frozenset(
     (
         *("mode", "replicas", "endpoint_mode", "labels", "update_config", "rollback_config"),
@@ -35,7 +35,7 @@ _DEPLOY = frozenset(
 )
 _MOST_REPLICAS = 100
 _MOST_SHARES, _MOST_WEIGHT = 1024, 500
-"""Of processor and disk, where nothing is said: with more an app comes before all others."""
+"""Shares of processor and disk, where nothing is said: with more an app comes before all others."""
 _MOST_PROCESSES = 32_768
 """All that a kernel has where nobody gave it more."""
 _ULIMITS = frozenset(

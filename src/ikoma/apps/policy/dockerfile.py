@@ -45,10 +45,10 @@ _PLATFORM = {
     "VARIANT": {"", "v7", "v8"},
     "PLATFORM": {"linux/amd64", "linux/arm64", "linux/arm/v7"},
 }
-"""What BuildKit itself gives for TARGETOS, BUILDARCH and so on."""
+"""Values that BuildKit itself gives for TARGETOS, BUILDARCH and so on."""
 _MOST_JOINED = 1 << 24
 _OF_A_LINE = 64
-"""What a line that is joined counts, besides its own length: it takes time even where it is empty."""
+"""Cost of a line that is joined, besides its own length: it takes time even where it is empty."""
 _MOST_CHOICES = 50
 
 _Values = dict[str, set[str]]

@@ -35,7 +35,7 @@ _OWN_FILES = (".env", *COMPOSE_NAMES, *OVERRIDE_NAMES)
 _DEVICES = Path("/dev")
 _ZONES = "/usr/share/zoneinfo"
 CLOCK = ("/etc/localtime", "/etc/timezone", _ZONES)
-"""What says which time it is where the server stands: the same on every server, and no secret."""
+"""Files that tell the time where the server stands: the same on every server, and no secret."""
 _INSTEAD_OF_CLOCK = "Mount it read-only: write :ro at the end of the mount."
 _INSTEAD_OF_WRITABLE = (
     "Mount it read-only: write :ro at the end of the mount. Its containers then have the release's own."

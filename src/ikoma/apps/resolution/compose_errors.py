@@ -33,7 +33,7 @@ _TEXT = re.compile(
     r"(?:[iI]nvalid (?:\w*[pP]ort|IP address|spec|proto)|[nN]o port specified)[^:]*: (.+?)(?:: too many colons|$)"
 )
 IMAGE = "ikoma-instead-of-none"
-"""What a service without an image is given, so that Compose goes on."""
+"""Image given to a service that has none, so that Compose goes on."""
 _OF_OTHERS = ("depends_on", "links", "volumes_from", "network_mode", "pid", "ipc")
 _LISTS = ("ports", "volumes", "expose", "extra_hosts", "devices")
 _BY_NAME = {"network": "networks", "volume": "volumes", "config": "configs", "secret": "secrets"}

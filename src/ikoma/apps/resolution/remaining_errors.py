@@ -23,7 +23,7 @@ from ikoma.ports.runtime import Resolved
 
 _MOST_ROUNDS, _MOST_SECONDS = 12, 20
 _LEAST_STEPS = 3
-"""Of a place in which something was taken out: what is said of it then says that it is missing."""
+"""Steps to a place in which something was taken out: what is said of it then says that it is missing."""
 _SERVICES = frozenset(("services", "include", "extends"))
 _MADE_OF = ("image", "build", "extends")
 _UNKNOWN_KEY = re.compile(r"services\.([\w.-]+?)(?:\.([\w-]+) false schema|\.? additional properties '([\w.-]+)')")
@@ -51,7 +51,7 @@ class Remainder:
     refusals: list[Refusal] = field(default_factory=list)
     model: ComposeModel | None = None
     taken: set[str] = field(default_factory=set)
-    """What kinds of parts were taken out."""
+    """Kinds of parts that were taken out."""
     places: set[Place] = field(default_factory=set)
     """Where they stood."""
 

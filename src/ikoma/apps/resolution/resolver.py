@@ -47,13 +47,13 @@ class Resolution:
     model: ComposeModel | None = None
     """The model as it is judged and run; None where there is none."""
     notices: tuple[Notice, ...] = ()
-    """What works differently here."""
+    """Notices of what works differently here."""
     gathered: Gathered | None = None
     """The files as they were read."""
     variables: Variables = field(default_factory=Variables)
-    """What `.env` sets."""
+    """Variables that `.env` sets."""
     faults: tuple[VariableFault, ...] = ()
-    """What keeps files of variables from being read."""
+    """Faults that keep files of variables from being read."""
     doubts: tuple[VariableFault, ...] = ()
     uses: tuple[Use, ...] = ()
     """Where the compose files name variables."""

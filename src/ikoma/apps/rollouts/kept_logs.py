@@ -25,9 +25,9 @@ from ikoma.ports.runtime import LogLine, Runtime
 log = logging.getLogger("ikoma")
 
 _MOST_LINES = 200
-"""Of one container."""
+"""Limit of one container."""
 _MOST_BYTES = 128 << 10
-"""Of one release."""
+"""Limit of one release."""
 _LONGEST_LINE = 2000
 
 Said = tuple[str, LogLine]

@@ -143,7 +143,7 @@ _KNOWN: tuple[tuple[re.Pattern[str], Words | None, Words], ...] = tuple(
         (r"healthcheck\.test", None, "Begin the list with CMD or CMD-SHELL."),
     )
 )
-"""What Compose says → the same for a person, where its own words say little, and what to change."""
+"""Words of Compose → the same for a person, where they say little, and what to change."""
 
 
 def find_compose_error(refusal: Refusal, folder: Path) -> Finding:

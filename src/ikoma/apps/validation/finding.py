@@ -41,17 +41,17 @@ class Report:
     own_proxies: tuple[OwnProxy, ...] = ()
     """Reverse proxies of the app's own that cannot stay as they are."""
     variables: Mapping[str, str] = field(default_factory=dict)
-    """What `.env` sets, as Compose reads it."""
+    """Variables that `.env` sets, as Compose reads it."""
     texts: Mapping[str, str] = field(default_factory=dict)
     """The compose files as they are written, the first of them first."""
     errors: list[Finding] = field(default_factory=list)
     warnings: list[Finding] = field(default_factory=list)
     taken: list[Finding] = field(default_factory=list)
-    """Those of the errors that are of domains which other apps have."""
+    """Errors that are of domains which other apps have."""
     sql: list[Finding] = field(default_factory=list)
-    """Those of the errors that are of migrations."""
+    """Errors that are of migrations."""
     kinds: Sequence[Kind] = ()
-    """What of the folder is source, and what is data; nothing where the x-ikoma block is wrong."""
+    """Kinds of the folder's parts: source or data; nothing where the x-ikoma block is wrong."""
     waivers: list[Waiver] = field(default_factory=list)
     """Waivers that hold for the app now."""
 

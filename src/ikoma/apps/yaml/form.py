@@ -40,7 +40,7 @@ class Read:
     value: Any = None
     violations: list[Violation] = field(default_factory=list)
     written: bytes = b""
-    """The same for Compose."""
+    """Text that Compose gets."""
 
 
 class _Unsafe(Exception):

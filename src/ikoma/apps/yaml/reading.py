@@ -43,13 +43,13 @@ class Gathered:
     """The files that were read. `files` are paths relative to the app's folder → content."""
 
     paths: Mapping[str, str] | None = None
-    """What paths that name variables come to; None where none may."""
+    """Values of paths that name variables; None where none may."""
     unresolved: set[str] = field(default_factory=set)
     """Such paths of which that is not known yet."""
     beside: str | None = None
     """The .env beside the compose files, where they lie in a folder of their own."""
     compose_files: tuple[str, ...] = ()
-    """Those that are merged, the later over the earlier."""
+    """Files that are merged, the later over the earlier."""
     files: dict[str, bytes] = field(default_factory=dict)
     written: dict[str, bytes] = field(default_factory=dict)
     """The compose files among them, for Compose."""
@@ -78,7 +78,7 @@ class Gathered:
         return next(iter(self.compose_files), ".env")
 
     contents: Mapping[str, bytes] = field(default_factory=dict)
-    """What files hold that are not read from the disk."""
+    """Contents of files that are not read from the disk."""
 
     @property
     def notices(self) -> list[Notice]:

@@ -25,7 +25,7 @@ class Violation:
     line: int | None = None
     """The line of the file, where its place does not tell it."""
     because: str | None = None
-    """What it is for which this is refused, such as a folder: what mends it there mends every violation of it."""
+    """Cause of the refusal, such as a folder: what mends it there mends every violation of it."""
 
     @property
     def shown(self) -> str:

@@ -26,7 +26,7 @@ class ApprovalsListItem(Result):
     arguments: dict[str, Any]
     """As the audit log has them: values that are secret are not shown."""
     summary: Annotated[str, Untrusted("what would be lost", ours=True)]
-    """What the call would do, and what would be lost."""
+    """Summary of what the call does and loses."""
     caller: str
     state: str
     """pending, approved, denied, used or expired."""

@@ -25,10 +25,10 @@ class AppsAdaptAdaptedFile(Result):
 
 class AppsAdaptResult(Result):
     changes: Annotated[list[str], Untrusted("compose file", ours=True)]
-    """What the compose file would become, in words."""
+    """Changes to the compose file, in words."""
     files: list[AppsAdaptAdaptedFile]
     left: Annotated[list[str], Untrusted("compose file", ours=True)]
-    """What is to be mended by hand."""
+    """Parts to mend by hand."""
     sha256: str | None
     """Give it as `write`; None where nothing is to be changed."""
     written: bool

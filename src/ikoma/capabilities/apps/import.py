@@ -18,7 +18,7 @@ from ikoma.model import Effect, Role
 class AppsImportRequest(NewAppRequest):
     source: str = Field(min_length=1, max_length=4096)
     database: bool = False
-    """Its own PostgreSQL's rows too."""
+    """Copy its PostgreSQL's rows too."""
     plan: bool = False
     seen: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     """The plan's `sha256`."""
@@ -54,9 +54,9 @@ class AppsImportDetails(Result):
     """How the compose files change."""
     changes: Annotated[list[str], Untrusted("compose file", ours=True)]
     left: Annotated[list[str], Untrusted("compose file", ours=True)]
-    """What is to be mended first; the import is refused until then."""
+    """Parts to mend first; the import is refused until then."""
     notes: Annotated[list[str], Untrusted("compose file", ours=True)]
-    """What is not taken over."""
+    """Parts not taken over."""
     ports: list[str]
     """Host ports that the old one has until it is stopped."""
     stopped: list[str]

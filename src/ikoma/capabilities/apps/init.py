@@ -27,11 +27,11 @@ class AppsInitRequest(NewAppRequest):
 class AppsInitDetails(Result):
     path: str
     files: list[str]
-    """What was made now, relative to path."""
+    """Files made now, relative to path."""
     changes: Annotated[list[str], Untrusted("compose file", ours=True)] = Field(default_factory=list)
     """How the given compose file was changed."""
     left: Annotated[list[str], Untrusted("compose file", ours=True)] = Field(default_factory=list)
-    """What is still wrong with it."""
+    """Parts that are still wrong."""
 
 
 class AppsInitResult(Result):

@@ -40,7 +40,7 @@ class AppsLogsResult(Result):
     more: str | None
     """How to see what is not shown."""
     note: str = optional("")
-    """Whose lines these are where nothing of the app runs, and whose else there are."""
+    """Tells whose lines these are where nothing of the app runs, and whose else there are."""
 
 
 @capability("apps.logs", role=Role.OBSERVER, effect=Effect.READS)

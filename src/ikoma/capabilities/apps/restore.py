@@ -39,7 +39,7 @@ class AppsRestoreDetails(Result):
     """Rows of each table."""
     volumes: list[str]
     left: list[str]
-    """What is not as it was, and what to do."""
+    """Differences that are left, and what to do."""
 
 
 class AppsRestoreResult(Result):

@@ -34,7 +34,7 @@ class AppsRunRequest(AppRequest):
 class AppsRunResult(Result):
     exit_code: int
     lines: Annotated[list[str], Untrusted("output of a command")]
-    """What it said, both streams: the last thousand lines."""
+    """Lines it said, both streams: the last thousand."""
     count: int
     """How many lines there were."""
     service: str

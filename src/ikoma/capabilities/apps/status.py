@@ -58,7 +58,7 @@ class AppsStatusResult(Result):
     maintenance: bool
     """Whether people get a page that says so instead of the app."""
     operation: AppsStatusUnderWay | None = optional()
-    """What works on it now."""
+    """Operation that works on it."""
     starting: list[AppsStatusStarting] = optional([])
     watch: AppsStatusWatch | None = optional()
     next: Next | None = None

@@ -21,10 +21,10 @@ class AppsTopService(Result):
     service: str
     containers: int
     cpu_percent: float
-    """Of one core."""
+    """Percent of one core."""
     memory_bytes: int
     memory_limit_bytes: int
-    """Of all its containers together."""
+    """Limit of all containers together."""
 
 
 class AppsTopResult(Result):

@@ -42,7 +42,7 @@ class AppsValidateResult(Result):
     errors: list[AppsValidateFound]
     warnings: list[AppsValidateFound]
     folders: list[AppsValidateFolder]
-    """What the app mounts and builds from."""
+    """Folders it mounts and builds from."""
     waivers: list[AppsValidateWaived]
     """Rules that an admin has waived for this app, and until when."""
     next: Next | None = None

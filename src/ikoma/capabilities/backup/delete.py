@@ -23,7 +23,7 @@ class BackupDeleteResult(Result):
     success: bool
     message: str
     backups: list[BackupFacts]
-    """Those that are left."""
+    """Backups that are left."""
 
 
 async def losses(call: Call, request: BackupDeleteRequest) -> Loss:

@@ -32,7 +32,7 @@ class DbBackupResult(Result):
     restore_seconds: float
     """How long that restore took: to recover takes about as long."""
     warnings: Annotated[list[str], Untrusted("warnings", ours=True)]
-    """What the backup does not hold, and tables of which only the rows were counted."""
+    """Parts the backup does not hold, and tables of which only the rows were counted."""
 
 
 @capability("db.backup", role=Role.OPERATOR, effect=Effect.CHANGES, harmless="it adds a file, and overwrites none")

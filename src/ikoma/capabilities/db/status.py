@@ -20,7 +20,7 @@ class DbStatusUndo(Result):
     """The database as it was before db.restore; db.restore with `undo` swaps back."""
 
     before: Annotated[str, Untrusted("backup name", ours=True)]
-    """What was done then: `NAME was restored`, or `a restore was undone`."""
+    """Action taken then: `NAME was restored`, or `a restore was undone`."""
     replaced_at: str
     until: str
     """When it is dropped."""
@@ -32,7 +32,7 @@ class DbStatusPointInTime(Result):
     until: str | None
     lag_seconds: float | None
     lag_bytes: int | None
-    """Of PostgreSQL's log, not archived yet; null where nobody archives."""
+    """Bytes of PostgreSQL's log not archived yet; null where nobody archives."""
     problem: str | None
 
 

@@ -74,9 +74,9 @@ class DeployPlanFolder(Result):
 class DeployPlanRollback(Result):
     release: str
     database: str
-    """What becomes of it."""
+    """Tells what becomes of it."""
     lost: Annotated[list[str], Untrusted("plan", ours=True)]
-    """What is gone from it afterwards, counted now."""
+    """Losses of it, counted now."""
     undone: Annotated[list[str], Untrusted("plan", ours=True)]
     """Migrations that it does not have afterwards, the newest first."""
     stay: Annotated[list[str], Untrusted("plan", ours=True)]
@@ -98,7 +98,7 @@ class DeployPlanResult(Result):
     route: str | None
     """Where requests go; None where nothing is routed."""
     folders: list[DeployPlanFolder]
-    """What the app mounts and builds from."""
+    """Folders it mounts and builds from."""
     rollback: DeployPlanRollback | None
     next: Next | None = None
 

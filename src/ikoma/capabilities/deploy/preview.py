@@ -45,14 +45,14 @@ class DeployPreviewRequest(AppRequest):
 
 class DeployPreviewDetails(Result):
     preview: str
-    """Its name: whatever takes an app's name takes it."""
+    """Name of the preview: whatever takes an app's name takes it."""
     ref: str
     commit: str
     release: str
     database: bool
     """Whether it has a copy of the app's database."""
     migrations: list[str]
-    """Those that the copy was brought forward by."""
+    """Migrations applied to the copy."""
     warnings: Annotated[list[str], Untrusted("findings", ours=True)]
     urls: list[str]
     expires_at: str

@@ -35,7 +35,7 @@ class DeployRollbackDetails(Result):
     """The release that served before."""
     services: list[str]
     database: str
-    """What was done with the database."""
+    """Tells what was done with the database."""
     backup: str | None
     """The backup that was made before that."""
     downtime_ms: int

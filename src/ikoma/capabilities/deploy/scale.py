@@ -20,7 +20,7 @@ class DeployScaleDetails(Result):
     service: str
     replicas: int
     services: list[str]
-    """Those that have containers."""
+    """Services with containers."""
     release: str
     downtime_ms: int
     drain_ms: int

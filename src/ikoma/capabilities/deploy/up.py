@@ -51,7 +51,7 @@ class DeployUpDetails(Result):
     drain_ms: int
     """How long requests to the old containers were waited for."""
     migrations: list[str]
-    """Those that were applied."""
+    """Migrations applied."""
     backup: str | None
     """The backup that was made before them."""
     warnings: Annotated[list[str], Untrusted("findings", ours=True)]

@@ -41,7 +41,7 @@ class Domain(Result):
     """Whether that is this server; None where it cannot be told."""
     pointing: str
     record: str | None
-    """What to set at its name server, where it does not point here."""
+    """Record to set at its name server, where it does not point here."""
     certificate: str
     issuer: str | None
     expires: str | None

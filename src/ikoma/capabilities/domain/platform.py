@@ -43,7 +43,7 @@ class DomainPlatformResult(Result):
     """The address for MCP hosts."""
     pointing: str | None = None
     record: str | None = None
-    """What to set at its name server, where it does not point here."""
+    """Record to set at its name server, where it does not point here."""
     certificate: str | None = None
     authority: str | None = None
     """The file by which clients trust this server's own authority, where that signed."""

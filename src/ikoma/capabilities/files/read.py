@@ -36,7 +36,7 @@ class FilesReadResult(Result):
     content: Annotated[str, Untrusted("file content")]
     encoding: str
     sha256: str
-    """Of the whole file."""
+    """Hash of the whole file."""
     size: int
     truncated: bool
     next_offset: int | None

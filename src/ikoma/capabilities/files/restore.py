@@ -25,7 +25,7 @@ class FilesRestoreRequest(AppRequest):
     version: str | None = Field(default=None, max_length=80)
     """From files.history; default: the newest."""
     release: ReleaseId | None = None
-    """Its files, instead of a version."""
+    """Restore this release's files."""
 
     @model_validator(mode="after")
     def says_what(self) -> Self:
@@ -47,7 +47,7 @@ class FilesRestoreResult(Result):
     count: int
     """How many there are."""
     others: list[str]
-    """What the release does not have, and is left: files.delete takes it away. At most 100."""
+    """Files that the release lacks, and that are left: files.delete takes them away. At most 100."""
     next: Next | None = Next("apps.validate")
 
 

@@ -18,7 +18,7 @@ from ikoma.model import Effect, Role
 
 class HookShowRequest(AppRequest):
     limit: int = Field(default=10, ge=1, le=webhook.MOST_SHOWN)
-    """Of deliveries."""
+    """Most deliveries."""
 
 
 class HookShowDelivery(Result):
@@ -35,11 +35,11 @@ class HookShowDelivery(Result):
     reason: Annotated[str | None, Untrusted("names of branches and files", ours=True)]
     """Why not, or what the deploy failed of."""
     code: str | None
-    """Of the error, where it was refused or failed."""
+    """Code of the error, where it was refused or failed."""
     operation_id: str | None
     state: str | None
     status: str | None
-    """What came of telling the git host."""
+    """Result of telling the git host."""
 
 
 class HookShowResult(Result):

@@ -19,7 +19,7 @@ Glob = Annotated[str, Field(min_length=1, max_length=200)]
 
 class KeysCreateRequest(Request):
     name: str = Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$")
-    """Whose it is."""
+    """Owner."""
     role: str
     """The highest: observer, operator, builder or admin."""
     apps: list[Glob] = Field(default_factory=list, max_length=100, examples=[["shop", "blog-*"]])

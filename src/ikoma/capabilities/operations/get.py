@@ -51,7 +51,7 @@ class OperationsGetResult(Result):
     result: dict[str, Any] | None = None
     """The call's own result, when it succeeded."""
     failure: Annotated[dict[str, Any] | None, StoredFailure("what the failure quotes", ours=True)] = None
-    """What whoever made the call was told: error, code, hint; plain, next and details where there are some."""
+    """Message that the caller got: error, code, hint; plain, next and details where there are some."""
     next: Next | None = None
 
     @classmethod

@@ -16,7 +16,7 @@ class PlatformInfoResult(Result):
     uptime: float
     """Seconds since the server started."""
     capabilities: list[str]
-    """Those that this key can call."""
+    """Capabilities for this key."""
     limits: dict[str, int]
 
 

@@ -26,7 +26,7 @@ class PreviewListRequest(AppRequest):
 
 class PreviewListItem(Result):
     preview: str
-    """Its name: whatever takes an app's name takes it."""
+    """Name of the preview: whatever takes an app's name takes it."""
     ref: str
     commit: str | None
     health: str

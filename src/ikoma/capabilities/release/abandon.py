@@ -17,7 +17,7 @@ class Details(Result):
     cause: str | None
     """Why."""
     backup: str
-    """What the database is not taken back to; the file stays."""
+    """Backup the database is not taken back to; the file stays."""
     abandoned: bool
     """False where it could be taken back after all."""
     lost: Annotated[list[str], Untrusted("database", ours=True)]

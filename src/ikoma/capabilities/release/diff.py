@@ -70,9 +70,9 @@ class ReleaseDiffResult(Result):
     """Changes outside the services."""
     images: list[ReleaseDiffImage]
     migrations: list[str]
-    """Those that its database has, and that of the other had not."""
+    """Migrations that its database has, and the other's had not."""
     migrations_gone: list[str]
-    """Those that the other's had, and its has not."""
+    """Migrations that the other's had, and its has not."""
     variables: ReleaseDiffVariables
     """Their names."""
     source: ReleaseDiffFiles

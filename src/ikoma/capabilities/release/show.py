@@ -36,22 +36,22 @@ class ReleaseShowSource(Result):
 
 class ReleaseShowResult(ReleaseListRelease):
     logs: Annotated[list[str], Untrusted("container logs")]
-    """What the service that failed said last."""
+    """Last lines of the service that failed."""
     answer: Annotated[str | None, Untrusted("the app's answer")] = optional()
-    """What its health path answered, where it failed by that."""
+    """Answer of its health path, where it failed by that."""
     answer_status: int | None = optional()
     """The HTTP status of that answer."""
     healthcheck: Annotated[str | None, Untrusted("output of the healthcheck")] = optional()
-    """What its healthcheck said last, where it failed by that."""
+    """Output of its healthcheck, where it failed by that."""
     output: Annotated[list[str], Untrusted("output of the release command")]
-    """What its release command said."""
+    """Output of its release command."""
     services: list[ReleaseShowService]
     migrations: list[str]
-    """Those that its database had."""
+    """Migrations of its database."""
     applied: list[str]
-    """Those of them that it applied."""
+    """Migrations that it applied."""
     domains: list[str]
-    """Those that its compose file names."""
+    """Domains in its compose file."""
     environment: list[str]
     """Names of the variables that it was made with."""
     source: ReleaseShowSource | None

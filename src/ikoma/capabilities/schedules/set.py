@@ -29,7 +29,7 @@ class SchedulesSetRequest(AppRequest):
     command: list[str] = Field(default_factory=list)
     """No shell. Left out: a backup of the database."""
     service: str | None = Field(default=None, max_length=63)
-    """Whose image and variables the command gets."""
+    """Service whose image and variables it gets."""
     timeout: int = Field(default=3600, ge=1, le=3600)
     """Seconds for the command."""
     jitter: int = Field(default=0, ge=0, le=43_200)

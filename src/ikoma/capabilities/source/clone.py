@@ -47,9 +47,9 @@ class SourceCloneResult(Result):
     into: str
     """app or src: what of the app is the repository's."""
     entries: list[str]
-    """What the repository has directly in there."""
+    """Entries directly in the repository."""
     left: list[str]
-    """Its paths that did not come: .env and data are the server's."""
+    """Paths of it that did not come: .env and data are the server's."""
     kept: str | None
     """Where on the server is what was moved aside."""
 

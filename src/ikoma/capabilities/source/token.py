@@ -32,7 +32,7 @@ class SourceTokenRequest(AppRequest):
 class SourceTokenResult(Result):
     page: ClassVar = ResultPage(says="It is done.", facts=(Fact("it has tokens for", "hosts", empty="nothing"),))
     hosts: list[str]
-    """What the app has tokens for. The tokens are never shown."""
+    """Hosts the app has tokens for. The tokens are never shown."""
 
 
 async def losses(call: Call, request: SourceTokenRequest) -> Loss | None:

@@ -23,7 +23,7 @@ class TrashListEntry(Result):
     app: str
     removed_at: str
     caller: str
-    """Whose key removed it."""
+    """Key that removed it."""
     size: int
     holds: list[str]
     """folder, database, volumes."""

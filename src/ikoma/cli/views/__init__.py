@@ -31,7 +31,7 @@ class ForCall:
 
 
 _SAY_MORE = ("apps.request", "db.query", "files.list")
-"""Those that say themselves how more is shown."""
+"""Views that say themselves how more is shown."""
 
 
 def lay_out_result(capability: str, result: Any, given: Mapping[str, Any]) -> Sequence[Block]:

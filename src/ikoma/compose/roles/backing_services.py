@@ -56,7 +56,7 @@ _TOOL_COMMANDS = re.compile(r"\b(?:(?:prisma|drizzle-kit)\s+studio|celery\b.*\bf
 """Commands that make one of an image that is also the app's."""
 
 _FASTCGI = re.compile(r"(?:^|[-_./:@])fpm(?:$|[-_./:@\d])|\bphp-fpm\d*(?:\.\d+)?\b", re.IGNORECASE)
-"""What names a server of FastCGI, which a web server has to stand in front of."""
+"""Words that name a server of FastCGI, which a web server has to stand in front of."""
 
 
 def is_tool(service: Service) -> bool:

@@ -34,7 +34,7 @@ class ServiceStart:
     after: Mapping[str, str] = field(default_factory=dict)
     """service → service_started, service_healthy or service_completed_successfully."""
     first: Callable[[], Awaitable[None]] | None = None
-    """What must be done immediately before, such as stopping the container it replaces."""
+    """Step to do immediately before, such as stopping the container it replaces."""
 
 
 class ContainerStuck(Exception):

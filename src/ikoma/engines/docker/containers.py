@@ -27,7 +27,7 @@ class Container(Lifecycle):
     working_dir: str | None
     """The folder of the Compose project it belongs to."""
     addresses: tuple[str, ...] = ()
-    """Its addresses on the networks of this machine."""
+    """Addresses on the networks of this machine."""
     published: tuple[tuple[str, int, int], ...] = ()
     """(host address, host port, container port) of each published TCP port."""
     one_shot: bool = False

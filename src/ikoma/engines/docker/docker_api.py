@@ -33,7 +33,7 @@ _SECONDS = 4.0
 _PATIENCE = 120.0
 """How long an engine that is there may take for an answer, unless it was given longer."""
 _ASKED_AFTER, _SAID_WITHIN = 0.25, 0.7
-"""Of the time for an answer: when the engine is asked whether it is there, and how long it may take to say so."""
+"""Parts of the time for an answer: when the engine is asked whether it is there, and how long it may take to say so."""
 _LOOKUPS = 4
 """Questions to registries at once: more of them hold up the engine itself."""
 _VERSION_KEPT = 5.0

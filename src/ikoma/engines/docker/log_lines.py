@@ -21,9 +21,9 @@ _STREAMS = (0, 1, 2)
 _PIECE = 16 << 10
 _STAMP = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z ")
 LONGEST = 64 << 10
-"""What is looked at of a line. Nothing of what follows is ever shown: it could begin in the middle of a secret."""
+"""Part of a line that is looked at. Nothing after it is ever shown: it could begin in the middle of a secret."""
 _MARGIN = 16 << 10
-"""What is left out at the end of a line that is longer: a secret could go on there."""
+"""Part left out at the end of a line that is longer: a secret could go on there."""
 
 
 def is_framed(output: bytes) -> bool:

@@ -48,7 +48,7 @@ class Caller:
     rate: int | None = None
     """Calls in one window of the rate limit, where the key has a limit of its own."""
     digest: str = field(default="", repr=False)
-    """Of the key of the settings: what tells it from the one before, which had the same id."""
+    """Digest of the settings' key: it tells this key from the one before, which had the same id."""
 
     @property
     def own(self) -> bool:

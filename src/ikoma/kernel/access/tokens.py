@@ -27,7 +27,7 @@ _ALGORITHMS = {
     "EC": ["ES256", "ES384", "ES512"],
     "OKP": ["EdDSA"],
 }
-"""What a key of each type signs with: the token's own word for it is a stranger's."""
+"""Algorithms by type of key: the token's own word for it is a stranger's."""
 _SECONDS = 5.0
 _LEEWAY = 30
 _SCOPE = "ikoma:"

@@ -21,9 +21,9 @@ LOST = "audit_lost"
 
 _LONGEST_ERROR = 1000
 _LONGEST = 200
-"""Of all other texts."""
+"""Limit of all other texts."""
 _MOST_BYTES = 24 << 10
-"""Of a line, so that nobody fills a file of the log with a few calls. It holds all of an entry but its arguments."""
+"""Limit of a line, so that nobody fills a file of the log with a few calls. All of an entry but its arguments fits."""
 
 
 @dataclass(slots=True)

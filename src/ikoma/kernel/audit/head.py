@@ -19,7 +19,7 @@ import orjson
 from ikoma.kernel.waiting import wait_for, wait_in_turn
 
 NOTHING = "0" * 64
-"""What stands for the hash of the entry before the very first one."""
+"""Stands for the hash of the entry before the very first one."""
 
 _SIZE = 512
 

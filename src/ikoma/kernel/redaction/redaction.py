@@ -26,7 +26,7 @@ from ikoma.model import Secret, make_printable
 
 HIDDEN = "***"
 KEY_PREFIX = "ikoma_"
-"""What API keys begin with."""
+"""Prefix of API keys."""
 
 _KEY_BYTES = KEY_PREFIX.encode()
 _KEY = re.compile(KEY_PREFIX + r"[A-Za-z0-9_-]{30,}")
@@ -41,7 +41,7 @@ _UNSHOWN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """Lines of logs and of programs are shown without these."""
 _SHORTEST = 4
 _SHORTEST_LINE = 8
-"""Of a value of several lines: `}` and `end` are in it too."""
+"""Shortest of several lines: `}` and `end` are in it too."""
 _WORD = re.compile(r"[A-Za-z]{0,15}[0-9]{0,4}")
 _NUMBERS = re.compile(r"[0-9]{1,14}(?:[-_.:/@][0-9]{1,14})*+")
 _WORDS = re.compile(r"[A-Za-z]*+[0-9]{0,4}(?:[-_.:/@][A-Za-z]*+[0-9]{0,4})*+")
@@ -90,7 +90,7 @@ class KnownSecrets:
     raw: tuple[bytes, ...] = ()
     """As encoded JSON has them."""
     names: frozenset[str] = frozenset()
-    """Those that are names too."""
+    """Values that are names too."""
 
     @cached_property
     def certain(self) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ _BESIDE_FUNCTIONS = _FUNCTIONS | {
     b"SHELL TYPE",
     b"SCHEMA",
 }
-"""What runs none of them when it is made."""
+"""Objects that run none of them when they are made."""
 _OWNER = re.compile(rb"-- .*; Owner: (.*?)(?:; Tablespace: .*)?\n")
 _TOKEN = re.compile(
     rb"(?P<dollar>(?<![\w$\x80-\xff])\$(?:[A-Za-z_\x80-\xff][\w\x80-\xff]*)?\$)|(?P<escaped>(?<![\w$\x80-\xff])[eE]')"

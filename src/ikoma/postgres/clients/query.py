@@ -33,7 +33,7 @@ _AT_ONCE = 4
 _TURN_SECONDS = 60.0
 """How long a query waits for others of its app, besides the time that it may take: as long as one of them may."""
 _MOST_BYTES = 16 * results.MOST_BYTES
-"""Of all that one session says: text that JSON escapes is shorter there, but rows have headers and bytea is in hex."""
+"""Limit of all that one session says: escaped text is shorter than in JSON, but rows have headers, and bytea is hex."""
 _LONGEST = 1 << 20
 """Characters of a query."""
 _GRACE_SECONDS = 1.0

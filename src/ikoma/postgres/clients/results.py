@@ -18,7 +18,7 @@ from ikoma.errors import NotAQuery, QueryTooLarge
 from ikoma.postgres.clients.values import as_json
 
 MOST_BYTES = 1 << 20
-"""Of rows, as JSON."""
+"""Limit of rows, as JSON."""
 
 _COPYING = (pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_BOTH)
 _PLAIN = {25: "text", 114: "json", 142: "xml"}

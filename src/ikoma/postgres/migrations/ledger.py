@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS ikoma.migrations (
 )
 """
 LOCK = 7_234_011_502
-"""Of the database, for whoever changes what the ledger says."""
+"""Lock of the database, for whoever changes what the ledger says."""
 _MOST = 10_000
 _FIND = "SELECT pg_catalog.to_regclass('ikoma.migrations')::pg_catalog.oid"
 _LOCK = "LOCK TABLE ONLY ikoma.migrations IN ACCESS SHARE MODE"

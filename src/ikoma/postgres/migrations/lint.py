@@ -30,7 +30,7 @@ _DEFINES = re.compile(r"(?:CREATE|ALTER|DROP|SET|RESET|COMMENT)\b", re.IGNORECAS
 _MOST_PARSED = 1 << 20
 """Characters of all statements that are pending, and of those that were applied: a few seconds."""
 _EACH = 50
-"""What a statement costs, however short."""
+"""Cost of a statement, however short."""
 _MOST_IN_TEXTS = 100
 _EXPECTED = {
     "": "here: write breaking or compatible",
@@ -51,7 +51,7 @@ class MigrationVerdict:
     locks: tuple[TableLock, ...] = ()
     """The strongest of each table that was there before, the strongest first."""
     warnings: tuple[str, ...] = ()
-    """What a person should look at, and what a marker overruled."""
+    """Points for a person to look at, and what a marker overruled."""
     unknown: bool = False
     """Whether there is something in it that could not be judged."""
 

@@ -23,7 +23,7 @@ _SUSPECT = re.compile(
 )
 _FIRST = re.compile(r"(?:ALTER|CLUSTER|COPY|CREATE|DISCARD|DROP|REINDEX|VACUUM)\b", re.IGNORECASE)
 _QUOTED = re.compile(r' at or near "(?!\w{1,40}"$)[\s\S]*"$')
-"""What the parser quotes that is more than a word: it may be the beginning of a text."""
+"""Quotes of the parser that are more than a word: they may be the beginning of a text."""
 _MOST_PARSED = 1 << 20
 
 _ALWAYS_ALONE = frozenset(

@@ -35,7 +35,7 @@ _ROWS = "SELECT relid, n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_xact_user_
 class _Table:
     name: str
     file: int
-    """Of its rows; 0 where it has none."""
+    """Number of the file of its rows; 0 where it has none."""
 
 
 @dataclass(slots=True)

@@ -29,7 +29,7 @@ from ikoma.postgres.sql.statements import Statement
 LOCK_TIMEOUT, DEADLOCK = "55P03", "40P01"
 
 _MOST_BYTES = 16 << 20
-"""Of what the server says in one piece: a row, or an error."""
+"""Limit of what the server says in one piece: a row, or an error."""
 _ROLLED_BACK = "; nothing of the file was kept"
 _COPYING = (pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_BOTH)
 

@@ -27,7 +27,7 @@ _USER = "ikoma-postgres"
 CONNECTIONS = 400
 _LOCKS_EACH = 512
 LOCKS = CONNECTIONS * _LOCKS_EACH
-"""What the table of locks is made for; it holds half as many again."""
+"""Size of the table of locks; it holds half as many again."""
 
 # Names of apps' roles equal those of their databases: `sameuser` alone keeps each in its own. The platform's role
 # comes from this machine only, never from a container; so does an app's role to what stands in.

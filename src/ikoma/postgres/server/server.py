@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from ikoma.ports.databases import Credentials, Endpoint
 
 HOST_NAME = "ikoma-postgres"
-"""What containers call a PostgreSQL that runs on this machine."""
+"""Name that containers have for a PostgreSQL that runs on this machine."""
 
 ADMIN_OPTIONS = "-c search_path=pg_catalog"
 """The admin enters apps' databases: no function or operator of an app may stand in for one of PostgreSQL's there."""
@@ -17,7 +17,7 @@ APP_OPTIONS = (
     " -c standard_conforming_strings=on -c default_transaction_read_only=off"
     " -c exit_on_error=off -c client_min_messages=error"
 )
-"""What counts in IKOMA's own sessions as an app's role, whatever the app has set for the role.
+"""Options with which IKOMA's own sessions work as an app's role, whatever the app has set for the role.
 
 Text is read there as it was read here before, nothing ends that IKOMA did not end, and no notice is sent that nobody
 reads. What else an app has set (search_path, TimeZone) counts, as it does in the app's own sessions.

@@ -14,9 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
 _MOST_WORK = 1 << 25
-"""Of characters that are looked at again: a tenth of a second."""
+"""Limit of characters that are looked at again: a tenth of a second."""
 _EACH_RUN = 64
-"""What it costs to look at one here."""
+"""Cost of looking at one here."""
 _AT_ONCE = 128 << 10
 """Characters that are searched before others may run."""
 _MOST_SEMICOLONS = 1_000_000

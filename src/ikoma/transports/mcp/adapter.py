@@ -66,7 +66,7 @@ from ikoma.transports.mcp.wording.marking import Wrapper, collect_texts
 
 Context = ServerRequestContext[Any, Any]
 Outcome = CallToolResult | InputRequiredResult | dict[str, Any]
-"""What tools/call answers; a dictionary is the result as it is on the wire."""
+"""Answer to tools/call; a dictionary is the result as it is on the wire."""
 
 _FIXED_MS = 300_000
 _RESOURCE_NOT_FOUND = -32002  # what it was called before 2026-07-28
@@ -85,7 +85,7 @@ class Exchange:
     ctx: Context
     params: CallToolRequestParams
     wrapper: Wrapper = field(default_factory=Wrapper)
-    """What marks all that is said of this call: progress, result and failure."""
+    """Mark of all that is said of this call: progress, result and failure."""
 
 
 exchange: ContextVar[Exchange] = ContextVar("exchange")

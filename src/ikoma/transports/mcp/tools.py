@@ -67,17 +67,17 @@ _OF_FORMS = (
     *("title", "pattern", "format", "examples", "minimum", "maximum", "additionalProperties"),
     *("minLength", "maxLength", "minItems", "maxItems"),
 )
-"""What a refusal says when it matters, and what a model need not read before every call."""
+"""Keywords that a refusal tells when they matter, and a model need not read before every call."""
 
 
 _NEXT = re.compile(r" Next: [^.]*\.")
-"""What a description says of the next call: each answer says that itself, as it is then."""
+"""Sentence of a description on the next call: each answer says that itself, as it is then."""
 
 _USE = re.compile(r" Use it [^.]*\.")
 """When to use it: to read costs nothing."""
 
 _FIRST = re.compile(r"(?<=[.;]) .*")
-"""What follows the first sentence: who sees a rare tool has chosen it, and its answers say the rest."""
+"""Text after the first sentence: who sees a rare tool has chosen it, and its answers say the rest."""
 
 _WITHOUT_WORDS = frozenset(
     {

@@ -1,4 +1,4 @@
-"""What ADD would fetch is fetched by a container; what cannot be told stays as it is, and the policy refuses it."""
+"""Files that ADD would fetch come by a container; what cannot be told stays as it is, and the policy refuses it."""
 
 from __future__ import annotations
 

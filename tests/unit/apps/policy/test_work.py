@@ -1,4 +1,4 @@
-"""What the policy reads takes time in proportion to its size: each text here would take hours where it did not."""
+"""The policy reads in time in proportion to the size: each text here would take hours where it did not."""
 
 from __future__ import annotations
 

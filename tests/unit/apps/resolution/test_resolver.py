@@ -1,4 +1,4 @@
-"""What is said of a compose file that cannot be read: never a part of a secret, which nobody would find again."""
+"""Answers to a compose file that cannot be read: never a part of a secret, which nobody would find again."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_a_text_is_quoted_whole_or_not_at_all() -> None:
 
 
 def examined(folder: Path, env: str, compose: str) -> Resolution:
-    """What becomes of an app with this .env and compose file."""
+    """Examine an app with this .env and compose file."""
     app = App(AppName("shop"), folder)
     (folder / "docker-compose.yml").write_text(compose)
     app.env_file.write_text(env)

@@ -1,4 +1,4 @@
-"""What Compose says of a file that it refuses becomes a sentence and the smallest change."""
+"""Compose's words on a file that it refuses become a sentence and the smallest change."""
 
 from __future__ import annotations
 

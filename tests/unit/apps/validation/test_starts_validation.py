@@ -1,4 +1,4 @@
-"""What apps.validate says of source that the templates for Python and Node would not start."""
+"""Findings of apps.validate on source that the templates for Python and Node would not start."""
 
 from __future__ import annotations
 

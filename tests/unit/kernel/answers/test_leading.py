@@ -1,4 +1,4 @@
-"""What leads on after a failure fits the capability that it calls, and the key that is told of it."""
+"""The lead after a failure fits the capability that it calls, and the key that is told of it."""
 
 from __future__ import annotations
 

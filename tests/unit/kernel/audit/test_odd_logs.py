@@ -41,7 +41,7 @@ LINES = (JSON | NEARLY | GAP).map(lambda value: json.dumps(value).encode())
 
 
 def asked(log: AuditLog, caller: Caller) -> bytes:
-    """What audit.query answers, as the pipeline sends it."""
+    """Return what audit.query answers, as the pipeline sends it."""
     call: Any = SimpleNamespace(platform=SimpleNamespace(audit=log), caller=caller, role=caller.role)
     found = asyncio.run(query(call, AuditQueryRequest(since="2000-01-01T00:00:00Z", limit=1000)))  # type: ignore[call-arg]
     answer = load().get("audit.query").encode(found)

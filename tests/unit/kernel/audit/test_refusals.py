@@ -1,4 +1,4 @@
-"""What strangers are refused is on record, and does not fill it."""
+"""Refusals of strangers are on record, and do not fill it."""
 
 from __future__ import annotations
 

@@ -186,7 +186,7 @@ def written_by_an_earlier_version(folder: Path, *statements: str) -> Path:
 
 
 def check_nothing_is_lost(store: Store, *, latest: bool) -> None:
-    """What the earlier version wrote is there, once."""
+    """Check that what the earlier version wrote is there, once."""
     [delivery] = Webhooks(store, Apps(store.folder)).list_deliveries(AppName("shop"))
     assert (delivery.delivery, delivery.host, delivery.reason) == ("d1", "", "not the branch")
     with pytest.raises(HookReplayed):

@@ -1,4 +1,4 @@
-"""What the archive holds on disk: names of segments, what is whole, what goes."""
+"""The archive on disk: names of segments, what is whole, what goes."""
 
 from __future__ import annotations
 

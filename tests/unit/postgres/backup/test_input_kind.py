@@ -1,4 +1,4 @@
-"""What is given to psql is known by its beginning, and psql is told to stop at the first error."""
+"""Input for psql is known by its beginning, and psql is told to stop at the first error."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def read(pieces: list[bytes]) -> tuple[bytes, dict[str, int]]:
 
 
 def parts(text: bytes) -> list[tuple[bool, bytes]]:
-    """What is quoted, and what is left to whoever restores."""
+    """Split what is quoted from what is left to whoever restores."""
     found = text.split(b"$MARK$")
     return [(number % 2 == 0, part.strip()) for number, part in enumerate(found)]
 

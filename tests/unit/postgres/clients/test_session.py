@@ -1,4 +1,4 @@
-"""Who psql is started as, and that no password is among its arguments."""
+"""psql is started as the right user, and no password is among its arguments."""
 
 from __future__ import annotations
 

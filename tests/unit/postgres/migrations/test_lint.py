@@ -1,4 +1,4 @@
-"""What the linter of migrations finds, case by case: SQL in, what the previous release cannot live with out."""
+"""Findings of the linter of migrations, case by case: SQL in, what the previous release cannot live with out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What SQL takes away: as far as its text tells, and where there is something to take."""
+"""Losses by SQL: as far as its text tells, and where there is something to take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of a migration before it runs: what the server is sure to refuse, and nothing that it would take."""
+"""Facts known of a migration before it runs: what the server is sure to refuse, and nothing that it would take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is read of SQL: all of an ordinary file, however long, and nothing that would keep the parser busy for hours."""
+"""SQL is read whole: all of an ordinary file, however long, and nothing that would keep the parser busy for hours."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_very_long_statement_is_refused() -> None:
 
 
 def test_a_long_file_is_read_whole_and_in_order() -> None:
-    """It is parsed in pieces, and a function that lies over the edge of one is not cut."""
+    """The file is parsed in pieces, and a function that lies over the edge of one is not cut."""
     line = "SELECT 'ü; 1' AS a;\n"
     many = (1 << 20) // len(line) - 1
     text = line * many + FUNCTION + "SELECT 1; SELECT 2;\n" * 1000 + "END;\n" + line * many + "SELECT 'last';"

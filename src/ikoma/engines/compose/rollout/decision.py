@@ -17,7 +17,7 @@ from ikoma.ports.replicas import Replica
 from ikoma.ports.rollout import RolloutPlan
 
 _MOST_ROLLOUTS = 3
-"""Of so many earlier rollouts containers are kept: each has networks of its own, and Docker has addresses for few."""
+"""Limit of earlier rollouts with kept containers: each has networks of its own, and Docker has addresses for few."""
 
 
 @dataclass(frozen=True, slots=True)

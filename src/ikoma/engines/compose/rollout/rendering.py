@@ -41,7 +41,7 @@ class Rendered:
     networks: frozenset[str] = frozenset()
     """Names of networks that are this rollout's own."""
     files: Mapping[Path, GivenFile] = field(default_factory=dict)
-    """What has to be written before containers are made."""
+    """Files to write before containers are made."""
 
 
 def render(

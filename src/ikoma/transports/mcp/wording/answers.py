@@ -18,7 +18,7 @@ from ikoma.transports.mcp.wording import sentences
 from ikoma.transports.mcp.wording.marking import Wrapper, is_foreign
 
 _STEPS = 6
-"""Of an operation's steps, the last: who wants more follows it, or asks over HTTP."""
+"""Number of an operation's last steps: who wants more follows it, or asks over HTTP."""
 
 
 def word_success(

@@ -27,7 +27,7 @@ _CONTROL = re.compile(
 )
 _QUOTED = re.compile(r"(?<!\w)(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")(?!\w)", re.DOTALL)
 _JOINED = r"(?<![\w.-])[A-Za-z0-9]+(?:[-_.]+[A-Za-z0-9]+){5,}"
-"""What may be a sentence though it holds no blank, such as the name of a service."""
+"""Text that may be a sentence though it holds no blank, such as the name of a service."""
 _REST = "Ask for less at a time to see the rest."
 
 
