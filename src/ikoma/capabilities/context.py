@@ -29,6 +29,7 @@ from ikoma.apps.observation.logs import AppLogs
 from ikoma.apps.observation.verification import Verifier
 from ikoma.apps.policy.waivers import Waivers
 from ikoma.apps.previews.previews import Previews
+from ikoma.apps.recovery.state_backup import StateBackupMaker
 from ikoma.apps.resolution.resolver import Resolutions
 from ikoma.apps.routing.dns import DnsLookup
 from ikoma.apps.routing.platform_domain import PlatformDomain
@@ -67,6 +68,7 @@ class Platform:
     backups: Backups
     app_backups: AppBackups
     backup_maker: AppBackupMaker
+    state_backups: StateBackupMaker
     trash: Trash
     restorer: AppRestorer
     resolutions: Resolutions

@@ -38,6 +38,7 @@ from ikoma.apps.observation.verification import Verifier
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.policy.waivers import Waivers
 from ikoma.apps.previews.previews import Previews
+from ikoma.apps.recovery.state_backup import StateBackupMaker
 from ikoma.apps.resolution.resolver import Resolutions
 from ikoma.apps.resolution.routed_service import WebServices
 from ikoma.apps.rollouts.rollouts import Rollouts
@@ -216,6 +217,7 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
             backups=backups,
             app_backups=app_backups,
             backup_maker=backup_maker,
+            state_backups=StateBackupMaker(settings, apps, trash, app_backups),
             trash=trash,
             restorer=AppRestorer(engine, databases, trash),
             validator=validator,

@@ -10,13 +10,15 @@ import hashlib
 import os
 import stat
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
 
 from ikoma.durable import open_file
+from ikoma.errors import BackupDamaged
+from ikoma.model import quote_name
 
 _PIECE = 1 << 20
 _HASH_BITS = 256
@@ -34,22 +36,21 @@ class Inventory:
     digest: str
 
 
-def write_folder(root: Path, stream: BinaryIO, *, without: str) -> None:
+def write_folder(root: Path, stream: BinaryIO, *, without: Callable[[str], bool] = lambda path: False) -> None:
     """Write a folder as a tar file, itself being `.`; sockets are left out, and files that go meanwhile.
 
     Args:
-        without: the name of a folder directly inside that is left out.
+        without: tells of a folder inside, by its path from the root, whether it is left out.
     """
     with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive:
         for place, folders, names, descriptor in os.fwalk(root, onerror=_refuse, follow_symlinks=False):
             here = os.path.relpath(place, root)
-            if here == ".":
-                folders[:] = [name for name in folders if name != without]
+            folders[:] = [name for name in folders if not without(_join(here, name))]
             archive.addfile(_describe(here, os.fstat(descriptor)))
             links = [name for name in folders if _is_link(name, descriptor)]
             for name in sorted((*names, *links)):
                 with suppress(FileNotFoundError):
-                    _add(archive, os.path.normpath(os.path.join(here, name)), name, descriptor)  # noqa: PTH118
+                    _add(archive, _join(here, name), name, descriptor)
             _forget(archive)
 
 
@@ -72,6 +73,44 @@ def take_inventory(path: Path) -> Inventory:
         entries += 1
         total += int.from_bytes(hashlib.sha256(name.encode(errors="surrogateescape") + b"\0" + told).digest())
     return Inventory(entries, size, f"{total % (1 << _HASH_BITS):064x}")
+
+
+def unpack(path: Path, folder: Path) -> None:
+    """Make a new folder of a tar file: modes, owners and times as they were.
+
+    Raises:
+        BackupDamaged: it is none, was cut off, or an entry of it would lie outside of the folder.
+    """
+    folder.mkdir(mode=0o700)
+    links: set[str] = set()
+
+    def judge(item: tarfile.TarInfo, _: str) -> tarfile.TarInfo:
+        name = _clean(item.name)
+        parents = {str(parent) for parent in Path(name).parents}
+        if (
+            name.startswith(("/", ".."))
+            or {name, *parents} & links
+            or (item.islnk() and _leads_out(item.linkname, links))
+        ):
+            raise BackupDamaged(f"{path.name} holds {quote_name(item.name)}, which would lie elsewhere.")
+        if item.issym():
+            links.add(name)
+        return item
+
+    try:
+        with tarfile.open(path, mode="r:") as archive:
+            archive.extractall(folder, filter=judge, numeric_owner=True)  # noqa: S202  # each entry is judged
+    except tarfile.TarError as error:
+        raise BackupDamaged(f"{path.name} could not be read to its end.") from error
+
+
+def _leads_out(target: str, links: Collection[str]) -> bool:
+    name = _clean(target)
+    return name.startswith(("/", "..")) or any(str(parent) in links for parent in Path(name).parents)
+
+
+def _join(folder: str, name: str) -> str:
+    return os.path.normpath(os.path.join(folder, name))  # noqa: PTH118  # names may be no text
 
 
 def _read(path: Path, *, hashed: bool = False) -> Iterator[tuple[tarfile.TarInfo, str]]:

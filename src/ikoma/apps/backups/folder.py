@@ -31,7 +31,7 @@ from ikoma.model import AppName
 log = logging.getLogger("ikoma")
 
 MAKING = ".ikoma-backup-"
-DUMP, FOLDER, VOLUMES = "database.sql", "folder.tar", "volumes"
+DUMP, FOLDER, STATE, VOLUMES = "database.sql", "folder.tar", "state.tar", "volumes"
 _MANIFEST = "manifest.json"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -76,6 +76,11 @@ class AppBackups:
     def __init__(self, root: Path, key: BackupKey) -> None:
         self.root = root
         self._key = key
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the key by which this server knows its own backups."""
+        return self._key.fingerprint
 
     def reserve(self, app: AppName, name: AppBackupName | None) -> AppBackupName:
         """Choose the name of a new backup; BackupExists where there is one of that name."""

@@ -7,6 +7,7 @@ files are of several moments, and the record says so.
 from __future__ import annotations
 
 import asyncio
+import re
 import tarfile
 import time
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from typing import Any
 from ikoma import __version__
 from ikoma.app_folder import App
 from ikoma.apps.backups.archive import take_inventory, write_folder
-from ikoma.apps.backups.folder import DUMP, FOLDER, MAKING, VOLUMES, AppBackup, AppBackups, describe_files
+from ikoma.apps.backups.folder import DUMP, FOLDER, MAKING, STATE, VOLUMES, AppBackup, AppBackups, describe_files
 from ikoma.apps.backups.names import AppBackupName
 from ikoma.apps.database import credentials
 from ikoma.apps.database.proof import BackupProof
@@ -32,6 +33,7 @@ from ikoma.ports.runtime import Engine, ResourceInfo
 from ikoma.rollout_state import RolloutState
 
 _PROOF = "ikoma-proof-"
+_TREE = re.compile(r"releases/[^/]+/tree")
 
 
 class AppBackupMaker:
@@ -60,6 +62,7 @@ class AppBackupMaker:
             reached("database")
             progress("read the app's folder")
             await asyncio.to_thread(_save_folder, app, place / FOLDER)
+            await asyncio.to_thread(_save_state, app, place / STATE)
             backup = AppBackup(
                 app=app.name,
                 name=name,
@@ -205,7 +208,15 @@ async def _take_inventory(path: Path, what: str) -> dict[str, Any]:
 
 def _save_folder(app: App, target: Path) -> None:
     with open_whole_file(target, mode=0o600) as stream:
-        write_folder(app.path, stream, without=app.state.name)
+        write_folder(app.path, stream, without=lambda path: path == app.state.name)
+
+
+def _save_state(app: App, target: Path) -> None:
+    """Keep what IKOMA knows of the app. Copies of source, but for the one that serves, are made again of objects."""
+    serving = RolloutState(app).serving()
+    own = f"releases/{serving.release}/tree" if serving else ""
+    with open_whole_file(target, mode=0o600) as stream:
+        write_folder(app.state, stream, without=lambda path: path != own and _TREE.fullmatch(path) is not None)
 
 
 def _describe_dump(dump: Dump) -> dict[str, Any]:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import re
 
-from ikoma.model import ParsedText
+from ikoma.model import AppName, ParsedText
+
+SERVER = AppName("ikoma")
+"""What the server's own backups are of. No app has this name."""
+
+
+class AppOrServer(AppName):
+    """An app's name, or `ikoma` for the server itself."""
+
+    advice = f"{AppName.advice}; or ikoma, for the server itself"
+    reserved = AppName.reserved - {SERVER}
 
 
 class AppBackupName(ParsedText):

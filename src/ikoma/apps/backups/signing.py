@@ -5,11 +5,18 @@ A dump can carry code, and a tar file any file: whoever may write to BACKUPS_ROO
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import suppress
 from pathlib import Path
 
 from ikoma.durable import open_whole_file
 from ikoma.errors import BackupDamaged, BackupForeign
+
+
+def make_fingerprint(public: str) -> str:
+    """Shorten a public key to a name of four groups of four."""
+    digest = hashlib.sha256(bytes.fromhex(public)).hexdigest()
+    return "-".join(digest[at : at + 4] for at in range(0, 16, 4))
 
 
 class BackupKey:
@@ -41,6 +48,14 @@ class BackupKey:
                 hint="It stays where it is: only its own server can tell of it.",
             )
         check_signature(content, public, signature, what)
+
+    @property
+    def fingerprint(self) -> str:
+        """A short name of the key, for a person to compare."""
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        public = Ed25519PrivateKey.from_private_bytes(self._obtain()).public_key()
+        return make_fingerprint(public.public_bytes_raw().hex())
 
     def _obtain(self) -> bytes:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

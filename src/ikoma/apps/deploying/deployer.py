@@ -15,6 +15,7 @@ from functools import partial
 from ikoma.app_folder import App
 from ikoma.apps.database.migrating import DatabaseMigrator, DatabaseRollback, ForwardMigration
 from ikoma.apps.database.rollback_planning import STAYS, DatabaseRollbackPlan
+from ikoma.apps.deploying.images_again import provide_again
 from ikoma.apps.deploying.recovery import Recovery
 from ikoma.apps.deploying.release_history import ReleaseHistory
 from ikoma.apps.deploying.release_tree import place_again, place_new, share_source
@@ -156,6 +157,19 @@ class Deployer:
         """Replace the containers of the release that serves by new ones."""
         await self._recovery.settle(app, options.progress)
         release = Releases(app).require_current()
+        return await self._roll_again(app, release, options, again=True)
+
+    async def serve_again(self, app: App, options: DeployOptions) -> tuple[Release, RolloutResult]:
+        """Let the release serve that did, on a machine that may not have its images any more: they are made again.
+
+        Raises:
+            NotDeployed
+            DeployFailed: an image cannot be built or pulled.
+        """
+        await self._recovery.settle(app, options.progress)
+        release = Releases(app).require_current()
+        secrets = [*app_secrets.of_app(app), *app_secrets.of_release(app, release)]
+        release = await provide_again(self._engine.images, app, release, progress=options.progress, secrets=secrets)
         return await self._roll_again(app, release, options, again=True)
 
     async def go_back(

@@ -23,5 +23,10 @@ def read_side_after(app: App) -> Side:
         return Side.DOWN
 
 
+def is_maintained(app: App) -> bool:
+    """Whether the app was in maintenance when its folder was last written, wherever that was."""
+    return (app.state / _FILE).is_file()
+
+
 def forget_side_after(app: App) -> None:
     (app.state / _FILE).unlink(missing_ok=True)

@@ -17,7 +17,7 @@ import orjson
 
 from ikoma.app_folder import App
 from ikoma.apps.source.url import SourceUrl
-from ikoma.durable import make_folder, remove_tree, write_file
+from ikoma.durable import make_folder, write_file
 from ikoma.model import ParsedText, Secret
 
 FILE = "source-tokens.json"
@@ -129,13 +129,6 @@ def obtain_public_key(app: App, place: SourcePlace, *, anew: bool = False) -> tu
 def has_key(app: App, place: SourcePlace) -> bool:
     """Whether there is a key of the app for a place."""
     return _find_key_file(app, place).is_file()
-
-
-def forget(app: App) -> None:
-    """Remove what opens an app's repositories before the app goes: it goes into no trash."""
-    (app.state / FILE).unlink(missing_ok=True)
-    if (app.state / _KEYS).is_dir():
-        remove_tree(app.state / _KEYS)
 
 
 def _find_key_file(app: App, place: SourcePlace) -> Path:

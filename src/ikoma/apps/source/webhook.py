@@ -169,10 +169,14 @@ class Webhooks:
 
     def remove(self, app: App) -> None:
         (app.state / FILE).unlink(missing_ok=True)
+        self.forget(app.name)
+
+    def forget(self, name: AppName) -> None:
+        """Forget what was taken for an app that never comes back."""
         with self._store.transaction():
-            self._store.execute("DELETE FROM hook_marks WHERE app = ?", (app.name,))
-            self._store.execute("DELETE FROM hook_deliveries WHERE app = ?", (app.name,))
-        self._unproven.pop(app.name, None)
+            self._store.execute("DELETE FROM hook_marks WHERE app = ?", (name,))
+            self._store.execute("DELETE FROM hook_deliveries WHERE app = ?", (name,))
+        self._unproven.pop(name, None)
 
     def remember_delivery(self, app: AppName, marks: Sequence[DeliveryMark]) -> None:
         """Remember a delivery, durably.

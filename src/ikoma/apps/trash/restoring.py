@@ -17,6 +17,7 @@ from ikoma.app_folder import App
 from ikoma.apps.database import credentials
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.rollouts import images
+from ikoma.apps.source import webhook
 from ikoma.apps.trash.entries import RestoreIntent, Trash, TrashEntry
 from ikoma.checkpoints import reached
 from ikoma.durable import remove_tree, sync_folder, write_file
@@ -191,7 +192,7 @@ def _prepare_folder(entry: TrashEntry, app: App) -> None:
     (kept.state / "removing").unlink(missing_ok=True)
     write_file(kept.make_state() / _RETURNED, entry.id)
     if entry.app != app.name:
-        for name in _OF_RELEASES:
+        for name in (*_OF_RELEASES, webhook.FILE):  # pushes that the first one has taken would count again
             (kept.state / name).unlink(missing_ok=True)
         if (releases := Releases(kept).folder("")).is_dir():
             remove_tree(releases)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from functools import partial
 from typing import ClassVar
 
 from ikoma.app_folder import App
 from ikoma.apps.database import credentials
 from ikoma.apps.releases.release import format_now
-from ikoma.apps.source import access, webhook
 from ikoma.apps.trash.entries import TrashEntry
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
@@ -74,16 +72,13 @@ async def remove(call: Call, request: AppRequest) -> AppsRemoveResult:
     await _keep_volumes(call, app, entry)
     tables = await _keep_database(call, app, entry) if has_database else {}
     waivers = [asdict(waiver) for waiver in call.platform.waivers.live(app.name)]
-    lost = _list_lost(app)
     with call.step("remove containers, networks and volumes"):
         await call.platform.runtime.remove(app, call.progress)
     with call.step("remove the database"):
         await call.platform.databases.drop(app.name)
     credentials.forget(app)
-    access.forget(app)
-    await call.platform.hooks.change(partial(call.platform.hooks.remove, app))
     backup = str(entry.dump) if entry.dump.is_file() else None
-    facts = {"tables": tables, "waivers": waivers, "lost": lost}
+    facts = {"tables": tables, "waivers": waivers}
     entry.describe(app=app.name, removedAt=format_now(), caller=call.caller.name, backup=backup, **facts)
     was_there = app.exists
     if was_there:
@@ -92,13 +87,6 @@ async def remove(call: Call, request: AppRequest) -> AppsRemoveResult:
     message = f"{app.name} was moved to the trash. For {call.platform.trash.days} days apps.restore brings it back."
     details = AppsRemoveDetails(trash=str(entry.path), backup=backup)
     return AppsRemoveResult(success=True, message=message, details=details)
-
-
-def _list_lost(app: App) -> list[str]:
-    """List what goes into no trash: secrets that open something elsewhere."""
-    found = ["its webhook: hook.create makes one"] if webhook.find(app) else []
-    opens = access.read(app)
-    return [*found, "its keys to git hosts: source.key makes one"] if opens.tokens or opens.keys else found
 
 
 async def _keep_volumes(call: Call, app: App, entry: TrashEntry) -> None:

@@ -10,6 +10,8 @@ from pydantic import Field
 
 from ikoma.app_folder import App
 from ikoma.apps.deploying.deployer import DeployOptions
+from ikoma.apps.routing.maintenance import is_maintained
+from ikoma.apps.source import webhook
 from ikoma.apps.trash.entries import TrashEntry
 from ikoma.apps.trash.restoring import RestoredApp
 from ikoma.capabilities.context import Call
@@ -62,9 +64,12 @@ async def restore(call: Call, request: AppsRestoreRequest) -> AppsRestoreResult:
         raise AppNameTaken(f"{app.name} is a name of previews.")
     entry = call.platform.trash.find_of(request.app_name, request.id)
     with call.platform.restorer.hold(entry):
+        has_hook = webhook.find(App(entry.app, entry.folder)) is not None
         back = await call.platform.restorer.bring_back(entry, app, call.progress)
         await _grant_waivers(call, entry, app)
-        left = list(entry.lost)
+        if is_maintained(app):
+            call.platform.routes.begin_maintenance(app)
+        left = [*entry.lost, *(["its webhook: hook.create makes one"] if has_hook and entry.app != app.name else [])]
         release, trouble = await _start(call, back)
         await call.platform.restorer.finish(entry, app)
     served = f" It serves release {release} again." if release else ""
@@ -89,7 +94,7 @@ async def _start(call: Call, back: RestoredApp) -> tuple[str | None, str]:
         return None, "deploy.up deploys it."
     options = DeployOptions(call.caller.name, _START_SECONDS, call.progress)
     try:
-        release, _ = await call.platform.deployer.restart(back.app, options)
+        release, _ = await call.platform.deployer.serve_again(back.app, options)
     except IkomaError as error:
         return None, f"Its release does not serve: {error.audit_message} deploy.up deploys it anew."
     return release.id, ""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from ikoma.apps.backups.names import AppBackupName
-from ikoma.capabilities.backup.list import COLUMNS, BackupFacts, describe_backup
+from ikoma.apps.backups.names import SERVER, AppBackupName
+from ikoma.capabilities.backup.list import COLUMNS, BackupFacts, BackupRequest, describe_backup, find_backed_up
 from ikoma.capabilities.context import Call
 from ikoma.kernel.page import ResultPage
-from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed
+from ikoma.kernel.registry import Result, Untrusted, capability, listed
 from ikoma.model import Effect, Role
 
 
-class BackupCreateRequest(AppRequest):
+class BackupCreateRequest(BackupRequest):
     backup_name: AppBackupName | None = None
     """A name ending .backup; default: app and time."""
 
@@ -44,9 +44,12 @@ class BackupCreateResult(Result):
 )
 async def create(call: Call, request: BackupCreateRequest) -> BackupCreateResult:
     """Back up an app's database, volumes and folder. A restore beside proves it."""
-    app = call.app(request.app_name)
-    name = call.platform.app_backups.reserve(app.name, request.backup_name)
-    made = await call.platform.backup_maker.make(app, name, call.progress)
+    of = find_backed_up(call, request.app_name)
+    name = call.platform.app_backups.reserve(of, request.backup_name)
+    if of == SERVER:
+        made = await call.platform.state_backups.make(name, call.progress)
+    else:
+        made = await call.platform.backup_maker.make(call.app(of), name, call.progress)
     warnings = (
         ["The app ran meanwhile: files of its volumes and folder are of several moments."] if made.running else []
     )

@@ -5,16 +5,23 @@ from __future__ import annotations
 import asyncio
 from typing import ClassVar
 
-from ikoma.app_folder import App
 from ikoma.apps.backups.names import AnyBackupName, AppBackupName
-from ikoma.capabilities.backup.list import COLUMNS, BackupFacts, describe_backup, describe_dump, list_backups
+from ikoma.capabilities.backup.list import (
+    COLUMNS,
+    BackupFacts,
+    BackupRequest,
+    describe_backup,
+    describe_dump,
+    find_backed_up,
+    list_backups,
+)
 from ikoma.capabilities.context import Call
 from ikoma.kernel.page import ResultPage
-from ikoma.kernel.registry import AppRequest, Loss, Result, capability, listed
-from ikoma.model import BackupName, Effect, Role
+from ikoma.kernel.registry import Loss, Result, capability, listed
+from ikoma.model import AppName, BackupName, Effect, Role
 
 
-class BackupDeleteRequest(AppRequest):
+class BackupDeleteRequest(BackupRequest):
     backup_name: AnyBackupName
 
 
@@ -28,10 +35,10 @@ class BackupDeleteResult(Result):
 
 async def losses(call: Call, request: BackupDeleteRequest) -> Loss:
     """The backup; those that are left hold what they hold."""
-    app = call.app(request.app_name)
-    found = _find(call, app, request.backup_name)
-    left = [item.name for item in list_backups(call, app.name) if item.proven and item.name != found.name]
-    kept = f"the proven backup {left[0]}" if left else "no other proven backup of the app"
+    of = find_backed_up(call, request.app_name)
+    found = _find(call, of, request.backup_name)
+    left = [item.name for item in list_backups(call, of) if item.proven and item.name != found.name]
+    kept = f"the proven backup {left[0]}" if left else "no other proven backup"
     return Loss(
         f"Delete the backup {found.name}.",
         (f"the backup {found.name} of {found.created_at}: {', '.join(found.holds)}",),
@@ -43,17 +50,17 @@ async def losses(call: Call, request: BackupDeleteRequest) -> Loss:
 @listed("database", "backup-delete", "Delete a backup for good.", no_tool=True)
 async def delete(call: Call, request: BackupDeleteRequest) -> BackupDeleteResult:
     """Delete a backup for good."""
-    app = call.app(request.app_name)
-    name = _find(call, app, request.backup_name).name
+    of = find_backed_up(call, request.app_name)
+    name = _find(call, of, request.backup_name).name
     if name.endswith(".sql"):
         await asyncio.to_thread(call.platform.backups.remove, name)
     else:
         await asyncio.to_thread(call.platform.app_backups.remove, AppBackupName(name))
-    left = await asyncio.to_thread(list_backups, call, app.name)
+    left = await asyncio.to_thread(list_backups, call, of)
     return BackupDeleteResult(success=True, message=f"{name} is deleted for good.", backups=left)
 
 
-def _find(call: Call, app: App, name: AnyBackupName) -> BackupFacts:
+def _find(call: Call, of: AppName, name: AnyBackupName) -> BackupFacts:
     if name.endswith(".sql"):
-        return describe_dump(call.platform.backups.find(app.name, BackupName(name)))
-    return describe_backup(call.platform.app_backups.find(app.name, AppBackupName(name)))
+        return describe_dump(call.platform.backups.find(of, BackupName(name)))
+    return describe_backup(call.platform.app_backups.find(of, AppBackupName(name)))

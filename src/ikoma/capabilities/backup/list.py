@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from ikoma.apps.backups.folder import AppBackup
+from ikoma.apps.backups.names import SERVER, AppOrServer
 from ikoma.apps.database.backups import BackupManifest
 from ikoma.capabilities.context import Call
 from ikoma.kernel.page import Column, ResultPage
@@ -15,7 +16,13 @@ from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, lis
 from ikoma.model import AppName, Effect, Role
 
 
-class BackupListRequest(AppRequest):
+class BackupRequest(AppRequest):
+    """Arguments of what works on the backups of an app, or of the server itself."""
+
+    app_name: AppOrServer
+
+
+class BackupListRequest(BackupRequest):
     limit: int = Field(default=50, ge=1, le=1000)
 
 
@@ -25,7 +32,7 @@ class BackupFacts(Result):
     size: int
     """Bytes."""
     holds: list[str]
-    """database, volumes, folder."""
+    """database, volumes, folder; state: the server's own."""
     proven: bool
     """Whether it was restored beside and compared, and nothing was missing."""
     proven_at: str | None
@@ -56,10 +63,15 @@ class BackupListResult(Result):
 @listed("database", "backups", "List the backups of an app.", not_over_mcp=("limit",))
 async def listing(call: Call, request: BackupListRequest) -> BackupListResult:
     """List an app's backups, newest first; what each holds, and whether a restore has proven it."""
-    found = await asyncio.to_thread(list_backups, call, call.app(request.app_name).name)
+    found = await asyncio.to_thread(list_backups, call, find_backed_up(call, request.app_name))
     return BackupListResult(
         app_name=request.app_name, backups=found[: request.limit], truncated=len(found) > request.limit
     )
+
+
+def find_backed_up(call: Call, name: AppName) -> AppName:
+    """The name of an app that is there, or of the server itself."""
+    return SERVER if name == SERVER else call.app(name).name
 
 
 def list_backups(call: Call, app: AppName) -> list[BackupFacts]:
@@ -71,7 +83,13 @@ def list_backups(call: Call, app: AppName) -> list[BackupFacts]:
 
 def describe_backup(backup: AppBackup) -> BackupFacts:
     """The facts of a whole app's backup."""
-    parts = {"database": backup.database is not None, "volumes": bool(backup.volumes), "folder": True}
+    is_server = backup.app == SERVER
+    parts = {
+        "database": backup.database is not None,
+        "volumes": bool(backup.volumes),
+        "folder": not is_server,
+        "state": is_server,
+    }
     return BackupFacts(
         name=backup.name,
         created_at=backup.created_at,

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from ikoma.apps.backups.names import AnyBackupName, AppBackupName
+from ikoma.apps.backups.names import SERVER, AnyBackupName, AppBackupName
 from ikoma.apps.database import credentials
 from ikoma.apps.database.proof import BackupProof
-from ikoma.capabilities.backup.list import COLUMNS, BackupFacts, describe_backup, describe_dump
+from ikoma.capabilities.backup.list import (
+    COLUMNS,
+    BackupFacts,
+    BackupRequest,
+    describe_backup,
+    describe_dump,
+    find_backed_up,
+)
 from ikoma.capabilities.context import Call
 from ikoma.kernel.page import ResultPage
-from ikoma.kernel.registry import AppRequest, Result, capability, listed
+from ikoma.kernel.registry import Result, capability, listed
 from ikoma.model import BackupName, Effect, Role
 
 
-class BackupVerifyRequest(AppRequest):
+class BackupVerifyRequest(BackupRequest):
     backup_name: AnyBackupName
 
 
@@ -36,14 +43,19 @@ class BackupVerifyResult(Result):
 @listed("database", "backup-verify", "Prove a backup again by a restore beside.", no_tool=True)
 async def verify(call: Call, request: BackupVerifyRequest) -> BackupVerifyResult:
     """Prove a backup: its files and signature, and a restore beside that is compared."""
-    app = call.app(request.app_name)
-    if request.backup_name.endswith(".sql"):
+    of = find_backed_up(call, request.app_name)
+    if of == SERVER:
+        backup = call.platform.app_backups.find(of, AppBackupName(request.backup_name))
+        facts = describe_backup(await call.platform.state_backups.verify(backup))
+    elif request.backup_name.endswith(".sql"):
+        app = call.app(of)
         manifest = call.platform.backups.find(app.name, BackupName(request.backup_name))
         proof = BackupProof(call.platform.databases, credentials.require(app), manifest.name, call.progress)
         await proof.make(call.platform.backups.describe(manifest))
         facts = describe_dump(call.platform.backups.record_proof(manifest, proof.require()))
     else:
-        backup = call.platform.app_backups.find(app.name, AppBackupName(request.backup_name))
+        app = call.app(of)
+        backup = call.platform.app_backups.find(of, AppBackupName(request.backup_name))
         facts = describe_backup(await call.platform.backup_maker.verify(app, backup, call.progress))
     return BackupVerifyResult(
         success=True, message=f"{facts.name} is whole: it was restored beside and compared.", backups=[facts]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import ClassVar
 
 from pydantic import Field
@@ -48,5 +49,8 @@ async def delete(call: Call, request: TrashDeleteRequest) -> TrashDeleteResult:
     entry = call.platform.trash.find(request.id)
     call.caller.check_app(entry.app)
     size = await asyncio.to_thread(entry.measure)
+    name = entry.app
     await call.platform.restorer.delete(entry)
+    if not call.platform.apps.at(name).exists and name not in {item.app for item in call.platform.trash.list_entries()}:
+        await call.platform.hooks.change(partial(call.platform.hooks.forget, name))
     return TrashDeleteResult(success=True, message=f"{entry.id} is deleted for good.", freed=size)

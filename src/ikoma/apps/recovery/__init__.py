@@ -1,0 +1,1 @@
+"""The server's own state as a backup, and a new server made of backups."""
