@@ -32,6 +32,9 @@ LOCAL = {
     "upgrade": Local(
         "ikoma.cli.commands.server.upgrade", "Bring another version of IKOMA here, or return to the former.", "server"
     ),
+    "recover": Local(
+        "ikoma.cli.commands.server.recover", "Make a new server the one that was, from its backups.", "server"
+    ),
     "doctor": Local("ikoma.cli.doctor.command", "Check this machine and say what is missing.", "server"),
     "completion": Local("ikoma.cli.commands.completion", "Let your shell complete commands and names.", "server"),
     "call": Local("ikoma.cli.commands.call", "Call any capability by its name.", "server"),

@@ -113,3 +113,10 @@ class StartRefused(IkomaError):
 
     code = "start_refused"
     default_hint = "Correct what the message names, then start again."
+
+
+class RecoveryRefused(IkomaError):
+    """A server cannot be recovered here, and nothing was changed."""
+
+    code, status = "recovery_refused", 409
+    default_hint = "docs/recovery.md says what a recovery needs."

@@ -25,17 +25,7 @@ def prepare(settings: Settings) -> bool:
     What killed processes left half-written is swept away. From here on, what this process writes is its own user's
     alone, unless it says otherwise.
     """
-    os.umask(0o077)
-    file_permissions.refuse_exposed(settings)
-    for folder, mode in (
-        (settings.apps_root, 0o755),
-        (settings.ikoma_home, 0o755),
-        (settings.ikoma_state, 0o711),
-        (settings.backups_root, 0o700),
-    ):
-        _make_folder(folder, mode)
-        sweep(folder)
-    _make_folder(settings.audit_log.parent, 0o755)
+    make_folders(settings)
     staging.sweep()
     apps = Apps(settings.apps_root)
     apps.sweep()
@@ -55,6 +45,25 @@ def prepare(settings: Settings) -> bool:
     digest = hashlib.sha256(key.encode()).hexdigest()
     write_file(settings.env_file, f"{known}{gap}API_KEY_HASH={digest}\n", mode=0o600)
     return True
+
+
+def make_folders(settings: Settings) -> None:
+    """Make the folders of the server, and sweep them of what killed processes left half-written.
+
+    Raises:
+        StartRefused: others can read what is the server's own, or a folder cannot be made.
+    """
+    os.umask(0o077)
+    file_permissions.refuse_exposed(settings)
+    for folder, mode in (
+        (settings.apps_root, 0o755),
+        (settings.ikoma_home, 0o755),
+        (settings.ikoma_state, 0o711),
+        (settings.backups_root, 0o700),
+    ):
+        _make_folder(folder, mode)
+        sweep(folder)
+    _make_folder(settings.audit_log.parent, 0o755)
 
 
 def _make_folder(folder: Path, mode: int) -> None:

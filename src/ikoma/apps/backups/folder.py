@@ -22,7 +22,7 @@ from typing import Any
 import orjson
 
 from ikoma.apps.backups.names import AppBackupName
-from ikoma.apps.backups.signing import BackupKey
+from ikoma.apps.backups.signing import BackupKey, check_signature
 from ikoma.apps.database.backups import BackupManifest
 from ikoma.durable import remove_tree, sync_folder, write_file
 from ikoma.errors import BackupDamaged, BackupExists, BackupForeign, BackupMissing, Next
@@ -69,6 +69,52 @@ class AppBackup:
     def size(self) -> int:
         return sum(int(item["size"]) for item in self.files.values())
 
+    def require_files(self, place: Path) -> None:
+        """Compare each file of it with what was signed.
+
+        Raises:
+            BackupDamaged: one is missing, was cut off or is another.
+        """
+        found = describe_files(place, tuple(self.files))
+        for name, told in self.files.items():
+            if name not in found:
+                raise BackupDamaged(f"{self.name} is not whole: {name} is not there.")
+            if found[name] != told:
+                said = f"has {found[name]['size']} bytes and not {told['size']}"
+                other = said if found[name]["size"] != told["size"] else "is another than was signed"
+                raise BackupDamaged(f"{self.name} is not what its manifest says: {name} {other}.")
+
+
+@dataclass(frozen=True, slots=True)
+class SignedBackup:
+    """A backup, and the public key that signed it, in hexadecimal."""
+
+    backup: AppBackup
+    key: str
+
+
+def read_manifest(path: Path, name: str | None = None) -> SignedBackup:
+    """Read the manifest of a backup, whoever signed it.
+
+    Args:
+        name: the backup's name where the folder has another one yet.
+
+    Raises:
+        BackupDamaged: it cannot be read, or is not what was signed, or is another backup's.
+    """
+    name = name or path.name
+    try:
+        stored = orjson.loads((path / _MANIFEST).read_bytes())
+        told, key, signature = stored["manifest"], stored["key"], stored["signature"]
+        check_signature(orjson.dumps(told, option=orjson.OPT_SORT_KEYS), key, signature, name)
+        known = {item.name for item in fields(AppBackup)}  # a later version may say more
+        backup = AppBackup(**{item: value for item, value in told.items() if item in known})
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise BackupDamaged(f"The manifest of {name} cannot be read.") from error
+    if backup.name != name:
+        raise BackupDamaged(f"{name} is a copy of {backup.name}, under another name.")
+    return SignedBackup(backup, str(key))
+
 
 class AppBackups:
     """All backups of whole apps under one root."""
@@ -112,15 +158,19 @@ class AppBackups:
     def keep(self, place: Path, backup: AppBackup) -> None:
         """Write the manifest of what a work folder holds, and give it its name; BackupExists where that is taken."""
         self.record(place, backup)
+        self.adopt(place, backup.name)
+
+    def adopt(self, place: Path, name: str) -> None:
+        """Give a work folder with a whole backup its name; BackupExists where that is taken."""
         for folder in (place / VOLUMES, place):
             if folder.is_dir():
                 sync_folder(folder)
-        target = self.root / backup.name
+        target = self.root / name
         try:
             os.rename(place, target)  # a folder with anything in it is never replaced
         except OSError as error:
             if os.path.lexists(target):
-                raise BackupExists(f"A backup named {backup.name} exists already.") from error
+                raise BackupExists(f"A backup named {name} exists already.") from error
             raise
         sync_folder(self.root)
 
@@ -144,7 +194,7 @@ class AppBackups:
             raise BackupMissing(
                 f"There is no backup {name}.", hint=f"backup.list names those of {app}.", next=Next("backup.list")
             )
-        backup = self._read(path)
+        backup = self.read(path)
         if backup.app != app:
             raise BackupForeign(f"{name} is a backup of {backup.app}, not of {app}.")
         return backup
@@ -154,7 +204,7 @@ class AppBackups:
         found = []
         for path in self.root.glob("*.backup"):
             try:
-                backup = self._read(path)
+                backup = self.read(path)
             except (BackupForeign, BackupDamaged) as error:
                 log.warning("the backup %s is left out: %s", path.name, error.message)
                 continue
@@ -199,19 +249,11 @@ class AppBackups:
         with _locked(self.root):
             return [path for path in self.root.glob(f"{MAKING}*") if not _is_held(path)]
 
-    def _read(self, path: Path) -> AppBackup:
-        try:
-            stored = orjson.loads((path / _MANIFEST).read_bytes())
-            told, key, signature = stored["manifest"], stored["key"], stored["signature"]
-            content = orjson.dumps(told, option=orjson.OPT_SORT_KEYS)
-            self._key.check(content, key, signature, path.name)
-            known = {item.name for item in fields(AppBackup)}  # a later version may say more
-            backup = AppBackup(**{name: value for name, value in told.items() if name in known})
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise BackupDamaged(f"The manifest of {path.name} cannot be read.") from error
-        if backup.name != path.name:
-            raise BackupDamaged(f"{path.name} is a copy of {backup.name}, under another name.")
-        return backup
+    def read(self, path: Path) -> AppBackup:
+        """Read a backup of this server; raises BackupForeign, BackupDamaged."""
+        signed = read_manifest(path)
+        self._key.require_own(signed.key, path.name)
+        return signed.backup
 
 
 def describe_files(place: Path, names: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:

@@ -19,6 +19,21 @@ def make_fingerprint(public: str) -> str:
     return "-".join(digest[at : at + 4] for at in range(0, 16, 4))
 
 
+def check_signature(content: bytes, public: str, signature: str, what: str) -> None:
+    """Refuse what is not as it was signed, whoever signed it.
+
+    Raises:
+        BackupDamaged: it is not what was signed.
+    """
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    try:
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(public)).verify(bytes.fromhex(signature), content)
+    except (InvalidSignature, ValueError, TypeError):
+        raise BackupDamaged(f"The manifest of {what} is not what was signed.") from None
+
+
 class BackupKey:
     """An Ed25519 key in a file of the server's state, made when it is first needed."""
 
@@ -39,23 +54,28 @@ class BackupKey:
             BackupForeign: it is signed by another key.
             BackupDamaged: it is not what was signed.
         """
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        self.require_own(public, what)
+        check_signature(content, public, signature, what)
 
-        key = Ed25519PrivateKey.from_private_bytes(self._obtain()).public_key()
-        if public != key.public_bytes_raw().hex():
+    def require_own(self, public: str, what: str) -> None:
+        """Raises BackupForeign where another key has signed it."""
+        if public != self.public:
             raise BackupForeign(
                 f"{what} was signed by another server.",
                 hint="It stays where it is: only its own server can tell of it.",
             )
-        check_signature(content, public, signature, what)
+
+    @property
+    def public(self) -> str:
+        """The public key, in hexadecimal."""
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        return Ed25519PrivateKey.from_private_bytes(self._obtain()).public_key().public_bytes_raw().hex()
 
     @property
     def fingerprint(self) -> str:
         """A short name of the key, for a person to compare."""
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-        public = Ed25519PrivateKey.from_private_bytes(self._obtain()).public_key()
-        return make_fingerprint(public.public_bytes_raw().hex())
+        return make_fingerprint(self.public)
 
     def _obtain(self) -> bytes:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -65,14 +85,3 @@ class BackupKey:
             with suppress(FileExistsError), open_whole_file(self._path, mode=0o600, replace=False) as stream:
                 stream.write(made)
         return self._path.read_bytes()
-
-
-def check_signature(content: bytes, public: str, signature: str, what: str) -> None:
-    """Raises BackupDamaged where the content is not what was signed by the key that is named with it."""
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-    try:
-        Ed25519PublicKey.from_public_bytes(bytes.fromhex(public)).verify(bytes.fromhex(signature), content)
-    except (InvalidSignature, ValueError):
-        raise BackupDamaged(f"The manifest of {what} is not what was signed.") from None

@@ -133,6 +133,10 @@ CARETAKER = Caller(
 over, and goes on to bring an app back where a server was killed meanwhile."""
 
 
+RECOVERY = Caller("recovery", "recovery", Role.ADMIN)
+"""A person at the server's own machine, who brings it back from backups."""
+
+
 def make_schedule_caller(app: AppName, name: str, capability: str) -> Caller:
     """A schedule of an app: it makes its one call, and can do nothing else."""
     return Caller(f"{_SCHEDULE}{app}:{name}", f"schedule:{name}", Role.BUILDER, (app,), (capability,))

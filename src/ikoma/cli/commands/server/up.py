@@ -66,6 +66,7 @@ async def stay_up(settings: Settings, limits: ConnectionLimits | None = None) ->
     Args:
         limits: what a connection may have; the product's own when omitted.
     """
+    from ikoma.apps.recovery.record import require_no_placing
     from ikoma.platform.composition import run_platform
     from ikoma.platform.preparation import prepare
     from ikoma.transports.door import Door
@@ -74,6 +75,7 @@ async def stay_up(settings: Settings, limits: ConnectionLimits | None = None) ->
     # Asked to stop while it starts, the server finishes starting: only what has started can be stopped cleanly.
     stop = StopRequest()
     stop.listen()
+    require_no_placing(settings.ikoma_state)
     new_key = not settings.rehearsal and prepare(settings)
     sockets = listen(settings)  # first: where the port is taken, nothing else is started
     async with run_platform(settings) as started:
