@@ -54,11 +54,12 @@ class OffsitePlace:
         return f"{self.kind}://{where}/{self.path.lstrip('/')}"
 
 
-def parse_offsite_place(values: Mapping[str, str], home: Path) -> OffsitePlace | None:
+def parse_offsite_place(values: Mapping[str, str], home: Path, *, sends: bool = True) -> OffsitePlace | None:
     """Read the OFFSITE_ variables; None where OFFSITE_URL is not set.
 
     Args:
         home: IKOMA_HOME, where known_hosts is unless OFFSITE_KNOWN_HOSTS says otherwise.
+        sends: whether copies are sent there, and so encrypted to somebody.
 
     Raises:
         InvalidSetting: names the variable and says what it takes.
@@ -74,7 +75,7 @@ def parse_offsite_place(values: Mapping[str, str], home: Path) -> OffsitePlace |
         port=port,
         user=user,
         path=path,
-        recipients=_recipients(values.get("OFFSITE_AGE_RECIPIENTS", "")),
+        recipients=_recipients(values.get("OFFSITE_AGE_RECIPIENTS", "")) if sends else (),
         identity_file=_path(values, "OFFSITE_AGE_IDENTITY_FILE"),
         endpoint=_endpoint(values.get("OFFSITE_S3_ENDPOINT", "")),
         region=_plain(values, "OFFSITE_S3_REGION", "us-east-1"),

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 _SOURCE_HOSTS = "github.com,gitlab.com,bitbucket.org,codeberg.org"
 
-__all__ = ["Settings", "is_in_environment", "load_settings", "read_api_key_hash"]
+__all__ = ["Settings", "is_in_environment", "load_offsite_place", "load_settings", "read_api_key_hash"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,6 +243,20 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         audit_log=read("AUDIT_LOG", "/var/log/ikoma/audit.jsonl", _folder),
         backups_root=read("BACKUPS_ROOT", "/var/backups/ikoma", _folder),
     )
+
+
+def load_offsite_place(address: str) -> OffsitePlace | None:
+    """Read what opens a place off this machine from the OFFSITE_ settings, for copies that are only taken from there.
+
+    Args:
+        address: as OFFSITE_URL takes it.
+
+    Raises:
+        InvalidSetting: names the variable and says what it takes.
+    """
+    home = _folder(os.environ.get("IKOMA_HOME") or "/opt/ikoma", "IKOMA_HOME")
+    values = {**_read_env_file(home / ".env"), **os.environ, "OFFSITE_URL": address}
+    return parse_offsite_place(values, home, sends=False)
 
 
 def is_in_environment(name: str) -> bool:

@@ -70,7 +70,7 @@ def test_a_backup_holds_all_of_an_app_and_says_so(server: Server, made: dict[str
     path = Path(made["path"])
     manifest = json.loads((path / "manifest.json").read_text())["manifest"]
     volume = f"{APP}_data"
-    assert set(manifest["files"]) == {"database.sql", "folder.tar", f"volumes/{volume}.tar"}
+    assert set(manifest["files"]) == {"database.sql", "folder.tar", "state.tar", f"volumes/{volume}.tar"}
     assert manifest["database"]["tables"] == {"t": 500}
     assert set(manifest["database"]["checksums"]) == {"t"}
     assert manifest["migration"] == "001_t.sql"

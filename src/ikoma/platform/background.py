@@ -149,6 +149,14 @@ async def perform_scheduled(
     return result
 
 
+async def back_up(pipeline: Pipeline, app: AppName, run: ScheduleRun) -> Mapping[str, Any]:
+    """Make the backup of an app, or of the server, for the night; the result of the call."""
+    caller = make_schedule_caller(app, run.schedule, "backup.create")
+    body = await _call(pipeline, "backup.create", {"appName": app}, caller=caller, operation=run.operation)
+    result: Mapping[str, Any] = orjson.loads(body)
+    return result
+
+
 async def _call(
     pipeline: Pipeline,
     capability: str,

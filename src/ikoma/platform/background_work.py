@@ -9,12 +9,14 @@ from functools import partial
 from ikoma.apps.observation.restarts import Restarts
 from ikoma.apps.reconciliation.health_transitions import HealthTransitions
 from ikoma.apps.reconciliation.reconciler import Reconciler
+from ikoma.apps.recovery.nightly import NightlyBackups
 from ikoma.apps.schedules.scheduler import Scheduler
 from ikoma.capabilities.context import Platform
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.supervisor import Supervisor
 from ikoma.model import AppName
 from ikoma.platform.background import (
+    back_up,
     drop_former_databases,
     end_archive,
     look_after_trash,
@@ -71,6 +73,11 @@ def start_apps_work(
         gives_nightly=platform.settings.nightly_backups,
     )
     supervisor.start("schedules", scheduler.run)
+    if platform.settings.nightly_backups:
+        nightly = NightlyBackups(
+            platform.apps, platform.app_backups, platform.schedule_runs, partial(back_up, pipeline)
+        )
+        supervisor.start("nightly backups", nightly.run)
     supervisor.start("events of other processes", events.relay)
     supervisor.start("backup sweep", partial(sweep_backups, platform.backup_maker))
     supervisor.start("trash", partial(look_after_trash, pipeline, platform.trash, platform.restorer))

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from ikoma.apps.recovery.source import BackupFolder, BackupSource
 from ikoma.errors import RecoveryRefused
-from ikoma.settings import Settings
+from ikoma.settings import load_offsite_place
 
 
-def open_source(address: str, identity: Path | None, settings: Settings) -> BackupSource:
+def open_source(address: str, identity: Path | None) -> BackupSource:
     """Open a place.
 
     Args:
@@ -17,8 +17,14 @@ def open_source(address: str, identity: Path | None, settings: Settings) -> Back
         identity: the file with the age key that opens encrypted copies.
 
     Raises:
-        RecoveryRefused: it names no place.
+        InvalidSetting: it names no place.
+        OffsiteSealed: the key cannot be read.
     """
     if "://" not in address:
         return BackupFolder(Path(address).absolute())
-    raise RecoveryRefused(f"{address} is no place that backups are kept in.")
+    from ikoma.apps.recovery.offsite import OffsiteBackups  # with libraries that a folder does not need
+
+    place = load_offsite_place(address)
+    if place is None:
+        raise RecoveryRefused("--from names no place.")
+    return OffsiteBackups(place, identity)

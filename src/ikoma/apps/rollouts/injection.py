@@ -165,7 +165,7 @@ def with_dockerfiles_in(folder: Path, model: Mapping[str, Any]) -> dict[str, Any
         if "dockerfile_inline" not in build:
             continue
         place = folder / f"build-{name}"
-        place.mkdir(mode=0o700)
+        place.mkdir(mode=0o700, exist_ok=True)  # images of a release may be made again
         build["dockerfile"] = str(place / "Dockerfile")
         write_file(place / "Dockerfile", build.pop("dockerfile_inline").replace("$$", "$"), mode=0o600)
         if _IGNORE in build:  # BuildKit looks for one beside the Dockerfile

@@ -15,7 +15,7 @@ from ikoma.apps.backups.archive import Inventory, take_inventory, write_folder
 
 def archive(folder: Path, to: Path) -> Inventory:
     with to.open("wb") as stream:
-        write_folder(folder, stream, without=".ikoma")
+        write_folder(folder, stream, without=lambda path: path == ".ikoma")
     return take_inventory(to)
 
 

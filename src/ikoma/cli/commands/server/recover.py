@@ -58,11 +58,11 @@ def _recover(
         if record is not None:
             require_stopped(settings)
             click.echo(f"The recovery from {record.source} goes on.")
-            _bring_back(settings, record, open_source(address or record.source, identity, settings))
+            _bring_back(settings, record, open_source(address or record.source, identity))
         require_empty(settings)
         if address is None:
             fail("--from is missing: the place of the backups.", "usage", "For example: ikoma recover --from /mnt/old")
-        place = open_source(address, identity, settings)
+        place = open_source(address, identity)
         try:
             found = plan_recovery(settings, place, state, _say)
         finally:

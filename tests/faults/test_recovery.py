@@ -1,0 +1,272 @@
+"""A server that burned down comes back from its backups on a new machine: rows, routes, keys, history; or says why not.
+
+The new machine is this one, after all that the server had here was removed: folders, containers, networks, volumes.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import sqlite3
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.apps import make_app
+from tests.faults.test_bringing_back import KEEPS, TABLES, WITH_DATA
+from tests.faults.witness import named
+from tests.images import busybox_image
+from tests.leftovers import remove_projects
+from tests.rollouts.mortal import COMMAND
+from tests.support import Server, free_port, make_server, remove
+
+DATA, PLAIN, SHOWN, GONE = named("rows"), named("plain"), named("shown"), named("gone")
+APPS = (DATA, PLAIN, SHOWN)
+BUILT = """services:
+  web:
+    build: ./src
+    command: {command}
+    healthcheck: {{test: [CMD, wget, -q, --spider, "http://127.0.0.1:3000/ok"], interval: 1s, retries: 3}}
+    init: true
+x-ikoma: {{service: web, port: 3000, health: {health}}}
+"""
+STATE_STEPS = ("fetched", "recovery begun", "state aside", "database placed", "audit placed", "trash placed")
+APP_STEPS = ("state placed", "fetched", "entry filled", "noted", "volume", "database", "prepared", "moved", "settled")
+
+
+@dataclass
+class Burned:
+    """A server whose machine is gone, and what was true of it."""
+
+    server: Server
+    store: Path
+    key: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+    entries: int = 0
+
+    def recover(self, *arguments: str, at: str = "") -> subprocess.CompletedProcess[str]:
+        """`ikoma recover`, which ends by SIGKILL at a step where one is named."""
+        state = Path(self.server.env["IKOMA_STATE"])
+        state.mkdir(mode=0o711, exist_ok=True)
+        if at:
+            (state / "kill-at").write_text(at)
+        argv = [*COMMAND[:-1], "recover", "--yes", *arguments]
+        done = subprocess.run(argv, env=self.server.env, capture_output=True, text=True, timeout=300, check=False)
+        (state / "kill-at").unlink(missing_ok=True)
+        return done
+
+    def burn(self) -> None:
+        """Leave the new machine as empty as it was."""
+        server = self.server
+        if server.process is None and (Path(server.env["IKOMA_STATE"]) / "postgres").exists():
+            (Path(server.env["IKOMA_STATE"]) / "recovery.json").unlink(missing_ok=True)
+            server.start()  # to end what runs
+        if server.process is not None:
+            server.stop(signal.SIGINT)
+        remove_projects({*APPS, GONE})
+        for folder in (server.apps, server.home, server.backups, Path(server.env["IKOMA_STATE"])):
+            shutil.rmtree(folder, ignore_errors=True)
+        for path in server.folder.glob("audit*.jsonl"):
+            path.unlink()
+
+
+@pytest.fixture(scope="module")
+def burned() -> Iterator[Burned]:
+    """Three apps and a removed one, backed up into a folder that outlives their machine."""
+    server = make_server(PROXY_HTTPS_PORT=str(free_port()), PROXY_TLS="internal")
+    found = Burned(server, server.folder / "store")
+    try:
+        server.start()
+        _make_apps(server)
+        found.key = server.do("keys.create", {"name": "of old", "role": "observer"})["key"]
+        for app in (*APPS, "ikoma"):
+            server.do("backup.create", {"appName": app})
+        found.entries = len(server.audit())
+        found.facts = look(server)
+        shutil.copytree(server.backups, found.store)
+        found.burn()
+        yield found
+    finally:
+        (Path(server.env["IKOMA_STATE"]) / "recovery.json").unlink(missing_ok=True)
+        remove(server)
+
+
+def _make_apps(server: Server) -> None:
+    folder = make_app(server, DATA, compose=WITH_DATA, command=KEEPS)
+    server.do("db.create", {"appName": DATA})
+    (folder / "migrations" / "001_t.sql").write_text(TABLES)
+    server.do("deploy.up", {"appName": DATA})
+    server.do("domain.add", {"appName": DATA, "domain": "rows.internal.example"})
+    server.do("schedules.set", {"appName": DATA, "name": "often", "cron": "5 4 * * *"})
+    server.do("source.key", {"appName": DATA, "host": "github.com"})
+    until = (datetime.now(UTC) + timedelta(days=9)).isoformat()
+    server.do("policy.waive", {"appName": DATA, "rule": "capabilities", "reason": "tried", "expires": until})
+    folder = make_app(server, PLAIN, compose=BUILT, command='["httpd", "-f", "-p", "3000", "-h", "/www"]')
+    (folder / "src" / "Dockerfile").write_text(f"FROM {busybox_image()}\nCOPY ok /www/ok\n")
+    server.do("deploy.up", {"appName": PLAIN})
+    make_app(server, SHOWN)
+    server.do("deploy.up", {"appName": SHOWN})
+    server.do("apps.maintenance", {"appName": SHOWN, "on": True})
+    make_app(server, GONE)
+    server.do("deploy.up", {"appName": GONE})
+    server.do("apps.remove", {"appName": GONE})
+
+
+def look(server: Server) -> dict[str, Any]:
+    """All that has to be true again."""
+    rows = "SELECT count(*), md5(string_agg(t::text, ',' ORDER BY id)) FROM t"
+    apps = {item["name"]: item for item in server.do("apps.list")["apps"]}
+    schedules = server.do("schedules.list", {"appName": DATA})["schedules"]
+    return {
+        "rows": server.do("db.query", {"appName": DATA, "sql": rows})["rows"],
+        "volume": _read_note(),
+        "releases": {name: apps[name]["release"] for name in APPS},
+        "maintenance": [name for name in APPS if apps[name]["maintenance"]],
+        "domains": [item["name"] for item in server.do("domain.list", {"appName": DATA})["domains"]],
+        "schedules": [(item["name"], item["cron"]) for item in schedules],
+        "key": server.do("source.key", {"appName": DATA, "host": "github.com"})["publicKey"],
+        "waivers": _read_waivers(server),
+        "trash": [item["app"] for item in server.do("trash.list")["entries"]],
+        "authority": (Path(server.env["IKOMA_STATE"]) / _ROOT).read_text(),
+        "answers": [ask(server, DATA), ask(server, PLAIN), ask(server, SHOWN)],
+    }
+
+
+def _read_waivers(server: Server) -> list[Any]:
+    with closing(sqlite3.connect(Path(server.env["IKOMA_STATE"]) / "state.db")) as state:
+        return state.execute("SELECT app, rule, expires_at FROM waivers").fetchall()
+
+
+_ROOT = "proxy/data/pki/authorities/local/root.crt"
+
+
+def _read_note() -> str:
+    argv = ["docker", "ps", "--quiet", "--filter", f"label=com.docker.compose.project={DATA}"]
+    container = subprocess.check_output(argv, text=True).split()[0]
+    return subprocess.check_output(["docker", "exec", container, "cat", "/data/note"], text=True)
+
+
+def ask(server: Server, app: str) -> tuple[int, str]:
+    """What the proxy answers for an app."""
+    url = f"http://127.0.0.1:{server.env['PROXY_HTTP_PORT']}/ok"
+    request = urllib.request.Request(url, headers={"Host": f"{app}.localhost"})
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, ""
+
+
+def put_back(found: Burned) -> None:
+    """Start the recovered server, and see that all of it is as it was."""
+    server = found.server
+    server.start()
+    assert look(server) == found.facts
+    assert server.call("apps.list", key=found.key).status == 200
+    verdict = server.do("audit.verify")
+    assert verdict["valid"], verdict
+    audit = server.audit()
+    marks = [number for number, entry in enumerate(audit) if entry["capability"] == "platform.recover"]
+    assert len(marks) == 1
+    assert audit[marks[0]]["result"] == "success"
+    assert found.entries - 2 <= marks[0] <= found.entries
+    backups = server.do("backup.list", {"appName": DATA})["backups"]
+    assert [item["proven"] for item in backups] == [True]
+
+
+def test_a_new_server_becomes_the_one_that_was(burned: Burned) -> None:
+    burned.server.start()  # what an installation leaves: folders, a key, a few entries
+    stray = burned.server.key
+    burned.server.stop()
+    plan = burned.recover("--from", str(burned.store), "--plan")
+    assert plan.returncode == 0, plan.stderr
+    for app in APPS:
+        assert f"{app}: {app}-" in plan.stdout
+    assert "ago" in plan.stdout
+    assert not any(burned.server.apps.glob("[!.]*"))
+    done = burned.recover("--from", str(burned.store))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"✓ {DATA} is back" in done.stdout
+    assert "rows: t 500" in done.stdout
+    put_back(burned)
+    assert burned.server.call("apps.list", key=stray).status == 401
+    restored = burned.server.do("apps.restore", {"appName": GONE})
+    assert "serves" in restored["message"]
+    burned.server.do("apps.remove", {"appName": GONE})
+    again = burned.recover("--from", str(burned.store))
+    assert "IKOMA runs here" in again.stderr
+    burned.server.stop()
+    assert f"This server has apps: {DATA}" in burned.recover("--from", str(burned.store)).stderr
+    burned.burn()
+
+
+def test_a_recovery_that_is_killed_at_each_step_goes_on(burned: Burned) -> None:
+    for step in (*STATE_STEPS, *APP_STEPS):
+        cut = burned.recover("--from", str(burned.store), at=step)
+        assert cut.returncode == -signal.SIGKILL, (step, cut.stdout, cut.stderr)
+        if step == "audit placed":
+            started = subprocess.run(
+                [*COMMAND], env=burned.server.env, capture_output=True, text=True, timeout=60, check=False
+            )
+            assert "A recovery was cut off" in started.stderr
+    done = burned.recover()
+    assert done.returncode == 0, done.stdout + done.stderr
+    put_back(burned)
+    burned.burn()
+
+
+def test_what_is_not_whole_or_not_of_this_server_is_refused_and_nothing_is_done(burned: Burned, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(burned.store, store)
+    (state,) = store.glob("ikoma-*.backup")
+
+    def refused(*arguments: str) -> str:
+        done = burned.recover("--from", str(store), *arguments)
+        assert done.returncode == 1, done.stdout
+        assert not (Path(burned.server.env["IKOMA_STATE"]) / "recovery.json").exists()
+        assert not any(path.name.startswith("ikoma-") for path in burned.server.backups.iterdir())
+        return done.stderr
+
+    whole = (state / "folder.tar").read_bytes()
+    (state / "folder.tar").write_bytes(whole[:-512])
+    assert f"has {len(whole) - 512} bytes and not {len(whole)}" in refused()
+    (state / "folder.tar").write_bytes(whole.replace(b"observer", b"adminadm"))
+    assert "is another than was signed" in refused()
+    (state / "folder.tar").unlink()
+    assert "folder.tar is not there" in refused()
+    (state / "folder.tar").write_bytes(whole)
+    assert "holds no backup x.backup of a server's state" in refused("--state", "x.backup")
+    manifest = json.loads((state / "manifest.json").read_text())
+    (state / "manifest.json").write_text(json.dumps({**manifest, "signature": "00" * 64}))
+    assert "holds no backup of a server's state" in refused()
+    store = tmp_path / "nowhere"
+    assert "There is no folder" in refused()
+    burned.burn()
+
+
+def test_an_app_whose_backup_is_damaged_is_told_and_the_others_come_back(burned: Burned, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(burned.store, store)
+    (backup,) = store.glob(f"{DATA}-*.backup")
+    dump = (backup / "database.sql").read_bytes()
+    (backup / "database.sql").write_bytes(dump[: len(dump) // 2])
+    done = burned.recover("--from", str(store))
+    assert done.returncode == 1
+    assert f"✗ {DATA} is not back." in done.stdout
+    assert "database.sql has" in done.stdout
+    assert f"✓ {PLAIN} is back" in done.stdout
+    assert not (burned.server.apps / DATA).exists()
+    (backup / "database.sql").write_bytes(dump)
+    done = burned.recover()
+    assert done.returncode == 0, done.stdout + done.stderr
+    put_back(burned)
+    burned.burn()
