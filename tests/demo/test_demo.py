@@ -17,7 +17,7 @@ STEPS = (
     *("platform.check", "apps.init", "apps.env.example", "db.create", "db.migrate", "db.seed", "db.status"),
     *("apps.validate", "deploy.up", "apps.status", "apps.health", "the app itself", "db.backup"),
     *("artifact.generate_runbook", "artifact.verify_release", "apps.remove", "apps.restore", "the same entries"),
-    "trash.delete",
+    *("backup.create", "trash.delete"),
 )
 
 

@@ -23,7 +23,10 @@ from tests.frameworks.packages import npm_registry, write_wheels
 from tests.githost import GitHost, git_host
 from tests.support import DOCKER_HOST, Server, free_port, make_server, remove
 
-OTHERWISE = {"runbook.md": "tests/install runs it, on a machine that install.sh made ready"}
+OTHERWISE = {
+    "runbook.md": "tests/install runs it, on a machine that install.sh made ready",
+    "recovery.md": "tests/faults/test_recovery.py runs it, on a machine that burned down",
+}
 IMAGES = ("python:3.13-slim", "node:22-alpine", "caddy:2-alpine")
 WRITES = os.environ.get("IKOMA_WRITE_PAGES")
 

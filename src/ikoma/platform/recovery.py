@@ -42,7 +42,7 @@ _BUSY_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class RecoveredApp:
+class ReturnedApp:
     """One app that is back, or why it is not.
 
     Args:
@@ -64,7 +64,7 @@ class RecoveredApp:
     notes: Sequence[str] = ()
 
 
-Tell = Callable[[RecoveredApp], None]
+Tell = Callable[[ReturnedApp], None]
 
 
 async def recover(
@@ -93,7 +93,7 @@ async def recover(
         told = []
         for app in record.backups:
             if app in record.done:
-                result = RecoveredApp(**record.done[app])
+                result = ReturnedApp(**record.done[app])
             else:
                 result = await _AppRecovery(settings, record, source, offers, running, progress).recover(app)
             if result.is_back:
@@ -117,7 +117,7 @@ class _AppRecovery:
     running: RunningPlatform
     progress: Progress
 
-    async def recover(self, name: str) -> RecoveredApp:
+    async def recover(self, name: str) -> ReturnedApp:
         """Bring one app back; a failure is told, and the other apps come back all the same."""
         began, notes = time.monotonic(), list[str]()
         app = AppName(name)
@@ -126,11 +126,11 @@ class _AppRecovery:
             entry = await self._make_entry(app, backup, place)
             result = await self._restore(app, entry)
         except IkomaError as error:
-            return RecoveredApp(name, notes=(*notes, error.message), seconds=round(time.monotonic() - began, 1))
+            return ReturnedApp(name, notes=(*notes, error.message), seconds=round(time.monotonic() - began, 1))
         details = result["details"]
         if details["release"] is None and (why := _tell_why_down(result["message"], backup)):
             notes.append(why)
-        return RecoveredApp(
+        return ReturnedApp(
             name,
             backup=backup.name,
             made_at=backup.created_at,
@@ -240,7 +240,7 @@ def _give(folder: Path) -> None:
 
 
 def tell_age(made_at: str) -> str:
-    """How long ago that was, for a person."""
+    """Tell how long ago that was, for a person."""
     seconds = max(0, int((datetime.now(UTC) - datetime.fromisoformat(made_at)).total_seconds()))
     for size, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= size:

@@ -29,7 +29,7 @@ from ikoma.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class RecoveryPlan:
+class ServerRecoveryPlan:
     """The things that a recovery would bring back.
 
     Args:
@@ -84,7 +84,9 @@ def require_stopped(settings: Settings) -> None:
     )
 
 
-def plan_recovery(settings: Settings, source: BackupSource, state: str | None, progress: Progress) -> RecoveryPlan:
+def plan_recovery(
+    settings: Settings, source: BackupSource, state: str | None, progress: Progress
+) -> ServerRecoveryPlan:
     """Choose what a recovery would bring back. The server's state is fetched for it, and nothing else is changed.
 
     Args:
@@ -113,7 +115,7 @@ def plan_recovery(settings: Settings, source: BackupSource, state: str | None, p
         for app in about.apps
     }
     others = {item.app: item for item in sorted(offers, key=lambda item: item.created_at) if item.app not in apps}
-    return RecoveryPlan(chosen, about, apps, [item for app, item in others.items() if app != SERVER])
+    return ServerRecoveryPlan(chosen, about, apps, [item for app, item in others.items() if app != SERVER])
 
 
 def fetch(settings: Settings, source: BackupSource, offer: OfferedBackup, progress: Progress) -> Path:
@@ -135,7 +137,7 @@ def fetch(settings: Settings, source: BackupSource, offer: OfferedBackup, progre
     return target
 
 
-def begin(settings: Settings, plan: RecoveryPlan, source: BackupSource) -> RecoveryRecord:
+def begin(settings: Settings, plan: ServerRecoveryPlan, source: BackupSource) -> RecoveryRecord:
     """Write down what is brought back: from here on the recovery goes on until it is done."""
     record = RecoveryRecord(
         source=source.name,

@@ -18,10 +18,10 @@ from ikoma.errors import IkomaError
 from ikoma.settings import Settings
 
 if TYPE_CHECKING:
-    from ikoma.apps.recovery.beginning import RecoveryPlan
+    from ikoma.apps.recovery.beginning import ServerRecoveryPlan
     from ikoma.apps.recovery.record import RecoveryRecord
     from ikoma.apps.recovery.source import BackupSource
-    from ikoma.platform.recovery import RecoveredApp
+    from ikoma.platform.recovery import ReturnedApp
 
 
 @click.command()
@@ -94,7 +94,7 @@ def _bring_back(settings: Settings, record: RecoveryRecord, source: BackupSource
     raise AssertionError
 
 
-def _show(plan: RecoveryPlan) -> None:
+def _show(plan: ServerRecoveryPlan) -> None:
     from ikoma.platform.recovery import tell_age
 
     state = plan.state
@@ -111,7 +111,7 @@ def _show(plan: RecoveryPlan) -> None:
         click.echo(f"not     {offer.app}: the server did not have it then; {offer.name} stays where it is")
 
 
-def _show_app(app: RecoveredApp) -> None:
+def _show_app(app: ReturnedApp) -> None:
     from ikoma.platform.recovery import tell_age
 
     if not app.is_back:
