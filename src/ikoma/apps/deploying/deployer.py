@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 from ikoma.app_folder import App
-from ikoma.apps.deploying.images_again import provide_again
 from ikoma.apps.database.migrating import DatabaseMigrator, DatabaseRollback, ForwardMigration
 from ikoma.apps.database.rollback_planning import STAYS, DatabaseRollbackPlan
 from ikoma.apps.deploying.images_again import provide_again
