@@ -146,7 +146,7 @@ def _make_apps(server: Server) -> None:
 
 
 def look(server: Server) -> dict[str, Any]:
-    """All that has to be true again."""
+    """Look at all that has to be true again."""
     rows = "SELECT count(*), md5(string_agg(t::text, ',' ORDER BY id)) FROM t"
     apps = {item["name"]: item for item in server.do("apps.list")["apps"]}
     schedules = server.do("schedules.list", {"appName": DATA})["schedules"]
@@ -180,7 +180,7 @@ def _read_note() -> str:
 
 
 def ask(server: Server, app: str) -> tuple[int, str]:
-    """What the proxy answers for an app."""
+    """Ask the proxy for an app; its answer."""
     url = f"http://127.0.0.1:{server.env['PROXY_HTTP_PORT']}/ok"
     request = urllib.request.Request(url, headers={"Host": f"{app}.localhost"})
     try:

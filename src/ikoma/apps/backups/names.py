@@ -7,7 +7,7 @@ import re
 from ikoma.model import AppName, ParsedText
 
 SERVER = AppName("ikoma")
-"""What the server's own backups are of. No app has this name."""
+"""The name that the server's own backups are of. No app has it."""
 
 
 class AppOrServer(AppName):
