@@ -17,7 +17,7 @@ from ikoma.app_folder import App
 from ikoma.apps.app import Apps
 from ikoma.apps.policy import model as policy
 from ikoma.apps.policy.enforcement import Policy
-from ikoma.apps.policy.rules import RULES, fix_of, problem_of
+from ikoma.apps.policy.rules import RULES, word_fix, word_problem
 from ikoma.apps.policy.waivers import Waivers
 from ikoma.apps.resolution.substitutes import substitute
 from ikoma.apps.resolution.unsupported_features import find_unsupported
@@ -51,8 +51,8 @@ def test_a_hostile_file_is_refused_by_its_rule(case: Case, tmp_path: Path) -> No
     assert {violation.rule for violation in violations} == {case.rule}, violations
     assert len(violations) == len(set(violations)), "said twice"
     for violation in violations:
-        assert problem_of(violation).endswith(".")
-        assert fix_of(violation).endswith(".")
+        assert word_problem(violation).endswith(".")
+        assert word_fix(violation).endswith(".")
         assert violation.what
 
 
@@ -170,8 +170,8 @@ def test_a_refusal_says_what_is_meant_and_what_to_do(text: str, problem: str, fi
     app, facts = lay_out(Case(Path("x.yml"), text, None, ()), tmp_path)
     facts = replace(facts, platform=() if "ra is" in problem else facts.platform)
     (violation, *_), _, _ = asyncio.run(judged(app, facts))
-    assert problem.replace("APPS", str(tmp_path)) in problem_of(violation)
-    assert fix in fix_of(violation)
+    assert problem.replace("APPS", str(tmp_path)) in word_problem(violation)
+    assert fix in word_fix(violation)
 
 
 @pytest.mark.parametrize("target", ["/root", "/", "../.ikoma", "../.env", "../secrets", "../../bank", "sub"])
@@ -231,4 +231,4 @@ def test_what_a_dockerfile_must_not_say_is_found_in_the_dockerfile(tmp_path: Pat
     app, facts = lay_out(Case(Path("x.yml"), "services: {web: {build: ./src}}", None, setup), tmp_path)
     (violation, *_), _, _ = asyncio.run(judged(app, facts))
     assert (violation.rule, violation.file, violation.line) == ("remote-source", "src/Dockerfile", 3)
-    assert "RUN wget" in fix_of(violation)
+    assert "RUN wget" in word_fix(violation)

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from ikoma.apps.yaml.form import documents
+from ikoma.apps.yaml.form import parse_documents
 from ikoma.errors import NotAdaptable
 
 _BLOCK = "x-ikoma"
@@ -154,7 +154,7 @@ class ComposeText:
 
     def _insert(self, lines: Mapping[str, Any], *, is_new: bool) -> None:
         """Write keys under the block, or with it at the end of the file."""
-        root = documents(self.text)[0]
+        root = parse_documents(self.text)[0]
         assert isinstance(root, yaml.MappingNode)
         flow = ", ".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in lines.items())
         if is_new and root.flow_style:
@@ -185,7 +185,7 @@ class ComposeText:
 
     def _find(self, place: Sequence[str | int]) -> tuple[yaml.CollectionNode, yaml.Mark, yaml.Node]:
         """The collection that holds the last step of a place, where that begins, and what it is."""
-        node: yaml.Node = documents(self.text)[0]
+        node: yaml.Node = parse_documents(self.text)[0]
         for number, step in enumerate(place):
             if isinstance(node, yaml.MappingNode):
                 entry = next(((key, value) for key, value in node.value if key.value == str(step)), None)
@@ -203,7 +203,7 @@ class ComposeText:
     def _read(self) -> dict[str, Any]:
         try:
             found = yaml.safe_load(self.text)
-            documents(self.text)
+            parse_documents(self.text)
         except (yaml.YAMLError, RecursionError, ValueError):
             found = None
         if not isinstance(found, dict):

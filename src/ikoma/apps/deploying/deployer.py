@@ -135,7 +135,11 @@ class Deployer:
         runs = await self._check(app, frozen)
         in_use = await self._adopt(app, frozen, options.progress)
         given = {**variables, **env}
-        secrets = [*app_secrets.of_app(app), *app_secrets.of_variables(given), *app_secrets.of_model(frozen)]
+        secrets = [
+            *app_secrets.find_of_app(app),
+            *app_secrets.find_in_variables(given),
+            *app_secrets.find_in_model(frozen),
+        ]
         release = _begin_release(app, frozen, options)
         earlier = Releases(app).current()
         folder = Releases(app).open(release, frozen, given, texts)
@@ -223,7 +227,7 @@ class Deployer:
         runs = await self._check(app, model, judged=f"{image[:80]} is not allowed")
         in_use = await self._adopt(app, model, options.progress)
         given = releases.read_variables(earlier)
-        secrets = [*app_secrets.of_app(app), *app_secrets.of_release(app, earlier)]
+        secrets = [*app_secrets.find_of_app(app), *app_secrets.find_of_release(app, earlier)]
         release = replace(_begin_release(app, model, options), commit=earlier.commit)
         folder = releases.open(release, model, given, releases.read_texts(earlier))
         async with self._history.record_failure(app, release, secrets):
@@ -322,7 +326,7 @@ class Deployer:
         found = release.images
         await images.present(self._engine.images, app.name, release.id, found)
         place = await asyncio.to_thread(place_again, app, release, model, found, in_use)
-        secrets = [*app_secrets.of_app(app), *app_secrets.of_release(app, release)]
+        secrets = [*app_secrets.find_of_app(app), *app_secrets.find_of_release(app, release)]
         async with self._history.explain_failure(app, release):
             rolled = await self._roll(app, release, runs, place, options, secrets, again=again, change=change)
         return await self._history.record_served(app, release, rolled.configurations), rolled

@@ -131,8 +131,8 @@ class Planner:
         given = report.variables
         secrets = [
             *_collect_secrets(app, current),
-            *app_secrets.of_variables(given),
-            *app_secrets.of_model(report.model),
+            *app_secrets.find_in_variables(given),
+            *app_secrets.find_in_model(report.model),
         ]
         found_images = await find_deploy_images(
             self._engine.images, frozen, current, before, lambda service: not has_build_changes(app, service, changes)
@@ -212,7 +212,7 @@ class Planner:
     async def _compute_hash(self, app: App, report: Report) -> str:
         """One checksum of the folder, the containers and the database, as far as a deploy depends on them."""
         found = await _find_sources(app, report.model) if report.model else Sources((), ())
-        paths = [*file_choice.paths(app), app.env_file, *found.paths]
+        paths = [*file_choice.list_paths(app), app.env_file, *found.paths]
         marked = await asyncio.to_thread(compute_marks, app.path, paths, found.left_out)
         owned = credentials.find(app)
         variables = credentials.list_parts(owned, self._databases.find_endpoint()) if owned else {}
@@ -320,7 +320,7 @@ def _compute_digest(*parts: Any) -> str:
 
 def _collect_secrets(app: App, release: Release | None) -> list[Secret]:
     """Values that no plan may tell: the app's own, and those that a release was made with."""
-    return [*app_secrets.of_app(app), *(app_secrets.of_release(app, release) if release else ())]
+    return [*app_secrets.find_of_app(app), *(app_secrets.find_of_release(app, release) if release else ())]
 
 
 async def _find_sources(app: App, model: ComposeModel) -> Sources:

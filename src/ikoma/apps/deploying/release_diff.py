@@ -65,7 +65,11 @@ def compare_files(app: App, old: Release, new: Release, *, path: FilePath | None
         limit: the most characters.
     """
     before, after = ReleaseFiles(app, old), ReleaseFiles(app, new)
-    known = [*app_secrets.of_app(app), *app_secrets.of_release(app, old), *app_secrets.of_release(app, new)]
+    known = [
+        *app_secrets.find_of_app(app),
+        *app_secrets.find_of_release(app, old),
+        *app_secrets.find_of_release(app, new),
+    ]
     names = [name for name in {**before.entries, **after.entries} if is_below(name, path)]
     names = [name for name in names if name != app.runbook.name]  # each deploy writes it anew
     names.sort(key=lambda name: (name not in before.texts and name not in after.texts, name))
@@ -139,7 +143,7 @@ def _hide_secrets(name: str, text: str, known: Sequence[Secret], *, is_compose: 
         text = hide_values(text)
     elif _OF_VARIABLES.fullmatch(posixpath.basename(name)):
         text = "\n".join(map(_hide_value, text.split("\n")))
-    text = redact(text, select_certain(list_encodings(app_secrets.of_text(text))))
+    text = redact(text, select_certain(list_encodings(app_secrets.find_in_text(text))))
     return redact(text, list_encodings(known))
 
 

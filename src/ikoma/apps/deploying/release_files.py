@@ -120,7 +120,7 @@ class ReleaseFiles:
         seen = find_changes(root, found, self.snapshot)
         folders = [name for name, item in self.entries.items() if item.kind == "folder" and not _is_folder(root / name)]
         texts = [name for name in self.texts.keys() - self.snapshot.entries.keys() if not self._is_there(name)]
-        now = file_choice.paths(self._app) if self.texts else ()  # else it is not known which it had
+        now = file_choice.list_paths(self._app) if self.texts else ()  # else it is not known which it had
         more = [str(file.relative_to(self._app.path)) for file in now if file.exists()]
         runbook = self._app.runbook.name  # IKOMA's own, which each deploy writes anew
         other = {*seen.changed, *seen.removed, *folders, *texts} & (self.entries.keys() - {runbook})

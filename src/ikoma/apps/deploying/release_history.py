@@ -191,7 +191,7 @@ class ReleaseHistory:
             serving = list((await runtime.observe(app)).serving)
             ill = [item for item in serving if item.health == "unhealthy" or item.state not in ("running", "created")]
             ill = [item for item in ill if not item.is_done and not (item.one_shot and item.exit_code == 0)] or serving
-            secrets = [*app_secrets.of_app(app), *app_secrets.of_release(app, release)]
+            secrets = [*app_secrets.find_of_app(app), *app_secrets.find_of_release(app, release)]
             found = [(item.service, await runtime.read_last_lines(item, _LAST_LINES, secrets)) for item in ill]
         except IkomaError as error:  # it is left all the same
             return (f"[its last lines cannot be read: {error.message}]",)

@@ -166,7 +166,7 @@ class HealthObserver:
     async def _probe(self, app: App, web: Web | None, containers: Sequence[Replica]) -> ProbeResult:
         if web is None:
             return ProbeResult(None, "Nothing is routed to the app, so no health path is asked.")
-        return await self._web.explain(web, containers, partial(app_secrets.of_app, app))
+        return await self._web.explain(web, containers, partial(app_secrets.find_of_app, app))
 
     async def _try_login(self, app: App, fresh: bool) -> tuple[bool | None, ProbeResult]:
         owned = credentials.find(app)

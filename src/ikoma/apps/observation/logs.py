@@ -196,8 +196,8 @@ class _LineFilter:
         self._query = query
         self._grep = query.grep.lower() if query.grep else None
         self._many = many
-        of_release = app_secrets.of_release(app, Releases(app).find(query.release)) if query.release else []
-        self._secrets = list_encodings([*app_secrets.of_app(app), *of_release])
+        of_release = app_secrets.find_of_release(app, Releases(app).find(query.release)) if query.release else []
+        self._secrets = list_encodings([*app_secrets.find_of_app(app), *of_release])
 
     def __call__(self, service: str, line: LogLine) -> str | None:
         # What is secret is taken out of whole lines: one that was cut could end in half a secret.

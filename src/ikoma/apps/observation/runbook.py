@@ -108,7 +108,7 @@ def _render_calls(app: App, settings: Settings) -> str:
         ("Verify the release", "artifact.verify_release"),
     ]
     commands = "\n\n".join(f"# {what}\n{_render_curl(app, name, settings)}" for what, name in calls)
-    files = " ".join(f"-f {path}" for path in file_choice.paths(app))
+    files = " ".join(f"-f {path}" for path in file_choice.list_paths(app))
     logs = f"docker compose -p {app.name.project} {files} logs -f --tail=100"
     return f"## Operate\n\n```bash\nexport API_KEY=$(cat {settings.api_key_file})\n\n{commands}\n\n# Logs\n{logs}\n```"
 

@@ -15,7 +15,7 @@ from ikoma.apps.database.backups import Backups
 from ikoma.apps.observation.health import HealthObserver, Observation
 from ikoma.apps.observation.runbook import is_current
 from ikoma.apps.policy.enforcement import Policy
-from ikoma.apps.policy.rules import problem_of
+from ikoma.apps.policy.rules import word_problem
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.resolution.resolver import Resolutions
 from ikoma.apps.resolution.routed_service import WebServices
@@ -73,7 +73,7 @@ class Verifier:
         return [
             ChecklistItem(
                 "folder",
-                all(path.is_file() for path in file_choice.paths(app)),
+                all(path.is_file() for path in file_choice.list_paths(app)),
                 True,
                 f"{app.path} and its compose file.",
             ),
@@ -109,7 +109,7 @@ class Verifier:
             return failed[0], failed[1], None
         resolves = ChecklistItem("compose", True, True, "The compose file resolves.")
         if verdict.refused:
-            return resolves, ChecklistItem("policy", False, True, problem_of(verdict.refused[0])), settled.choice
+            return resolves, ChecklistItem("policy", False, True, word_problem(verdict.refused[0])), settled.choice
         waived = "; ".join(map(str, verdict.used))
         judged = ChecklistItem("policy", True, True, f"{waived}." if waived else "No rule is broken, none waived.")
         return resolves, judged, settled.choice

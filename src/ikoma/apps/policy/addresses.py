@@ -20,7 +20,7 @@ _RESOLVERS = ("etc/resolv.conf", "run/systemd/resolve/resolv.conf")
 _RESOLVER = re.compile(r"^nameserver\s+([0-9A-Fa-f.:]+)", re.MULTILINE)
 
 
-def used_by_the_server(root: Path = Path("/"), *, hosts: Iterable[str] = ()) -> tuple[IpNetwork, ...]:
+def list_server_networks(root: Path = Path("/"), *, hosts: Iterable[str] = ()) -> tuple[IpNetwork, ...]:
     """Networks of its interfaces and routes, without those that Docker makes, its resolvers, and some hosts."""
     found: set[IpNetwork] = {*_interfaces(), *_routes(root), *_resolvers(root)}
     for host in hosts:

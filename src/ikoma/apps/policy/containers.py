@@ -8,7 +8,7 @@ from typing import Any
 
 from ikoma.apps.host_facts import HostFacts
 from ikoma.apps.policy.rules import RESERVED_LABEL
-from ikoma.apps.yaml.violation import Place, Violation, quoted
+from ikoma.apps.yaml.violation import Place, Violation, quote
 from ikoma.compose.model import Service
 
 _CAPABILITIES = frozenset(
@@ -77,7 +77,7 @@ def _namespace(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation
     if text == "host":
         yield Violation("host-namespace", place, "The container shares this with the server.")
     elif text not in ("", "private", "shareable", "none") and not text.startswith("service:"):
-        yield Violation("foreign-namespace", place, f"{quoted(text)} is not this app's.")
+        yield Violation("foreign-namespace", place, f"{quote(text)} is not this app's.")
 
 
 def _network_mode(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
@@ -85,7 +85,7 @@ def _network_mode(facts: HostFacts, place: Place, value: Any) -> Iterator[Violat
     if text == "host":
         yield Violation("host-namespace", place, "The container shares the server's network.")
     elif text not in ("", "none") and not text.startswith("service:"):
-        yield Violation("foreign-namespace", place, f"{quoted(text)} names a network that is shared with others.")
+        yield Violation("foreign-namespace", place, f"{quote(text)} names a network that is shared with others.")
 
 
 def _volumes_from(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
@@ -102,7 +102,7 @@ def _external_links(facts: HostFacts, place: Place, value: Any) -> Iterator[Viol
 def _security(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     for index, item in enumerate(value):
         if not _SECURITY.fullmatch(str(item)):
-            yield Violation("security-options", (*place, index), f"{quoted(str(item))} weakens the container's walls.")
+            yield Violation("security-options", (*place, index), f"{quote(str(item))} weakens the container's walls.")
 
 
 def _never(rule: str, what: str) -> Any:
@@ -137,7 +137,7 @@ def _processes(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation
         yield Violation("limits", place, f"{value} processes are more than {_MOST_PROCESSES}.")
 
 
-def ulimits(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
+def check_ulimits(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     """Check the limits of a container or a build: `nice` and `rtprio` let it put itself before all."""
     for name in value:
         if name not in _ULIMITS:
@@ -161,7 +161,7 @@ def _replicas(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]
         yield Violation("limits", place, f"{value} containers are more than {_MOST_REPLICAS}.")
 
 
-def together(services: Iterable[Service]) -> Iterator[Violation]:
+def check_replicas(services: Iterable[Service]) -> Iterator[Violation]:
     """All containers of an app; a service of none counts as one."""
     number = sum(min(max(service.scale, 1), _MOST_REPLICAS) for service in services)
     if number > _MOST_REPLICAS:
@@ -186,7 +186,7 @@ def _deploy(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
         if name not in _DEPLOY and not name.startswith("x-"):
             yield Violation("unknown-key", (*place, name), f"{name} is not allowed.")
     yield from _replicas(facts, (*place, "replicas"), value.get("replicas") or 1)
-    yield from labels(facts, (*place, "labels"), value.get("labels") or {})
+    yield from check_labels(facts, (*place, "labels"), value.get("labels") or {})
     resources: Mapping[str, Any] = value.get("resources") or {}
     for kind, wanted in resources.items():
         for name, amount in wanted.items():
@@ -211,13 +211,13 @@ def _logging(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
             yield Violation("logging-driver", (*place, "options", name), f"{name} is no option of {driver} here.")
 
 
-def labels(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
+def check_labels(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     """No label may say whose a container is; IKOMA's own two say what is true."""
     for name, text in value.items():
         if name == "ikoma.app" and text == facts.app.name:
             continue
         if RESERVED_LABEL.match(name) and name != "ikoma.one-shot":
-            yield Violation("reserved-label", (*place, name), f"{quoted(name)} is a reserved label.")
+            yield Violation("reserved-label", (*place, name), f"{quote(name)} is a reserved label.")
 
 
 CHECKS: Mapping[str, Any] = {
@@ -247,7 +247,7 @@ CHECKS: Mapping[str, Any] = {
     "memswap_limit": _memory,
     "pids_limit": _processes,
     "stop_grace_period": _stop,
-    "ulimits": ulimits,
+    "ulimits": check_ulimits,
     "oom_kill_disable": _out_of_memory,
     "oom_score_adj": _out_of_memory,
     "cpu_rt_period": _never("limits", "Real-time scheduling starves all else."),
@@ -257,5 +257,5 @@ CHECKS: Mapping[str, Any] = {
     "blkio_config": _block_io,
     "cpu_shares": _shares,
     "logging": _logging,
-    "labels": labels,
+    "labels": check_labels,
 }

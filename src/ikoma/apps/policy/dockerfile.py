@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from ikoma.apps.policy.fetched import IMAGE, fetches
 from ikoma.apps.policy.rules import RESERVED_LABEL
-from ikoma.apps.yaml.violation import quoted
+from ikoma.apps.yaml.violation import quote
 
 _FROM = re.compile(r"\s*(?:ONBUILD\s+)?FROM\s+((?:--\S+\s+)*)(\S+)(?:\s+AS\s+(\S+))?\s*$", re.IGNORECASE)
 _FLAGGED = re.compile(r"\s*(?:ONBUILD\s+)?FROM\s+--.*[\"'\\`]", re.IGNORECASE)
@@ -57,7 +57,7 @@ Problem = tuple[str, int, str, str | None]
 """(rule, line, what, image to be checked as any other)."""
 
 
-def problems(text: str, args: Mapping[str, str]) -> Iterator[Problem]:
+def find_problems(text: str, args: Mapping[str, str]) -> Iterator[Problem]:
     """List what is to be checked or refused.
 
     Args:
@@ -114,7 +114,7 @@ def _readers(text: str, args: Mapping[str, str]) -> Iterator[tuple[int, _Found]]
     for number, name in named:
         yield from ((number, found) for found in _image(name, {}, {}, number))
         if not _FRONTEND.fullmatch(name):
-            what = f"{quoted(name)} names the program that reads the file, which may take any image."
+            what = f"{quote(name)} names the program that reads the file, which may take any image."
             yield number, ("foreign-image", what, None)
     if "\n".join(lines[begin:]).lstrip().startswith("{"):
         yield 1, ("foreign-image", "Which program reads the file cannot be told.", None)
@@ -124,7 +124,7 @@ def _of_line(line: _Line, values: _Values, stages: _Stages) -> Iterator[_Found]:
     if found := _FROM.match(line.text):
         yield from _image(found[2], values, stages, line.number)
     if _FLAGGED.match(line.text):
-        yield "foreign-image", f"Which image is meant by {quoted(line.text.strip())} cannot be told.", None
+        yield "foreign-image", f"Which image is meant by {quote(line.text.strip())} cannot be told.", None
     if labelled := _LABEL.match(line.text):
         yield from _labels(labelled[1].translate(_BARE).split())
     takes = _TAKES.match(line.text)
@@ -148,9 +148,9 @@ def _labels(words: list[str]) -> Iterator[_Found]:
     for number, word in enumerate(words):
         name, is_pair, _ = word.partition("=")
         if RESERVED_LABEL.match(name):
-            yield "reserved-label", f"{quoted(name)} is a reserved label.", None
+            yield "reserved-label", f"{quote(name)} is a reserved label.", None
         elif "$" in name and (is_pair or number == 0):
-            yield "reserved-label", f"Which label is meant by {quoted(name)} cannot be told.", None
+            yield "reserved-label", f"Which label is meant by {quote(name)} cannot be told.", None
 
 
 def _sources(rest: str) -> list[str]:
@@ -166,13 +166,13 @@ def _image(text: str, values: _Values, stages: _Stages, number: int) -> Iterator
     used = list(_VARIABLE.finditer(text))
     choices = [_choices(found, values) for found in used]
     if math.prod(map(len, choices)) > _MOST_CHOICES:
-        yield "foreign-image", f"Which image is meant by {quoted(text)} cannot be told.", None
+        yield "foreign-image", f"Which image is meant by {quote(text)} cannot be told.", None
         return
     for chosen in itertools.product(*choices):
         following = iter(chosen)
         name = _VARIABLE.sub(lambda _, following=following: next(following), text)  # type: ignore[misc]
         if not _NAME.fullmatch(name):
-            yield "foreign-image", f"Which image is meant by {quoted(text)} cannot be told.", None
+            yield "foreign-image", f"Which image is meant by {quote(text)} cannot be told.", None
         elif stages.get(name.lower(), number) >= number and name != "scratch":
             yield "foreign-image", "", name
 

@@ -12,9 +12,9 @@ from ikoma.app_folder import App
 from ikoma.apps.app import Apps
 from ikoma.apps.host_facts import HostFacts
 from ikoma.apps.policy import model as policy
-from ikoma.apps.policy.addresses import used_by_the_server
-from ikoma.apps.policy.rules import RULES, fix_of, problem_of
-from ikoma.apps.policy.storage import swapped, writable_folders
+from ikoma.apps.policy.addresses import list_server_networks
+from ikoma.apps.policy.rules import RULES, word_fix, word_problem
+from ikoma.apps.policy.storage import find_swapped, list_writable_folders
 from ikoma.apps.policy.waivers import Waiver, Waivers
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.yaml.reading import read_paths
@@ -88,8 +88,8 @@ class Policy:
         refused = (await self.judge(app, model)).refused
         if refused:
             raise PolicyViolation(
-                f"{judged or 'What was deployed is not allowed now'}: {problem_of(refused[0])}",
-                hint=fix_of(refused[0]),
+                f"{judged or 'What was deployed is not allowed now'}: {word_problem(refused[0])}",
+                hint=word_fix(refused[0]),
                 audit_message=f"Policy: {', '.join(sorted({item.rule for item in refused}))}.",
                 rules=sorted({item.rule for item in refused}),
             )
@@ -101,8 +101,8 @@ class Policy:
             model: what containers are made of, with their mounts as they are made.
         """
         facts = await self._facts(app, {})  # whose a volume or network is plays no part
-        for violation in await asyncio.to_thread(lambda: list(swapped(model, facts))):
-            raise PolicyViolation(problem_of(violation), hint=fix_of(violation), rules=[violation.rule])
+        for violation in await asyncio.to_thread(lambda: list(find_swapped(model, facts))):
+            raise PolicyViolation(word_problem(violation), hint=word_fix(violation), rules=[violation.rule])
 
     def less_waived(self, app: App, violations: Iterable[Violation]) -> Verdict:
         """The violations without those of rules that are waived for this app."""
@@ -135,7 +135,7 @@ class Policy:
             pinned=self._pinned,
             writable=_writable(app) if state.replicas else (),
             owners=owners,
-            neighbours=await asyncio.to_thread(used_by_the_server, hosts=self._hosts),
+            neighbours=await asyncio.to_thread(list_server_networks, hosts=self._hosts),
             platform=_resolved((*self._folders, engine_root)),
             files=read_paths(app),
         )
@@ -151,5 +151,5 @@ def _writable(app: App) -> tuple[Path, ...]:
     found: set[Path] = set()
     for release in releases.list_recent():
         if (rendered := releases.read_rendered(release)) is not None:
-            found |= set(writable_folders(rendered))
+            found |= set(list_writable_folders(rendered))
     return tuple(sorted(found))

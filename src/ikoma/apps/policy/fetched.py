@@ -61,7 +61,7 @@ def fetches(text: str, args: Mapping[str, str]) -> list[Fetch]:
     return list(_told(lines, _values(lines, args)))
 
 
-def rewritten(text: str, args: Mapping[str, str]) -> str:
+def rewrite(text: str, args: Mapping[str, str]) -> str:
     """The Dockerfile as it is built."""
     found = fetches(text, args)
     lines = text.split("\n")

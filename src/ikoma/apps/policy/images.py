@@ -11,8 +11,8 @@ from typing import Any
 
 from ikoma.apps.host_facts import HostFacts
 from ikoma.apps.policy import dockerfile
-from ikoma.apps.policy.containers import labels, ulimits
-from ikoma.apps.yaml.violation import Place, Violation, quoted
+from ikoma.apps.policy.containers import check_labels, check_ulimits
+from ikoma.apps.yaml.violation import Place, Violation, quote
 from ikoma.compose.image_names import IMAGES, name_images_prefix
 from ikoma.compose.paths import locate
 from ikoma.errors import IkomaError
@@ -36,7 +36,7 @@ _CACHE = re.compile(r"[a-z-]+")
 _MOST_BYTES = 1 << 20
 
 
-def reference(facts: HostFacts, place: Place, text: str) -> Iterator[Violation]:
+def check_reference(facts: HostFacts, place: Place, text: str) -> Iterator[Violation]:
     """A reference to an image, as a registry would be asked for it."""
     name = text
     for alias in _ALIASES:
@@ -44,7 +44,7 @@ def reference(facts: HostFacts, place: Place, text: str) -> Iterator[Violation]:
     if name.startswith(f"{IMAGES}/") and not name.startswith(name_images_prefix(facts.app.name)):
         yield Violation("foreign-image", place, f"{text} was built by another app.")
     elif name.startswith("sha256:") or _HEX.fullmatch(name):
-        yield Violation("foreign-image", place, f"{quoted(text)} may be the id of an image that is on the server.")
+        yield Violation("foreign-image", place, f"{quote(text)} may be the id of an image that is on the server.")
     elif re.split("[:@]", name, maxsplit=1)[0] not in facts.built:
         yield from _registry(facts, place, text)
 
@@ -55,13 +55,13 @@ def _registry(facts: HostFacts, place: Place, text: str) -> Iterator[Violation]:
     if not facts.allows_registry(first if named else "docker.io"):
         # Not by its name: that is a piece of the text, and could be one of a secret.
         where = "the registry that it names" if named else "docker.io"
-        yield Violation("image-registry", place, f"{quoted(text)} comes from {where}.")
+        yield Violation("image-registry", place, f"{quote(text)} comes from {where}.")
     if facts.pinned and "@sha256:" not in text:
-        yield Violation("image-digest", place, f"{quoted(text)} has no digest.")
+        yield Violation("image-digest", place, f"{quote(text)} has no digest.")
 
 
 def _image(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
-    yield from reference(facts, place, str(value))
+    yield from check_reference(facts, place, str(value))
 
 
 def _build(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
@@ -78,8 +78,8 @@ def _build(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
             (*place, "network"),
             f"The build joins the network {value['network']}; a build has none of the app's, and no database.",
         )
-    yield from labels(facts, (*place, "labels"), value.get("labels") or {})
-    yield from ulimits(facts, (*place, "ulimits"), value.get("ulimits") or {})
+    yield from check_labels(facts, (*place, "labels"), value.get("labels") or {})
+    yield from check_ulimits(facts, (*place, "ulimits"), value.get("ulimits") or {})
     yield from _caches(facts, place, value)
     yield from _contexts(facts, place, value)
     for index, tag in enumerate(value.get("tags") or []):
@@ -93,9 +93,9 @@ def _caches(facts: HostFacts, place: Place, value: Mapping[str, Any]) -> Iterato
             inside = (*place, key, index)
             kind = _cache_of(str(text)) if "=" in str(text) else None
             if kind is None and key == "cache_from":
-                yield from reference(facts, inside, str(text))
+                yield from check_reference(facts, inside, str(text))
             elif kind is not None and kind.get("type") == "registry" and key == "cache_from":
-                yield from reference(facts, inside, kind.get("ref", ""))
+                yield from check_reference(facts, inside, kind.get("ref", ""))
             elif kind is None or kind.get("type") != "inline":
                 yield Violation("build-outside", inside, f"{text} reads or writes a place outside the build.")
 
@@ -113,7 +113,7 @@ def _contexts(facts: HostFacts, place: Place, value: Mapping[str, Any]) -> Itera
     for name, text in (value.get("additional_contexts") or {}).items():
         inside = (*place, "additional_contexts", name)
         if str(text).startswith("docker-image://"):
-            yield from reference(facts, inside, str(text).removeprefix("docker-image://"))
+            yield from check_reference(facts, inside, str(text).removeprefix("docker-image://"))
         elif not str(text).startswith(("service:", "target:")):
             yield from _folder(facts, inside, str(text))
     if REMOTE.match(context):
@@ -131,28 +131,30 @@ def _contexts(facts: HostFacts, place: Place, value: Mapping[str, Any]) -> Itera
             return  # that it is not there is said elsewhere
         file = os.path.relpath(path, facts.app.path)
     text = text.replace("$$", "$") if "dockerfile_inline" in value else text  # as Compose spells it
-    for rule, line, what, image in dockerfile.problems(text, arguments(value)):
+    for rule, line, what, image in dockerfile.find_problems(text, read_arguments(value)):
         inside = (*place, name, line)
         instead = _INSTEAD_OF_ADD if rule == "remote-source" else None
-        found = [Violation(rule, inside, what, instead=instead)] if image is None else reference(facts, inside, image)
+        found = (
+            [Violation(rule, inside, what, instead=instead)] if image is None else check_reference(facts, inside, image)
+        )
         yield from (replace(each, file=file, line=line if file else None) for each in found)
 
 
-def arguments(build: Mapping[str, Any]) -> dict[str, str]:
+def read_arguments(build: Mapping[str, Any]) -> dict[str, str]:
     """The arguments that a build is given, as its Dockerfile sees them."""
     return {key: str(item).replace("$$", "$") for key, item in (build.get("args") or {}).items() if item is not None}
 
 
 def _folder(facts: HostFacts, place: Place, text: str) -> Iterator[Violation]:
     if REMOTE.match(text) or not text.startswith("/"):
-        yield Violation("remote-source", place, f"{quoted(text)} is fetched from elsewhere.")
+        yield Violation("remote-source", place, f"{quote(text)} is fetched from elsewhere.")
         return
     path = locate(text).path
     if not facts.is_inside(path) or (facts.is_state(path) and path != facts.root):
-        yield outside(facts, "build-outside", place, text)
+        yield make_outside_violation(facts, "build-outside", place, text)
 
 
-def outside(facts: HostFacts, rule: str, place: Place, source: str) -> Violation:
+def make_outside_violation(facts: HostFacts, rule: str, place: Place, source: str) -> Violation:
     """The violation of what leads out of the app's folder; nobody waives it where that is others'."""
     if facts.is_platforms(locate(source).path):
         what = f"{source} is outside the app's folder, where the platform or another app is; no waiver lets it pass."

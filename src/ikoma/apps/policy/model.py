@@ -53,28 +53,28 @@ SERVICE: Mapping[str, Check] = {
 """Keys of a service."""
 
 TOP: Mapping[str, Check] = {
-    "name": network.project_name,
+    "name": network.check_project_name,
     "version": _anything,
-    "volumes": storage.volumes,
-    "networks": network.networks,
-    "configs": storage.contents,
-    "secrets": storage.contents,
+    "volumes": storage.check_volumes,
+    "networks": network.check_networks,
+    "configs": storage.check_contents,
+    "secrets": storage.check_contents,
 }
 """Keys of the file, besides its services."""
 
 
 def check(model: ComposeModel, facts: HostFacts) -> list[Violation]:
     """Every violation in a resolved compose file, in the file's order."""
-    if endless := [*storage.too_deep(model), *storage.too_many(model)]:
+    if endless := [*storage.check_depth(model), *storage.check_mount_count(model)]:
         return endless
     built = (name for name, service in model.services.items() if service.build is not None)
     facts = replace(facts, built=frozenset(name_image(facts.app.name, name) for name in built))
     found = list(_keys(TOP, facts, (), model.top))
-    found += containers.together(model.services.values())
+    found += containers.check_replicas(model.services.values())
     for name, service in model.services.items():
         found += _keys(SERVICE, facts, ("services", name), service.raw)
     found += storage.read_files(model, facts)
-    found += storage.nested(model, facts)
+    found += storage.find_nested(model, facts)
     return found
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ikoma.apps.host_facts import HostFacts, IpNetwork
-from ikoma.apps.policy.containers import labels
-from ikoma.apps.yaml.violation import Place, Violation, quoted
+from ikoma.apps.policy.containers import check_labels
+from ikoma.apps.yaml.violation import Place, Violation, quote
 from ikoma.compose.model import published_range
 
 _OPTIONS = frozenset(("com.docker.network.driver.mtu", "com.docker.network.bridge.enable_icc"))
@@ -38,7 +38,7 @@ _ANY_PORT = range(1)
 """Port 0: the engine takes a free one."""
 
 
-def project_name(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
+def check_project_name(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     if value != facts.app.name.project:
         yield Violation("foreign-name", place, f"The project is named {value!r}, not after the app.")
 
@@ -48,7 +48,7 @@ def _container_name(facts: HostFacts, place: Place, value: Any) -> Iterator[Viol
         yield Violation("foreign-name", place, f"The container's name {value!r} belongs to another.")
 
 
-def networks(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
+def check_networks(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     """Top-level networks: the engine has about thirty for all apps together."""
     if len(value) > _MOST_NETWORKS:
         yield Violation("limits", place, f"{len(value)} networks are more than {_MOST_NETWORKS}.")
@@ -70,7 +70,7 @@ def networks(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
         elif not facts.may_be_named(name):
             yield Violation("foreign-network", inside, f"The network {name} is not this app's.")
         yield from _addresses(inside, network.get("ipam") or {}, facts.neighbours)
-        yield from labels(facts, (*inside, "labels"), network.get("labels") or {})
+        yield from check_labels(facts, (*inside, "labels"), network.get("labels") or {})
 
 
 def _addresses(place: Place, ipam: Mapping[str, Any], neighbours: Iterable[IpNetwork]) -> Iterator[Violation]:
@@ -130,7 +130,7 @@ def _port(facts: HostFacts, place: Place, port: Mapping[str, Any]) -> Iterator[V
     published = str(port.get("published") or "0")
     wanted = published_range(published)
     if wanted is None:
-        yield Violation("platform-port", place, f"Which host port is meant by {quoted(published)} cannot be told.")
+        yield Violation("platform-port", place, f"Which host port is meant by {quote(published)} cannot be told.")
         return
     if len(wanted) > _MOST_PORTS:
         yield Violation("limits", place, f"{len(wanted)} ports are more than {_MOST_PORTS}.")

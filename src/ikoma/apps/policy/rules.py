@@ -25,12 +25,12 @@ class Rule:
     waivable: bool = True
 
 
-def problem_of(violation: Violation) -> str:
+def word_problem(violation: Violation) -> str:
     """The place where a rule is broken, by what, and why that is refused."""
     return f"{violation.shown}: {violation.what} {violation.danger or RULES[violation.rule].danger}"
 
 
-def fix_of(violation: Violation) -> str:
+def word_fix(violation: Violation) -> str:
     """The safe way, and whether an admin can waive the rule."""
     rule = RULES[violation.rule]
     instead = violation.instead or rule.instead

@@ -12,8 +12,8 @@ from typing import Any
 
 from ikoma.app_folder import COMPOSE_NAMES, OVERRIDE_NAMES
 from ikoma.apps.host_facts import HostFacts
-from ikoma.apps.policy.containers import HARMLESS_DEVICES, labels
-from ikoma.apps.policy.images import outside, reference
+from ikoma.apps.policy.containers import HARMLESS_DEVICES, check_labels
+from ikoma.apps.policy.images import check_reference, make_outside_violation
 from ikoma.apps.yaml.violation import Place, Violation
 from ikoma.compose.model import ComposeModel
 from ikoma.compose.mounts import Sources, sources
@@ -62,10 +62,10 @@ def _mounts(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
         if kind == "bind":
             yield from _source(facts, inside, str(mount.get("source")), writable=not mount.get("read_only"))
         elif kind == "image":
-            yield from reference(facts, inside, str(mount.get("source")))
+            yield from check_reference(facts, inside, str(mount.get("source")))
         elif kind not in ("volume", "tmpfs"):
             yield Violation("volume-driver", inside, f"{kind} is no plain volume.")
-        yield from labels(facts, (*inside, "volume", "labels"), (mount.get("volume") or {}).get("labels") or {})
+        yield from check_labels(facts, (*inside, "volume", "labels"), (mount.get("volume") or {}).get("labels") or {})
 
 
 def _bind_options(place: Place, options: Mapping[str, Any]) -> Iterator[Violation]:
@@ -87,7 +87,7 @@ def _source(facts: HostFacts, place: Place, source: str, *, writable: bool) -> I
         yield Violation("special-file", place, f"{source} is neither a file nor a folder.")
     elif not facts.is_inside(path):
         instead = _INSTEAD_OF_CLOCK if is_clock(source) else None
-        yield replace(outside(facts, "bind-outside", place, source), instead=instead)
+        yield replace(make_outside_violation(facts, "bind-outside", place, source), instead=instead)
     elif path.relative_to(facts.root).parts[:1] == ("~",):  # where no HOME is set Compose takes it for a name
         yield Violation("bind-outside", place, "~ is a home folder of the server.", waivable=False)
     elif path == facts.root:
@@ -141,7 +141,7 @@ def read_files(model: ComposeModel, facts: HostFacts) -> Iterator[Violation]:
             yield Violation("own-state", (), what, instead=_INSTEAD_OF_WRITTEN)
 
 
-def nested(model: ComposeModel, facts: HostFacts) -> Iterator[Violation]:
+def find_nested(model: ComposeModel, facts: HostFacts) -> Iterator[Violation]:
     """Sources on whose way lies a folder that a container may write: it could make a link to anywhere of them.
 
     What is mounted read-only from a copy may lie there: the copy is made without following links.
@@ -154,14 +154,14 @@ def nested(model: ComposeModel, facts: HostFacts) -> Iterator[Violation]:
             yield violation
 
 
-def swapped(model: ComposeModel, facts: HostFacts) -> Iterator[Violation]:
+def find_swapped(model: ComposeModel, facts: HostFacts) -> Iterator[Violation]:
     """Mounts, as they are made, on whose way lies a folder that a container may write."""
     yield from (violation for violation, _, _ in _below_written(model, facts))
 
 
 def _below_written(model: ComposeModel, facts: HostFacts) -> Iterator[tuple[Violation, Path, set[Path]]]:
     """Find what lies below folders that containers may write, with where it leads and these folders."""
-    writable = {*writable_folders(model), *facts.writable} - {facts.root}
+    writable = {*list_writable_folders(model), *facts.writable} - {facts.root}
     for place, source in _sources(model):
         located = locate(source)
         if above := located.passed & writable:
@@ -177,14 +177,14 @@ def _copied(model: ComposeModel, facts: HostFacts) -> Sources:
         return Sources((), ())
 
 
-def too_deep(model: ComposeModel) -> Iterator[Violation]:
+def check_depth(model: ComposeModel) -> Iterator[Violation]:
     """Paths whose every folder would have to be looked at, which takes too long."""
     for place, source in _sources(model):
         if source.count("/") > _DEEPEST:
             yield Violation("too-large", place, f"The path lies in more than {_DEEPEST} folders.")
 
 
-def too_many(model: ComposeModel) -> Iterator[Violation]:
+def check_mount_count(model: ComposeModel) -> Iterator[Violation]:
     """Mounts that would take too long to look at, for each is compared with the others."""
     together = 0
     for name, service in model.services.items():
@@ -224,12 +224,12 @@ def _binds(model: ComposeModel) -> Iterator[tuple[Place, str, bool]]:
                 yield ("services", name, "volumes", index), mount.source, not mount.read_only
 
 
-def writable_folders(model: ComposeModel) -> tuple[Path, ...]:
+def list_writable_folders(model: ComposeModel) -> tuple[Path, ...]:
     """List what the containers of a deployed model may write."""
     return tuple(locate(source).path for _, source, writable in _binds(model) if writable)
 
 
-def volumes(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
+def check_volumes(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     for key, volume in value.items():
         inside = (*place, key)
         for name in volume or {}:
@@ -240,7 +240,7 @@ def volumes(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
         if options := volume.get("driver_opts"):
             device = str(options.get("device") or "")
             if device.startswith("/") and facts.is_platforms(locate(device).path):
-                yield outside(facts, "volume-driver", (*inside, "driver_opts"), device)
+                yield make_outside_violation(facts, "volume-driver", (*inside, "driver_opts"), device)
             else:
                 yield Violation("volume-driver", (*inside, "driver_opts"), "The volume has options of its driver.")
         if (volume.get("driver") or "local") != "local":
@@ -250,7 +250,7 @@ def volumes(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
             what, others = f"The volume {name} is not this app's.", facts.is_others(name)
             instead = None if others else _own_volume(facts, key, name)
             yield Violation("foreign-volume", inside, what, waivable=not others, instead=instead)
-        yield from labels(facts, (*inside, "labels"), volume.get("labels") or {})
+        yield from check_labels(facts, (*inside, "labels"), volume.get("labels") or {})
 
 
 def _own_volume(facts: HostFacts, key: str, name: str) -> str | None:
@@ -268,7 +268,7 @@ def _own_volume(facts: HostFacts, key: str, name: str) -> str | None:
     )
 
 
-def contents(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
+def check_contents(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     """Top-level configs and secrets."""
     for key, item in value.items():
         inside = (*place, key)

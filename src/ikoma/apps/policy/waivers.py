@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ikoma.apps.yaml.violation import quoted
+from ikoma.apps.yaml.violation import quote
 from ikoma.errors import Next, NotFound
 from ikoma.kernel.state.store import Store, StoreTable
 from ikoma.model import AppName, format_moment
@@ -51,7 +51,7 @@ class Waivers:
         found = next((waiver for waiver in self.live(app) if waiver.id == identity), None)
         if found is None:
             raise NotFound(
-                f"{quoted(identity)} is no live waiver of {app}.",
+                f"{quote(identity)} is no live waiver of {app}.",
                 hint="apps.validate shows those that hold.",
                 next=Next("apps.validate"),
             )

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from ikoma.app_folder import App
 from ikoma.apps.environment import dotenv
 from ikoma.apps.environment.variables import ENV, VariableFault, VariableReader, Variables
-from ikoma.apps.policy.rules import problem_of
+from ikoma.apps.policy.rules import word_problem
 from ikoma.apps.resolution.preview_files import for_preview
 from ikoma.apps.resolution.remaining_errors import Remainder, remainder
 from ikoma.apps.resolution.substitutes import substitute
@@ -70,7 +70,7 @@ class Resolution:
             return f"{self.faults[0].file}: {self.faults[0].problem}"
         if self.resolved is not None:
             return self.resolved.error
-        return problem_of(self.violations[0])
+        return word_problem(self.violations[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,11 +268,11 @@ def _secrets(gathered: Gathered, variables: Variables, model: ComposeModel | Non
     found = [
         secret
         for name in sorted(files)
-        for secret in app_secrets.of_text(gathered.files.get(name, b"").decode(errors="replace"))
+        for secret in app_secrets.find_in_text(gathered.files.get(name, b"").decode(errors="replace"))
     ]
-    found += app_secrets.of_variables(variables.values)
+    found += app_secrets.find_in_variables(variables.values)
     if model is not None:
-        found += app_secrets.of_model(model)
+        found += app_secrets.find_in_model(model)
     return list(dict.fromkeys(found))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ikoma.app_folder import can_be_a_path
-from ikoma.apps.yaml.violation import Place, quoted
+from ikoma.apps.yaml.violation import Place, quote
 from ikoma.compose import web_service
 from ikoma.compose.model import SHARED_NAMESPACES, ComposeModel
 from ikoma.errors import InvalidCompose
@@ -40,7 +40,7 @@ def find_unsupported(model: ComposeModel) -> Iterator[Obstacle]:
             yield Obstacle(place, problem, "Give it a shorter one.")
         if not _RESTART.fullmatch(str(restart := service.raw.get("restart") or "")):
             fix = "Write no, always, unless-stopped, on-failure or on-failure:TIMES."
-            yield Obstacle((*place, "restart"), f"{quoted(str(restart))} is no way to restart.", fix)
+            yield Obstacle((*place, "restart"), f"{quote(str(restart))} is no way to restart.", fix)
         for index, mount in enumerate(service.mounts):
             yield from _target((*place, "volumes", index), mount.target)
             yield from _path((*place, "volumes", index), mount.source)
@@ -81,7 +81,7 @@ def _web(model: ComposeModel) -> Iterator[Obstacle]:
 
 def _path(place: Place, path: object) -> Iterator[Obstacle]:
     if not can_be_a_path(str(path or "")):
-        yield Obstacle(place, f"Nothing can be called {quoted(str(path))}.", "Name a file or folder that can be.")
+        yield Obstacle(place, f"Nothing can be called {quote(str(path))}.", "Name a file or folder that can be.")
 
 
 def _target(place: Place, target: str) -> Iterator[Obstacle]:
@@ -89,7 +89,7 @@ def _target(place: Place, target: str) -> Iterator[Obstacle]:
         fix = "Name an absolute path other than / as its target; a folder's own begins with ./."
         if _DRIVE.match(target):
             fix = f"Give the volume {target[0]} a longer name: Compose takes one letter before a colon for a drive."
-        yield Obstacle(place, f"Nothing can be mounted at {quoted(target)}.", fix)
+        yield Obstacle(place, f"Nothing can be mounted at {quote(target)}.", fix)
 
 
 def _given(place: Place, given: Mapping[str, Any]) -> Iterator[Obstacle]:
@@ -99,5 +99,5 @@ def _given(place: Place, given: Mapping[str, Any]) -> Iterator[Obstacle]:
     for key in ("uid", "gid"):
         chosen = str(given.get(key) or "0")
         if not _NUMBER.fullmatch(chosen) or int(chosen) > _LARGEST_ID:
-            problem = f"{quoted(chosen)} is no {key}."
+            problem = f"{quote(chosen)} is no {key}."
             yield Obstacle((*place, key), problem, f"Give a number up to {_LARGEST_ID}, or leave it out.")

@@ -163,14 +163,16 @@ def _makers(described: Mapping[str, Any], model: ComposeModel) -> dict[str, str]
 def _bases(build: Mapping[str, Any]) -> set[str]:
     """The images that a build names, in a Dockerfile as `freeze` left it."""
     args = {name: str(value).replace("$$", "$") for name, value in (build.get("args") or {}).items()}
-    named = {image for *_, image in dockerfile.problems(build["dockerfile_inline"].replace("$$", "$"), args) if image}
+    named = {
+        image for *_, image in dockerfile.find_problems(build["dockerfile_inline"].replace("$$", "$"), args) if image
+    }
     contexts = {name: str(context) for name, context in (build.get("additional_contexts") or {}).items()}
     others = {context.removeprefix(_IMAGE) for context in contexts.values() if context.startswith(_IMAGE)}
     return (named - contexts.keys()) | others
 
 
 def _vet(image: Image, base: str, service: str) -> None:
-    if any(dockerfile.problems("\n".join(image.triggers), {})):
+    if any(dockerfile.find_problems("\n".join(image.triggers), {})):
         what = "has ONBUILD instructions that take from other images, or fetch"
     elif _PASSES in image.labels:
         what = f"has the label {_PASSES}, by which the containers of the build would pass for a project's"

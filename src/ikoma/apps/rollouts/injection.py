@@ -16,7 +16,7 @@ from ikoma.apps.database import credentials
 from ikoma.apps.database.variables import KEPT_AS, assign_database_variables
 from ikoma.apps.environment import dotenv
 from ikoma.apps.policy import fetched
-from ikoma.apps.policy.images import arguments
+from ikoma.apps.policy.images import read_arguments
 from ikoma.apps.policy.storage import is_clock
 from ikoma.compose.image_names import name_image
 from ikoma.compose.model import ComposeModel, Mount, parse_model
@@ -154,7 +154,7 @@ def _freeze_dockerfile(app: App, build: dict[str, Any]) -> None:
             ignored = app.read_inside(path.with_name(f"{path.name}.dockerignore"), _LARGEST_DOCKERFILE)
             build[_IGNORE] = ignored.decode(errors="replace")
     plain = build["dockerfile_inline"].replace("$$", "$")
-    build["dockerfile_inline"] = fetched.rewritten(plain, arguments(build)).replace("$", "$$")
+    build["dockerfile_inline"] = fetched.rewrite(plain, read_arguments(build)).replace("$", "$$")
 
 
 def with_dockerfiles_in(folder: Path, model: Mapping[str, Any]) -> dict[str, Any]:

@@ -61,7 +61,7 @@ async def _keep(runtime: Runtime, app: App, identity: str, containers: Sequence[
     if not folder.is_dir():
         return
     release = Releases(app).find(identity)
-    hidden = list_encodings([*app_secrets.of_app(app), *app_secrets.of_release(app, release)])
+    hidden = list_encodings([*app_secrets.find_of_app(app), *app_secrets.find_of_release(app, release)])
     found = await asyncio.gather(*(runtime.read_log(item, tail=_MOST_LINES, since=None) for item in containers))
     said = {(line.at, service, line.text) for service, line in read_logs(app, identity)}
     for item, lines in zip(containers, found, strict=True):

@@ -121,7 +121,7 @@ def is_secret(name: str, value: str) -> bool:
     return certain or not is_plain(value) or (words[-1] == "KEY" and len(value) >= _LONG_WORD)
 
 
-def of_variables(values: Mapping[str, str | None]) -> list[Secret]:
+def find_in_variables(values: Mapping[str, str | None]) -> list[Secret]:
     """The secrets among variables, and the passwords inside addresses by themselves."""
     found: dict[str, None] = {}
     for name, value in values.items():
@@ -132,16 +132,16 @@ def of_variables(values: Mapping[str, str | None]) -> list[Secret]:
     return [Secret(value) for value in found]
 
 
-def of_model(model: ComposeModel) -> list[Secret]:
+def find_in_model(model: ComposeModel) -> list[Secret]:
     """The secrets that a resolved model gives to containers and builds, as they get them."""
     found: dict[str, None] = {}
     for service in model.services.values():
         for values in (service.environment, service.build.args if service.build else {}):
-            found.update(dict.fromkeys(secret.reveal() for secret in of_variables(_unescape(values))))
+            found.update(dict.fromkeys(secret.reveal() for secret in find_in_variables(_unescape(values))))
     return [Secret(value) for value in found]
 
 
-def of_text(text: str) -> list[Secret]:
+def find_in_text(text: str) -> list[Secret]:
     """The secrets of a file of variables as they are written there, escapes included; also where it is malformed."""
     text = text.replace("\r\n", "\n")
     written = [(entry.name, entry.written) for entry in parse_entries(text)]
@@ -149,7 +149,7 @@ def of_text(text: str) -> list[Secret]:
     found: dict[str, None] = {}
     for name, form in dict.fromkeys(written):
         for value in dict.fromkeys(_list_spellings(form.strip())):
-            found.update(dict.fromkeys(secret.reveal() for secret in of_variables({name: value})))
+            found.update(dict.fromkeys(secret.reveal() for secret in find_in_variables({name: value})))
     return [Secret(value) for value in found]
 
 
@@ -164,17 +164,17 @@ def find_names(app: App) -> frozenset[str]:
     return frozenset(found)
 
 
-def of_app(app: App) -> list[Secret]:
+def find_of_app(app: App) -> list[Secret]:
     """The secrets of an app as its files say: as they are written in `.env`, of its releases, database and webhook."""
     return [secret for source in _SOURCES for secret in _find(source, app)]
 
 
-def of_release(app: App, release: Any) -> list[Secret]:
+def find_of_release(app: App, release: Any) -> list[Secret]:
     """The secrets that a release was made with."""
     releases = Releases(app)
-    found = of_variables(releases.read_variables(release))
+    found = find_in_variables(releases.read_variables(release))
     with suppress(IkomaError):
-        found += of_model(releases.model(release))
+        found += find_in_model(releases.model(release))
     return found
 
 
@@ -190,7 +190,7 @@ def _find(source: Any, app: App) -> list[Secret]:
 
 
 def _of_env_file(app: App) -> list[Secret]:
-    return of_text(dotenv.read_bytes(app).decode(errors="replace"))
+    return find_in_text(dotenv.read_bytes(app).decode(errors="replace"))
 
 
 def _of_former_env_files(app: App) -> Iterator[Secret]:
@@ -201,12 +201,12 @@ def _of_former_env_files(app: App) -> Iterator[Secret]:
 @lru_cache(maxsize=2000)
 def _of_former(path: Path) -> tuple[Secret, ...]:
     """The secrets of a kept file: it is named by its moment, and never written again."""
-    return tuple(of_text(path.read_text(encoding="utf-8", errors="replace")))
+    return tuple(find_in_text(path.read_text(encoding="utf-8", errors="replace")))
 
 
 def _of_releases(app: App) -> Iterator[Secret]:
     for release in Releases(app).list_recent():
-        yield from of_release(app, release)
+        yield from find_of_release(app, release)
 
 
 def _of_database(app: App) -> Iterator[Secret]:

@@ -83,7 +83,7 @@ class SecretIndex:
         self._stamps[app.name] = stamp
         known = self._values.setdefault(app.name, {})
         before, names = len(known), self._names.get(app.name)
-        known.update(dict.fromkeys(secret.reveal() for secret in (*app_secrets.of_app(app), *self._resolved(app))))
+        known.update(dict.fromkeys(secret.reveal() for secret in (*app_secrets.find_of_app(app), *self._resolved(app))))
         self._names[app.name] = self._named(app) | app_secrets.find_names(app)
         while len(known) > _MOST_OLD:
             del known[next(iter(known))]

@@ -193,7 +193,7 @@ async def _refuse_unwatched(
 
 async def _read_globs(app: App, repository: Repository, commit: str, above: str) -> tuple[str, ...] | None:
     """Read the globs of the compose files that a commit holds."""
-    named = file_choice.named(dotenv.read_written(app))
+    named = file_choice.read_named(dotenv.read_written(app))
     choices: list[tuple[str, ...]] = [(name,) for name in named] or [COMPOSE_NAMES, OVERRIDE_NAMES]
     found = []
     for names in choices:
@@ -292,7 +292,7 @@ def _decode_path(path: str) -> str:
 
 def _suggest_target(app: App, staged: Path) -> str:
     """The whole folder, where the repository holds a compose file and the app has none but what apps.init wrote."""
-    names = file_choice.named(dotenv.read_written(app)) or COMPOSE_NAMES
+    names = file_choice.read_named(dotenv.read_written(app)) or COMPOSE_NAMES
     brings_one = any((staged / name).is_file() for name in names)
     own = [name for name in COMPOSE_NAMES if os.path.lexists(app.path / name)]
     return APP if brings_one and all(template.is_from_template(name, app.path / name) for name in own) else SRC
@@ -372,7 +372,7 @@ def _list_data(app: App, folder: Path) -> list[str]:
 
 def _compare_compose_files(app: App, coming: Mapping[str, str], found: CheckoutDifferences) -> None:
     """A compose file under another name must not stand beside the repository's: Compose would read only one."""
-    if file_choice.named(dotenv.read_written(app)) or not any(name in coming for name in COMPOSE_NAMES):
+    if file_choice.read_named(dotenv.read_written(app)) or not any(name in coming for name in COMPOSE_NAMES):
         return
     for name in COMPOSE_NAMES:
         if name not in coming and name not in found.clear and os.path.lexists(app.path / name):

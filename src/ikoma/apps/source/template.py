@@ -28,7 +28,7 @@ def write(app: App, template: str | None) -> list[str]:
         if make_folder(folder, 0o755):
             made.append(f"{folder.relative_to(app.path)}/")
     app.make_state()
-    has_compose_file = any(path.is_file() for path in file_choice.paths(app))
+    has_compose_file = any(path.is_file() for path in file_choice.list_paths(app))
     for relative, source in _list_files(files("ikoma.apps") / "templates" / template) if template else ():
         target = app.path / relative
         # A compose file under another of its names is the person's own: ours must not shadow it.

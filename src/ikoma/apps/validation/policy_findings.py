@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from ikoma.apps.policy.rules import fix_of, problem_of
+from ikoma.apps.policy.rules import word_fix, word_problem
 from ikoma.apps.policy.waivers import Waiver
 from ikoma.apps.validation.finding import Finding
 from ikoma.apps.yaml.lines import Source
@@ -62,9 +62,9 @@ def _keys(violation: Violation) -> Iterator[tuple[object, ...]]:
     """List what a violation has in common with those that one change mends."""
     if violation.because:
         yield "because", violation.because
-    yield "what", violation.rule, fix_of(violation), violation.what
+    yield "what", violation.rule, word_fix(violation), violation.what
     if violation.place[:1] == ("services",) and len(violation.place) > 3:
-        yield "place", violation.rule, fix_of(violation), violation.place[:3]
+        yield "place", violation.rule, word_fix(violation), violation.place[:3]
 
 
 def _say(group: _Group) -> Iterator[str]:
@@ -79,7 +79,7 @@ def find_violation(source: Source, violation: Violation) -> Finding:
     file, line = source.at(*violation.place)
     if violation.file is not None:  # it is of this file alone, and not of what came of all
         file, line = violation.file, violation.line or source.in_file(violation.file, *violation.place)
-    return Finding(file, line, problem_of(violation), fix_of(violation), violation.rule, violation.shown)
+    return Finding(file, line, word_problem(violation), word_fix(violation), violation.rule, violation.shown)
 
 
 def find_notice(source: Source, notice: Notice) -> Finding:

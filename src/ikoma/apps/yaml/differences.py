@@ -10,12 +10,12 @@ from ikoma.app_folder import COMPOSE_NAMES
 from ikoma.apps.yaml import form
 from ikoma.apps.yaml.file_choice import Chosen
 from ikoma.apps.yaml.notice import Notice
-from ikoma.apps.yaml.violation import quoted
+from ikoma.apps.yaml.violation import quote
 
 _BLOCK = "x-ikoma"
 
 
-def passed_over(chosen: Chosen) -> Iterator[Notice]:
+def find_passed_over(chosen: Chosen) -> Iterator[Notice]:
     """Files of such names that Compose does not read."""
     for name in chosen.passed_over:
         read = chosen.files[0] if name in COMPOSE_NAMES else chosen.files[-1]
@@ -23,10 +23,10 @@ def passed_over(chosen: Chosen) -> Iterator[Notice]:
         yield Notice(name, (), problem, f"Remove {name} or {read}, whichever is not meant.")
 
 
-def misnamed(project: str, names: Mapping[str, Any]) -> Iterator[Notice]:
+def find_misnamed(project: str, names: Mapping[str, Any]) -> Iterator[Notice]:
     """Files that name the project; the app's own name counts, by which its containers are told from others'."""
     for path, name in names.items():
-        said = quoted(name) if isinstance(name, str) else "no text"
+        said = quote(name) if isinstance(name, str) else "no text"
         problem = f"The project's name here is {said}; on this platform it is {project}, as the app's."
         fix = (
             "Nothing has to change. For `docker compose` by hand, remove the line or write "
@@ -35,7 +35,7 @@ def misnamed(project: str, names: Mapping[str, Any]) -> Iterator[Notice]:
         yield Notice(path, ("name",), problem, fix)
 
 
-def blocks(included: Mapping[str, bytes]) -> dict[str, bytes]:
+def read_blocks(included: Mapping[str, bytes]) -> dict[str, bytes]:
     """The x-ikoma blocks of included files, each as a compose file of its own: Compose leaves them behind."""
     found = {}
     for path, content in included.items():
@@ -46,7 +46,7 @@ def blocks(included: Mapping[str, bytes]) -> dict[str, bytes]:
     return found
 
 
-def counting(found: Mapping[str, bytes], first: str) -> dict[str, bytes]:
+def choose_block(found: Mapping[str, bytes], first: str) -> dict[str, bytes]:
     """The block that counts, under a name for Compose; what the app's own files say wins over it.
 
     Args:
@@ -57,7 +57,7 @@ def counting(found: Mapping[str, bytes], first: str) -> dict[str, bytes]:
     return {}
 
 
-def not_counting(found: Mapping[str, bytes], first: str) -> Iterator[Notice]:
+def find_other_blocks(found: Mapping[str, bytes], first: str) -> Iterator[Notice]:
     """Blocks of further included files."""
     for path in [*found][1:]:
         problem = f"It does not count here: {next(iter(found))} says it already."

@@ -43,7 +43,7 @@ def choose(app: App, variables: Mapping[str, str]) -> Chosen:
     Raises:
         FileMissing: there is none.
     """
-    if files := named(variables):
+    if files := read_named(variables):
         return Chosen(files, is_named=True)
     names = [name for name in COMPOSE_NAMES if (app.path / name).is_file()]
     if not names:
@@ -52,7 +52,7 @@ def choose(app: App, variables: Mapping[str, str]) -> Chosen:
     return Chosen((names[0], *overrides[:1]), (*names[1:], *overrides[1:]))
 
 
-def named(variables: Mapping[str, str]) -> tuple[str, ...]:
+def read_named(variables: Mapping[str, str]) -> tuple[str, ...]:
     """The files that COMPOSE_FILE names; none where it does not say."""
     parts = variables.get("COMPOSE_FILE", "").split(variables.get("COMPOSE_PATH_SEPARATOR") or _SEPARATOR)
     return tuple(part for part in parts if part)
@@ -76,7 +76,7 @@ def read_chosen(app: App, path: str, limit: int, contents: Mapping[str, bytes]) 
         raise FileMissing(problem, hint="Correct COMPOSE_FILE, or bring the file.") from error
 
 
-def paths(app: App) -> list[Path]:
+def list_paths(app: App) -> list[Path]:
     """The files as they are now; what should be there where none is."""
     try:
         return [app.path / name for name in choose(app, dotenv.read_written(app)).files]

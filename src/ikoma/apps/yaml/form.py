@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from ikoma.apps.yaml import rewriting
-from ikoma.apps.yaml.parts import changed
-from ikoma.apps.yaml.violation import Place, Violation, quoted
+from ikoma.apps.yaml.parts import change
+from ikoma.apps.yaml.violation import Place, Violation, quote
 
 _MOST_NODES = 100_000
 _UNREAD = "Neither Compose nor IKOMA can read the file."
@@ -79,8 +79,8 @@ def read(content: bytes, file: str, without: Iterable[Place] = (), put: Mapping[
             return Read()
         _measure(root, {})
         value = _plain(root, ())
-        root = changed(root, without, put or {})
-        return Read(value, written=rewriting.written(root, _pairs))
+        root = change(root, without, put or {})
+        return Read(value, written=rewriting.write(root, _pairs))
     except _Unsafe as unsafe:
         found = Violation(
             unsafe.rule,
@@ -94,7 +94,7 @@ def read(content: bytes, file: str, without: Iterable[Place] = (), put: Mapping[
         return Read(violations=[found])
 
 
-def documents(text: str) -> list[yaml.Node]:
+def parse_documents(text: str) -> list[yaml.Node]:
     """The documents of a text, as nodes.
 
     Raises:
@@ -118,7 +118,7 @@ def _composed(content: bytes) -> yaml.Node | None:
     text = text.removeprefix(_MARK)
     try:
         _check_keys(text)
-        found = documents(text)
+        found = parse_documents(text)
     except yaml.MarkedYAMLError as error:
         raise _refusal(text, error) from None
     except (yaml.YAMLError, ValueError) as error:
@@ -196,7 +196,7 @@ def _plain(node: yaml.Node, place: Place, *, is_plain: bool = False) -> Any:
     """
     if node.tag not in _TAGS and (node.tag not in (RESET, OVERRIDE) or is_plain or not place):
         line = node.start_mark.line + 1 if node.start_mark else None
-        raise _Unsafe("yaml-form", f"{quoted(node.tag)} is a tag that has no place here.", place, line=line)
+        raise _Unsafe("yaml-form", f"{quote(node.tag)} is a tag that has no place here.", place, line=line)
     below = is_plain or node.tag in (RESET, OVERRIDE)
     if isinstance(node, yaml.MappingNode):
         pairs = _pairs(node, place).items()
@@ -222,7 +222,7 @@ def _pairs(node: yaml.MappingNode, place: Place = ()) -> dict[str, tuple[yaml.No
                 if name in own
                 else None
             )
-            raise _Unsafe("yaml-form", f"{quoted(name)} is there twice as a key.", place, line=line, instead=instead)
+            raise _Unsafe("yaml-form", f"{quote(name)} is there twice as a key.", place, line=line, instead=instead)
         if key.tag == _MERGE:
             merges = True
             for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
@@ -239,6 +239,6 @@ def _key(key: yaml.Node, place: Place) -> str:
     if not isinstance(key, yaml.ScalarNode) or key.tag not in (_STRING, _MERGE, _BOOLEAN):
         instead = "Put the key in quotes." if isinstance(key, yaml.ScalarNode) else None
         raise _Unsafe("yaml-form", "A key must be text.", place, line=key.start_mark.line + 1, instead=instead)
-    if len(rewriting.text(key.value)) > _LONGEST_KEY:
+    if len(rewriting.quote_text(key.value)) > _LONGEST_KEY:
         raise _Unsafe("too-large", "A key is too long.", place, line=key.start_mark.line + 1)
     return str(key.value)

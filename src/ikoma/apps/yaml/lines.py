@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import yaml
 
-from ikoma.apps.yaml.form import documents
+from ikoma.apps.yaml.form import parse_documents
 
 Place = tuple[str | int, ...]
 
@@ -246,7 +246,7 @@ class Source:
 def _root(text: str) -> yaml.Node | None:
     """The first document; None where YAML can't be read: Compose's own error then says what is wrong."""
     try:
-        return next(iter(documents(text)), None)
+        return next(iter(parse_documents(text)), None)
     except (yaml.YAMLError, RecursionError, ValueError):
         return None
 

@@ -11,7 +11,7 @@ from ikoma.apps.yaml.violation import Place
 _STRING = "tag:yaml.org,2002:str"
 
 
-def changed(root: yaml.Node, without: Iterable[Place], put: Mapping[Place, str]) -> yaml.Node:
+def change(root: yaml.Node, without: Iterable[Place], put: Mapping[Place, str]) -> yaml.Node:
     """The document, itself changed.
 
     Args:

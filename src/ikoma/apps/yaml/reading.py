@@ -25,7 +25,7 @@ from ikoma.apps.yaml.lines import Parts, Source
 from ikoma.apps.yaml.named_variables import find_deep_places, find_passed_on, find_variables, is_of_the_server
 from ikoma.apps.yaml.notice import Notice
 from ikoma.apps.yaml.references import FileReference, find_references
-from ikoma.apps.yaml.violation import Place, Violation, quoted
+from ikoma.apps.yaml.violation import Place, Violation, quote
 from ikoma.compose.paths import LocatedPath, locate
 from ikoma.errors import FileMissing, IkomaError, PathOutside
 
@@ -83,14 +83,14 @@ class Gathered:
     @property
     def notices(self) -> list[Notice]:
         """List what works differently here."""
-        read = differences.passed_over(self.chosen) if self.chosen else ()
-        unread = differences.not_counting(self.blocks, self.compose_file)
-        return [*read, *differences.misnamed(self.project, self.names), *unread]
+        read = differences.find_passed_over(self.chosen) if self.chosen else ()
+        unread = differences.find_other_blocks(self.blocks, self.compose_file)
+        return [*read, *differences.find_misnamed(self.project, self.names), *unread]
 
     @property
     def besides(self) -> dict[str, bytes]:
         """Compose files of ours that are merged before the person's."""
-        return differences.counting(self.blocks, self.compose_file)
+        return differences.choose_block(self.blocks, self.compose_file)
 
     @property
     def merged(self) -> tuple[str, ...]:
@@ -143,7 +143,7 @@ def gather(
         values = {**read(gathered.files.get(gathered.beside, b"")), **values}
     for path in gathered.compose_files:
         _document(app, gathered, path, chosen.folder, frozenset(values))
-    gathered.blocks = differences.blocks({path: gathered.files.get(path, b"") for path in gathered.included})
+    gathered.blocks = differences.read_blocks({path: gathered.files.get(path, b"") for path in gathered.included})
     if sum(len(values.get(name, "")) * times for name, times in gathered.named.items()) > _MOST_TOGETHER:
         gathered.found("too-large", (), "With its variables the file is larger than 4 MiB.", gathered.compose_file)
     for path in sorted(gathered.plain & gathered.written.keys()):
@@ -272,14 +272,14 @@ def _inside(app: App, gathered: Gathered, step: _Step, place: Place, path: str, 
             return None
         path = gathered.paths[path]
     if _REMOTE.match(path):
-        gathered.found("remote-source", place, f"{quoted(path)} is fetched from elsewhere.", step.path)
+        gathered.found("remote-source", place, f"{quote(path)} is fetched from elsewhere.", step.path)
         return None
     relative = posixpath.normpath(posixpath.join(step.base, path))
     if path.startswith("~") or _leads_out(relative):
-        gathered.found("reads-outside", place, f"{quoted(path)} is outside the app's folder.", step.path)
+        gathered.found("reads-outside", place, f"{quote(path)} is outside the app's folder.", step.path)
         return None
     if relative.count("/") > _DEEPEST:
-        gathered.found("too-large", place, f"{quoted(path)} lies in more than {_DEEPEST} folders.", step.path)
+        gathered.found("too-large", place, f"{quote(path)} lies in more than {_DEEPEST} folders.", step.path)
         return None
     try:
         resolved = app.check_inside(app.path / relative)
@@ -287,7 +287,7 @@ def _inside(app: App, gathered: Gathered, step: _Step, place: Place, path: str, 
         gathered.found("reads-outside", place, error.message, step.path)
         return None
     if resolved.is_relative_to(Path(os.path.realpath(app.path)) / ".ikoma"):
-        gathered.found("reads-outside", place, f"{quoted(path)} is IKOMA's own.", step.path)
+        gathered.found("reads-outside", place, f"{quote(path)} is IKOMA's own.", step.path)
         return None
     return relative
 

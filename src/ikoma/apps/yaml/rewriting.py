@@ -23,7 +23,7 @@ _NOT_AS_IT_IS = re.compile(r"[^ !#-\[\]-~]")
 _LONG = 40
 
 
-def written(root: yaml.Node, pairs: Pairs) -> bytes:
+def write(root: yaml.Node, pairs: Pairs) -> bytes:
     """The text of a document.
 
     Args:
@@ -32,7 +32,7 @@ def written(root: yaml.Node, pairs: Pairs) -> bytes:
     return "".join(_Writer(root, pairs).node(root)).encode()
 
 
-def text(value: str) -> str:
+def quote_text(value: str) -> str:
     """A text in double quotes."""
     return '"' + _NOT_AS_IT_IS.sub(_escaped, value) + '"'
 
@@ -67,7 +67,7 @@ class _Writer:
         elif isinstance(node, yaml.MappingNode):
             yield "{"
             for name, (key, value) in self._pairs(node).items():
-                yield f"{self._to(key)}{text(name)}: "
+                yield f"{self._to(key)}{quote_text(name)}: "
                 yield from self.node(value)
                 yield ", "
             yield "}"
@@ -103,4 +103,4 @@ def _scalar(node: yaml.ScalarNode) -> str:
         return "null"
     # 0o17 is a number to Compose and text to us; with a tag a number is text to both.
     is_bare = not node.style and (node.tag != _STRING or node.value.startswith("0o"))
-    return str(node.value) if is_bare and _BARE.fullmatch(node.value) else text(node.value)
+    return str(node.value) if is_bare and _BARE.fullmatch(node.value) else quote_text(node.value)

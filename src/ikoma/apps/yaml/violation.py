@@ -35,6 +35,6 @@ class Violation:
 _LONGEST_QUOTE = 150
 
 
-def quoted(text: str) -> str:
+def quote(text: str) -> str:
     """The text as a problem may quote it: whole, so that a secret in it is found and hidden, or not at all."""
     return text if len(text) <= _LONGEST_QUOTE else f"a text of {len(text)} characters"

@@ -54,7 +54,7 @@ async def run(call: Call, request: AppsRunRequest) -> AppsRunResult:
     app = call.app(request.app_name)
     release = await call.platform.deployer.allow_command(app)
     like = await find_like(call.platform.runtime, app, release, request.service)
-    secrets = [*app_secrets.of_app(app), *app_secrets.of_release(app, release)]
+    secrets = [*app_secrets.find_of_app(app), *app_secrets.find_of_release(app, release)]
     output = CommandOutput()
     code = await call.platform.runtime.run_once(
         app,

@@ -60,7 +60,7 @@ async def read(call: Call, request: FilesReadRequest) -> FilesReadResult:
         kept = ReleaseFiles(app, release)
         path = request.path or FilePath(kept.compose_file or app.compose_file.name)
         piece = await asyncio.to_thread(kept.read, path, offset=request.offset, limit=request.limit)
-        secrets = list_encodings(app_secrets.of_release(app, release))
+        secrets = list_encodings(app_secrets.find_of_release(app, release))
     end = request.offset + len(piece.content)
     text = None if request.encoding == "base64" else decode_text(piece.content, is_part=end < piece.size)
     if text is not None:

@@ -138,7 +138,7 @@ def _watched(app: App) -> tuple[str, tuple[str, ...]] | None:
     serving = Releases(app).current()
     if serving is None or serving.commit is None:
         return None
-    files = [path for path in file_choice.paths(app) if path.is_file()]
+    files = [path for path in file_choice.list_paths(app) if path.is_file()]
     globs = watched.find_globs([app.read_inside(path, _LARGEST_COMPOSE) for path in files])
     return serving.commit, tuple(serving.extension.get("watch_paths") or ()) if globs is None else globs
 

@@ -94,9 +94,9 @@ async def diff(call: Call, request: ReleaseDiffRequest) -> ReleaseDiffResult:
     new = releases.find(request.release) if request.release else releases.require_current()
     old = releases.find(request.to) if request.to else _before(app, new)
     before, after = releases.model(old), releases.model(new)
-    secrets = app_secrets.of_app(app)
+    secrets = app_secrets.find_of_app(app)
     for release in (old, new):
-        secrets += app_secrets.of_release(app, release)
+        secrets += app_secrets.find_of_release(app, release)
     services = comparison.compare_services(before, after, secrets)
     lines = partial(release_diff.compare_files, app, old, new, path=request.path, limit=request.limit)
     text, truncated = await asyncio.to_thread(lines)

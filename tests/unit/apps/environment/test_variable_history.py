@@ -74,7 +74,7 @@ def test_kept_files_are_secrets_like_others(app: App) -> None:
     folder = app.state / "env"
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
-    known = {secret.reveal() for secret in app_secrets.of_app(app)}
+    known = {secret.reveal() for secret in app_secrets.find_of_app(app)}
     assert {"tok-4f9a8b7c6d5e", "tok-0000aaaa1111"} <= known
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from ikoma.apps.policy.fetched import IMAGE, fetches, rewritten
+from ikoma.apps.policy.fetched import IMAGE, fetches, rewrite
 
 
 def test_an_address_becomes_a_stage_that_fetches_it() -> None:
     text = "ARG V=2\nFROM alpine:3 AS app\nARG V\nADD --chown=1:1 https://example.com/v${V}/tool.tar /opt/\nCMD x\n"
-    assert rewritten(text, {"V": "3"}).split("\n") == [
+    assert rewrite(text, {"V": "3"}).split("\n") == [
         "ARG V=2",
         f"FROM {IMAGE} AS ikoma-fetched",
         'RUN ["curl", "-fsSL", "--create-dirs", "-o", "/tmp/0/tool.tar", "https://example.com/v3/tool.tar"]',
@@ -24,7 +24,7 @@ def test_an_address_becomes_a_stage_that_fetches_it() -> None:
 @pytest.mark.parametrize("flags", ["--checksum=sha256:{} --chmod=755", "--chmod=755 --checksum=sha256:{}"])
 def test_what_is_fetched_must_have_the_checksum_that_the_file_names(flags: str) -> None:
     checksum = "ab" * 32
-    text = rewritten(f"FROM a\nADD {flags.format(checksum)} https://example.com/tool /opt/\n", {})
+    text = rewrite(f"FROM a\nADD {flags.format(checksum)} https://example.com/tool /opt/\n", {})
     assert text.split("\n")[2:5] == [
         f'RUN ["sh", "-c", "echo \\"$1\\" | sha256sum -c -", "sh", "{checksum}  /tmp/0/tool"]',
         "FROM a",
@@ -33,7 +33,7 @@ def test_what_is_fetched_must_have_the_checksum_that_the_file_names(flags: str) 
 
 
 def test_a_file_of_the_app_that_a_variable_names_stands_there_by_itself() -> None:
-    assert rewritten("FROM a\nARG F=app.tar\nADD $F /x", {}) == "FROM a\nARG F=app.tar\nADD ./app.tar /x"
+    assert rewrite("FROM a\nARG F=app.tar\nADD $F /x", {}) == "FROM a\nARG F=app.tar\nADD ./app.tar /x"
 
 
 @pytest.mark.parametrize(
@@ -66,4 +66,4 @@ def test_a_file_of_the_app_that_a_variable_names_stands_there_by_itself() -> Non
 )
 def test_what_cannot_be_told_is_left_to_the_policy(text: str) -> None:
     assert fetches(text, {}) == []
-    assert rewritten(text, {}) == text
+    assert rewrite(text, {}) == text

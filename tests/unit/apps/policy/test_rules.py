@@ -7,7 +7,7 @@ import pytest
 from ikoma.app_folder import App
 from ikoma.apps.host_facts import HostFacts
 from ikoma.apps.policy import model
-from ikoma.apps.policy.rules import RULES, fix_of
+from ikoma.apps.policy.rules import RULES, word_fix
 from ikoma.apps.yaml.violation import Violation
 from ikoma.compose.model import parse_model
 from ikoma.model import AppName
@@ -15,7 +15,7 @@ from ikoma.model import AppName
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_finding_says_how_its_rule_is_waived_where_it_can_be(rule: str) -> None:
-    assert ("policy.waive" in fix_of(Violation(rule, (), ""))) is RULES[rule].waivable
+    assert ("policy.waive" in word_fix(Violation(rule, (), ""))) is RULES[rule].waivable
 
 
 @pytest.mark.parametrize("running", [False, True])

@@ -41,7 +41,7 @@ def facts(tmp_path: Path) -> HostFacts:
     ],
 )
 def test_a_dockerfile_is_read_in_time(text: str) -> None:
-    list(dockerfile.problems(text, {}))
+    list(dockerfile.find_problems(text, {}))
 
 
 @pytest.mark.parametrize("piece", ["a", "${a", "${a:-", "$a", "$"])

@@ -11,10 +11,10 @@ from ikoma.app_folder import App
 from ikoma.apps.environment import nesting
 from ikoma.apps.host_facts import HostFacts
 from ikoma.apps.policy import model as policy
-from ikoma.apps.policy.rules import problem_of
+from ikoma.apps.policy.rules import word_problem
 from ikoma.apps.resolution.resolver import Resolution, Resolutions, without_parts
 from ikoma.apps.validation.variables import find_blank
-from ikoma.apps.yaml.violation import quoted
+from ikoma.apps.yaml.violation import quote
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.engines.compose.runtime import assemble
 from ikoma.kernel.redaction.redaction import scrub
@@ -43,7 +43,7 @@ def said(folder: Path, service: str, *files: tuple[str, str]) -> str:
         if resolution.model is None:
             return [resolution.error or ""]
         found = policy.check(resolution.model, HostFacts(app=app, registries=("docker.io",), pinned=True))
-        return [problem_of(violation) for violation in found]
+        return [word_problem(violation) for violation in found]
 
     problems = asyncio.run(resolve())
     assert problems
@@ -123,8 +123,8 @@ def test_parts_are_hidden_where_a_value_was_taken_apart(message: str, left: str)
 
 
 def test_a_text_is_quoted_whole_or_not_at_all() -> None:
-    assert quoted("a" * 150) == "a" * 150
-    assert quoted("a" * 151) == "a text of 151 characters"
+    assert quote("a" * 150) == "a" * 150
+    assert quote("a" * 151) == "a text of 151 characters"
 
 
 def examined(folder: Path, env: str, compose: str) -> Resolution:

@@ -16,7 +16,7 @@ from ikoma.compose.model import parse_model
 def test_a_value_is_looked_at_once_for_each_way_to_read_it(monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[str] = []
     monkeypatch.setattr(app_secrets, "is_secret", lambda name, value: looked.append(value))
-    app_secrets.of_text("WORD=plain\nMONEY='a$$b'\n")
+    app_secrets.find_in_text("WORD=plain\nMONEY='a$$b'\n")
     assert sorted(looked) == ["a$$b", "a$b", "plain"]
 
 
@@ -113,15 +113,15 @@ def test_what_is_drawn_without_a_digit_by_chance_is_found_too() -> None:
 
 def test_what_is_written_is_known_also_where_the_file_is_malformed() -> None:
     text = 'A_TOKEN="a\\$b-c!"\nB_TOKEN="for!gotten\nC_TOKEN: ye-s!\nexport D_TOKEN=x$$y!\nE_TOKEN=tab!\t# c\n'
-    known = {secret.reveal() for secret in app_secrets.of_text(text)}
+    known = {secret.reveal() for secret in app_secrets.find_in_text(text)}
     assert {"a\\$b-c!", "a$b-c!", "for!gotten", "ye-s!", "x$$y!", "x$y!", "tab!\t# c"} <= known
-    assert not any(secret.reveal().startswith("production") for secret in app_secrets.of_text("ENV=production"))
+    assert not any(secret.reveal().startswith("production") for secret in app_secrets.find_in_text("ENV=production"))
 
 
 def test_a_model_gives_what_containers_and_builds_get(tmp_path: Path) -> None:
     web = {"environment": {"A_TOKEN": "a$$b!", "PORT": "3000", "NONE": None}, "build": {"args": {"NPM_TOKEN": "c!dd"}}}
     model = parse_model({"services": {"web": web}})
-    assert {secret.reveal() for secret in app_secrets.of_model(model)} == {
+    assert {secret.reveal() for secret in app_secrets.find_in_model(model)} == {
         "a$b!",
         "c!dd",
     }
