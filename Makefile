@@ -66,9 +66,9 @@ installs: ## Kill install.sh at 20 random moments, upgrade to versions that are 
 	@IKOMA_INSTALL_KILLS=20 $(venv)/python -m pytest tests/install/test_*.py tests/install/upgrades.py $(ARGS)
 	@$(venv)/python -m tests.install.fresh
 
-bundle: ## Make dist/ikoma-VERSION-MACHINE.tar, with which a machine without a network installs
+bundle: ## Make dist/ikoma-VERSION-MACHINE.tar, with which a machine without a network installs (SIGN=KEYFILE signs it)
 	@scripts/setup engine
-	@$(venv)/python scripts/bundle.py dist $(ARGS)
+	@$(venv)/python scripts/bundle.py dist $(if $(SIGN),--sign "$(SIGN)") $(ARGS)
 
 docs: ## Write anew what is made of the code: docs/capabilities.md, rules.md, errors.md, cli/commands.json
 	@scripts/setup

@@ -8,7 +8,7 @@
 #     --yes             ask nothing
 #     --set NAME=VALUE  a setting for /opt/ikoma/.env, such as HTTP_PORT=3001 or ACME_EMAIL=me@example.org
 #   sudo ./install.sh --check              only look what stands in the way
-#   sudo ./install.sh --upgrade [--to FILE|FOLDER|VERSION] [--check] [--yes]
+#   sudo ./install.sh --upgrade [--to FILE|FOLDER|VERSION] [--check] [--yes] [--set NAME=VALUE]...
 #                                          bring another version here, as `ikoma upgrade` does; docs/upgrade.md
 #   sudo ./install.sh --upgrade --back     return to the former version
 #   sudo ./install.sh --uninstall          stop and remove IKOMA; apps go on, all data stays
@@ -28,6 +28,7 @@ PATH=$PATH:/usr/sbin:/sbin
 . "$root/deploy/install/embedded.sh"
 . "$root/deploy/install/upgrade.sh"
 . "$root/deploy/install/bundles.sh"
+. "$root/deploy/install/signature.sh"
 . "$root/deploy/install/uninstall.sh"
 
 flavour=compose
@@ -103,7 +104,6 @@ install_ikoma() {
     local began=$EPOCHREALTIME
     make_log
     step "Folders and users" never_done make_folders
-    step "Settings" never_done write_settings
     step "Docker Engine" engine_answers have_engine
     "install_$flavour"
     step "What ikoma upgrade needs" never_done keep_installer

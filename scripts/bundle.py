@@ -1,9 +1,10 @@
 """One file with which a machine without a network installs IKOMA: sources, wheels, images, install.sh and checksums.
 
-    python scripts/bundle.py FOLDER [--python 3.11 ...]
+    python scripts/bundle.py FOLDER [--python 3.11 ...] [--sign KEYFILE]
 
 Two builds of one commit are equal, byte for byte, as long as the images they build upon are: files are sorted and have
 the commit's time, images are one layer without what every build writes differently, and wheels are pinned by hash.
+A signature is one more file, by an Ed25519 key the same each time.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ PARTS = (
 )
 PYTHONS = ("3.11", "3.12", "3.13")
 """Versions of the systems that install.sh knows, and of IKOMA's image."""
+NAMESPACE = "ikoma-bundle"
+"""The purpose of a signature, so that one made for something else is none."""
 POSTGRES = os.environ.get("POSTGRES_IMAGE", "postgres:18")
 
 _OF_A_BUILD = (
@@ -57,11 +60,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("folder", type=Path, help="where the bundle is to lie")
     parser.add_argument("--python", nargs="+", default=PYTHONS, help="versions of Python to bring wheels for")
+    parser.add_argument(
+        "--sign", type=Path, metavar="KEYFILE", help="a key of ssh-keygen, or its .pub where an agent has it"
+    )
     options = parser.parse_args()
-    print(make_bundle(options.folder, options.python))
+    print(make_bundle(options.folder, options.python, options.sign))
 
 
-def make_bundle(folder: Path, pythons: tuple[str, ...]) -> Path:
+def make_bundle(folder: Path, pythons: tuple[str, ...], key: Path | None = None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     name = f"ikoma-{__version__}-{platform.machine()}"
     with tempfile.TemporaryDirectory() as place:
@@ -70,8 +76,11 @@ def make_bundle(folder: Path, pythons: tuple[str, ...]) -> Path:
         _fetch_wheels(staged / "wheels", pythons)
         image = _output(str(ROOT / "scripts" / "image"), str(staged)).strip()
         with gzip.GzipFile(staged / "images.tar.gz", "wb", compresslevel=6, mtime=0) as packed:
-            write_images(packed, image)  # type: ignore[arg-type]
-        _write_checksums(staged)
+            written = write_images(packed, image)  # type: ignore[arg-type]
+        (staged / "images.txt").write_text("".join(f"{tag} {identity}\n" for tag, identity in written.items()))
+        write_checksums(staged)
+        if key is not None:
+            sign(staged / "SHA256SUMS", key)
         return _pack(staged, folder / f"{name}.tar")
 
 
@@ -94,11 +103,12 @@ def _fetch_wheels(wheels: Path, pythons: tuple[str, ...]) -> None:
         subprocess.run([*fetching, "-d", str(wheels)], check=True)
 
 
-def write_images(target: IO[bytes], image: str) -> None:
-    """Write IKOMA's image and PostgreSQL's as one archive for `docker load`, the same for the same contents."""
+def write_images(target: IO[bytes], image: str) -> dict[str, str]:
+    """Write IKOMA's image and PostgreSQL's as one archive for `docker load`, equal for equal contents; their ids."""
     with tarfile.open(fileobj=target, mode="w|", format=tarfile.GNU_FORMAT) as archive:
         manifest = [_write_flat(archive, image), *_write_saved(archive, POSTGRES)]
         _add(archive, "manifest.json", json.dumps(manifest, sort_keys=True).encode())
+    return {entry["RepoTags"][0]: f"sha256:{entry['Config'].removesuffix('.json')}" for entry in manifest}
 
 
 def _write_flat(archive: tarfile.TarFile, image: str) -> dict[str, Any]:
@@ -203,10 +213,19 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     archive.addfile(_member(name, len(content)), io.BytesIO(content))
 
 
-def _write_checksums(staged: Path) -> None:
+def write_checksums(staged: Path) -> None:
     files = sorted(path for path in staged.rglob("*") if path.is_file())
     lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(staged)}\n" for path in files]
     (staged / "SHA256SUMS").write_text("".join(lines))
+
+
+def sign(file: Path, key: Path) -> None:
+    """Sign a file for install.sh; the signature lies beside it."""
+    said = subprocess.run(
+        ["ssh-keygen", "-Y", "sign", "-f", key, "-n", NAMESPACE, file], stderr=subprocess.PIPE, text=True
+    )
+    if said.returncode != 0:
+        raise SystemExit(f"✗ The bundle is not signed: {said.stderr.strip()}")
 
 
 def _pack(staged: Path, bundle: Path) -> Path:

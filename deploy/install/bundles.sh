@@ -24,12 +24,17 @@ upgrade_from_bundle() {
         unpack_bundle "$place" "$folder"
         place=$unpacked
     fi
+    judge_sources "$place"
+    [ -z "$fault" ] || fail "$fault Nothing was changed.
+  → $remedy"
     [ -x "$place/install.sh" ] && [ -e "$place/deploy/install/upgrade.sh" ] ||
         fail "$place has no install.sh that could upgrade: give a bundle, or a checkout of IKOMA."
     local options=()
     [ "$(installed)" = compose ] || options+=(--embedded)
     [ -z "$only_look" ] || options+=(--check)
     [ -z "$unattended" ] || options+=(--yes)
+    local words
+    for words in "${given[@]}"; do options+=(--set "$words"); done
     exec 9>&- # it is the other's turn
     "$place/install.sh" "${options[@]}"
 }
@@ -52,7 +57,7 @@ ikoma upgrade --to ikoma-VERSION-$(uname -m).tar"
 }
 
 unpack_bundle() {
-    local file=$1 folder=$2/bundle wrong
+    local file=$1 folder=$2/bundle
     if [ -e "$file.sha256" ]; then
         [ "$(cut -d ' ' -f 1 "$file.sha256")" = "$(sha256sum <"$file" | cut -d ' ' -f 1)" ] ||
             fail "$file is not what $file.sha256 says: fetch it again. Nothing was changed."
@@ -61,8 +66,6 @@ unpack_bundle() {
     tar -C "$folder" --no-same-owner -xf "$file" 2>/dev/null || fail "$file is no whole bundle: fetch it again. Nothing was changed."
     unpacked=$(echo "$folder"/*)
     [ -s "$unpacked/SHA256SUMS" ] || fail "$file is no whole bundle: it has no SHA256SUMS. Nothing was changed."
-    wrong=$(cd "$unpacked" && sha256sum -c --quiet SHA256SUMS 2>/dev/null || true)
-    [ -z "$wrong" ] || fail "$file is not whole: ${wrong//$'\n'/, }. Nothing was changed."
 }
 
 # What `ikoma upgrade` begins with, also where the checkout is gone.

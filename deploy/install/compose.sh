@@ -8,13 +8,15 @@ install_compose() {
     local name there
     name=$(name_of_sources) there=$(running_compose)
     image=ikoma:$name proxy_image=ikoma-proxy:$(name_of_proxy)
+    if [ "$there" = "$name" ] || ! docker inspect ikoma >/dev/null 2>&1; then there=; fi # no upgrade
+    [ -n "$there" ] || step "Settings" never_done write_settings
     step "Folders and password of the containers" never_done prepare_containers
     [ ! -e "$root/images.tar.gz" ] || step "Images of the bundle" has_images load_images
     step "PostgreSQL's image, $postgres_image" has_postgres_image pull_postgres_image
     step "IKOMA's image, $image" has_image build_image
     step "The proxy's image, $proxy_image" has_proxy_image name_proxy_image
     step "docker compose" has_compose install_compose_plugin
-    if [ -n "$there" ] && [ "$there" != "$name" ] && docker inspect ikoma >/dev/null 2>&1; then
+    if [ -n "$there" ]; then
         upgrade_to "$name"
     else
         step "$home/docker-compose.yml" never_done write_compose_file
@@ -43,7 +45,7 @@ has_postgres_image() { docker image inspect "$postgres_image" >/dev/null; }
 pull_postgres_image() { docker pull -q "$postgres_image" </dev/null; }
 has_image() { docker image inspect "$image" >/dev/null; }
 has_images() { has_postgres_image && has_image; }
-load_images() { docker load -q -i "$root/images.tar.gz"; }
+load_images() { docker load -q -i "$root/images.tar.gz" && cat "$root/images.txt" 2>/dev/null || true; }
 # The proxy goes by a name of its own, so that it goes on serving in an upgrade that does not change it.
 has_proxy_image() { docker image inspect "$proxy_image" >/dev/null; }
 name_proxy_image() { docker tag "$image" "$proxy_image"; }
@@ -96,14 +98,15 @@ start_containers() {
     }
 }
 
-# PostgreSQL and the proxy, where they run and this version has another image or definition of them. Making them anew
-# interrupts the apps, so it is left to a person, or done with --set.
+# list_others [FILE]: PostgreSQL and the proxy, where they run and this definition has another image or form of them.
+# Making them anew interrupts the apps, so it is left to a person, or done with --set.
 list_others() {
     local service hash image_of
-    compose config --hash postgres,proxy 2>/dev/null | while read -r service hash; do
+    docker compose --project-directory "$home" -f "${1:-$home/docker-compose.yml}" config --hash postgres,proxy \
+        2>/dev/null </dev/null | while read -r service hash; do
         image_of=$postgres_image
         [ "$service" = postgres ] || image_of=$proxy_image
-        hash="true $hash $(docker image inspect -f '{{.Id}}' "$image_of")"
+        hash="true $hash $(id_of "$image_of")"
         case $(docker inspect -f '{{.State.Running}} {{index .Config.Labels "com.docker.compose.config-hash"}} {{.Image}}' \
             "ikoma-$service" 2>/dev/null) in
         '' | false* | "$hash") ;;
@@ -112,11 +115,39 @@ list_others() {
     done
 }
 
+# id_of IMAGE: its id; the one in the bundle, where there is a bundle and Docker's ids are those of images.txt.
+id_of() {
+    local in_bundle
+    in_bundle=$(sed -n "s|^$1 ||p" "$root/images.txt" 2>/dev/null)
+    case $(docker info -f '{{.DriverStatus}}') in *io.containerd*) in_bundle= ;; esac
+    printf '%s' "${in_bundle:-$(docker image inspect -f '{{.Id}}' "$1" 2>/dev/null)}"
+}
+
 tell_of_others() {
     local others
     others=$(list_others | paste -sd ' ')
     [ -z "$others" ] || say "Of another version, and running on: ${others// / and }. To replace them, while apps fail for \
 seconds: sudo docker compose -f $home/docker-compose.yml up -d"
+}
+
+# What an upgrade to this version leaves to a person, told before it.
+tell_what_stays_compose() {
+    local image proxy_image others file
+    has_compose >/dev/null 2>&1 || return 0
+    image=ikoma:$(name_of_sources) proxy_image=ikoma-proxy:$(name_of_proxy)
+    file=$(mktemp)
+    fill_compose_file >"$file"
+    if ! docker compose --project-directory "$home" -f "$file" config -q >/dev/null 2>&1 </dev/null; then
+        rm -f "$file"
+        return
+    fi
+    others=$(list_others "$file" | paste -sd ' ')
+    rm -f "$file"
+    if [ -z "$others" ]; then
+        say "Its proxy and its PostgreSQL are those that run"
+    else
+        say "Another in it: ${others// / and }. What runs goes on; you replace it later, while apps fail for seconds"
+    fi
 }
 
 readonly containers=(ikoma-postgres ikoma-proxy ikoma)

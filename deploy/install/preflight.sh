@@ -45,13 +45,14 @@ check_system() {
     esac
 }
 
-# A bundle says what its files must be; a checkout does not.
+# A bundle says what its files must be, and who says so; a checkout does not.
 check_bundle() {
-    local wrong
-    [ -e "$root/SHA256SUMS" ] || return 0
-    wrong=$(cd "$root" && sha256sum -c --quiet SHA256SUMS 2>/dev/null || true)
-    [ -z "$wrong" ] || obstacle "This bundle is not whole: ${wrong//$'\n'/, }." \
-        "Fetch it again, compare it (sha256sum -c $(basename "$root").tar.sha256), and unpack it anew."
+    judge_sources "$root"
+    if [ -n "$fault" ]; then
+        obstacle "$fault" "$remedy"
+    elif [ -n "$verified" ]; then
+        say "$verified"
+    fi
 }
 
 memory_mb() { printf '%d' $(($(getconf _PHYS_PAGES) * $(getconf PAGE_SIZE) / 1048576)); }

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154 # names that install.sh sets
+# shellcheck shell=bash disable=SC2154,SC2034 # names that install.sh and its other parts set and use
 # From one version to another, as a deploy: the new one is tried beside the old on a copy of the state, then takes its
 # place, is watched, and the old one is kept. Whatever fails leads back to the old one.
 #
@@ -18,6 +18,7 @@ upgrade_to() {
     from=$("running_$flavour")
     begin "$from" "$to"
     mark trial
+    step "Settings" never_done write_settings
     step "Trial of $to with a copy of the state" never_done "try_$flavour"
     change_over
     upgraded="$to serves. $from is kept: ikoma upgrade --back returns to it."
@@ -52,6 +53,7 @@ begin() {
     install -d -m 0700 "$work"
     "write_from_$flavour"
     [ ! -e "$home/.env" ] || cp -p "$home/.env" "$work/.env"
+    [ ${#given[@]} -eq 0 ] || printf '%s\n' "${given[@]%%=*}" >"$work/given"
     trap '' HUP # a connection that breaks ends nothing
     trap 'exit 1' INT TERM
     trap 'ended $?' EXIT
@@ -124,7 +126,7 @@ watch() {
 
 keep_former() {
     if [ -d "$work" ]; then
-        rm -rf "$former" "$work/trial" "$work"/to "$work"/to.*
+        rm -rf "$former" "$work/trial" "$work"/to "$work"/to.* "$work/given"
         mv "$work" "$former"
     fi
     rm -f "$journal"
@@ -148,6 +150,7 @@ repair() {
     '') ;;
     trial)
         "end_trial_$flavour" >>"$log" 2>&1
+        take_settings_back
         forget
         say "$to did not get beyond its trial: nothing was changed, $from serves."
         ;;
@@ -169,6 +172,7 @@ return_to_from() {
     local lost=
     "stop_$flavour" 5 >>"$log"
     settle_state >>"$log"
+    take_settings_back || return
     if [ -e "$work/state.db" ] && [ "$(version_of_state "$work/state.db")" != "$(version_of_state "$state")" ]; then
         lost="Its state.db of $(date -u -r "$work/state.db" '+%R:%S') UTC came back with it: what was changed since then is lost. "
         put_state "$work/state.db" || return
@@ -176,6 +180,15 @@ return_to_from() {
     "start_$flavour" "$work/from" >>"$log" || return
     wait_until_it_serves || return
     printf '%s' "$lost"
+}
+
+# What --set has written goes with the version that it was given for; what others wrote meanwhile, such as a key, stays.
+take_settings_back() {
+    local name
+    [ -s "$work/given" ] || return 0
+    while read -r name; do
+        { sed "/^$name=/d" "$home/.env" && { sed -n "/^$name=/p" "$work/.env" 2>/dev/null || true; }; } | write_whole "$home/.env" 600 || return
+    done <"$work/given"
 }
 
 forget() { rm -f "$journal" && rm -rf "$work"; }
@@ -231,6 +244,7 @@ check_upgrade() {
         fi
     done <"$root/deploy/install/stops"
     printf '• %s takes the place of %s; apps go on, IKOMA is away for seconds\n' "$to" "$from"
+    "tell_what_stays_$flavour"
 }
 
 # is_older A B

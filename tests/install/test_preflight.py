@@ -3,61 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-INSTALL = Path(__file__).parents[2] / "install.sh"
-FIT: dict[str, str] = {
-    "docker": 'case "$*" in *APIVersion*) echo 1.41 ;; *Security*) echo "[name=seccomp]" ;; esac',
-    "getent": "true",
-    "getconf": "case $1 in _PHYS_PAGES) echo 262144 ;; *) echo 4096 ;; esac",
-    "uname": "echo x86_64",
-}
-"""Programs that tell of a machine of 1 GB that has nothing in the way."""
-
-
-def check(
-    folder: Path,
-    programs: Mapping[str, str],
-    *options: str,
-    files: Mapping[str, str] | None = None,
-    prepare: str = ":",
-    install: Path = INSTALL,
-) -> tuple[int, str]:
-    """Look at this machine, with these programs and files in place of its own; exit code and output.
-
-    Args:
-        prepare: shell commands that make the machine what it is.
-        install: the script, where it is another.
-
-    It runs in mount and network namespaces of its own, so that the files are another's, and no port is taken.
-    """
-    (folder / "bin").mkdir()
-    for name, script in {**FIT, **programs}.items():
-        place = folder / "bin" / name
-        place.write_text(f"#!/bin/sh\n{script}\n")
-        place.chmod(0o755)
-    lines = ["set -e", "mount -t tmpfs none /opt"]
-    given = {"/etc/os-release": 'ID=debian\nVERSION_ID="12"\n', **(files or {})}
-    for number, (covered, text) in enumerate(given.items()):
-        (folder / str(number)).write_text(text)
-        lines.append(f"mount --bind {folder}/{number} {covered}")
-    lines += [prepare, "exec 2>&1"]
-    lines.append(f'PATH={folder}/bin:$PATH exec {install} --check "$@"')
-    finished = subprocess.run(
-        ["unshare", "--mount", "--net", "bash", "-c", "\n".join(lines), "check", *options],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={"PATH": os.environ["PATH"]},
-    )
-    return finished.returncode, finished.stdout + finished.stderr
+from tests.install.looks import check, make_checkout, write_sums
 
 
 def test_a_fit_machine_has_nothing_in_the_way(tmp_path: Path) -> None:
@@ -159,22 +111,6 @@ def test_networks_beside_those_of_docker_are_not_in_the_way(tmp_path: Path) -> N
     assert code == 0, output
 
 
-def test_a_bundle_that_is_not_whole_is_in_the_way(tmp_path: Path) -> None:
-    bundle = tmp_path / "ikoma-1"
-    bundle.mkdir()
-    shutil.copy(INSTALL, bundle)
-    for name in ("deploy", "scripts"):
-        shutil.copytree(INSTALL.parent / name, bundle / name)
-    (bundle / "images.tar.gz").write_bytes(b"images")
-    (bundle / "SHA256SUMS").write_text(f"{hashlib.sha256(b'images').hexdigest()}  images.tar.gz\n")
-    (tmp_path / "whole").mkdir()
-    assert check(tmp_path / "whole", {}, install=bundle / "install.sh") == (0, "✓ Nothing is in the way\n")
-    (bundle / "images.tar.gz").write_bytes(b"imag")
-    (tmp_path / "cut").mkdir()
-    code, output = check(tmp_path / "cut", {}, install=bundle / "install.sh")
-    assert (code, "✗ This bundle is not whole: images.tar.gz: FAILED." in output) == (1, True), output
-
-
 @pytest.mark.parametrize(
     ("installed", "words"),
     [
@@ -196,25 +132,14 @@ def test_the_way_from_the_version_that_is_there(tmp_path: Path, installed: str, 
         assert (code, words in output) == (1, True), output
 
 
-def make_checkout(folder: Path, version: str) -> Path:
-    """Make the files that install.sh looks at, of that version."""
-    for name in ("deploy", "scripts", "requirements"):
-        shutil.copytree(INSTALL.parent / name, folder / name)
-    for name in ("install.sh", "Makefile", "README.md", "LICENSE", "pyproject.toml"):
-        shutil.copy(INSTALL.parent / name, folder)
-    (folder / "src/ikoma").mkdir(parents=True)
-    (folder / "src/ikoma/__init__.py").write_text(f'__version__ = "{version}"\n')
-    return folder
-
-
 def test_the_newest_version_is_fetched_from_where_a_setting_says(tmp_path: Path) -> None:
     served = tmp_path / "served"
     bundle = make_checkout(served / "ikoma-0.2.0", "0.2.0")
-    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(bundle)}\n" for path in files(bundle)]
-    (bundle / "SHA256SUMS").write_text("".join(sums))
+    write_sums(bundle)
     packed = served / "ikoma-0.2.0-x86_64.tar"
     subprocess.run(["tar", "-C", served, "-cf", packed, bundle.name], check=True)
-    packed.with_suffix(".tar.sha256").write_text(f"{hashlib.sha256(packed.read_bytes()).hexdigest()}  {packed.name}\n")
+    digest = hashlib.sha256(packed.read_bytes()).hexdigest()
+    packed.with_suffix(".tar.sha256").write_text(f"{digest}  {packed.name}\n")
     (served / "latest").write_text("0.2.0\n")
     there = [
         "mkdir -p /opt/ikoma && echo '    image: ikoma:0.1.0-aaaaaaaa' >/opt/ikoma/docker-compose.yml",
@@ -228,7 +153,3 @@ def test_the_newest_version_is_fetched_from_where_a_setting_says(tmp_path: Path)
     assert code == 0, output
     assert "Fetching ikoma-0.2.0-x86_64.tar" in output
     assert "takes the place of 0.1.0-aaaaaaaa" in output
-
-
-def files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]

@@ -32,8 +32,6 @@ from tests.install.versions import (
 )
 
 pytestmark = pytest.mark.timeout(900)
-MOST_AWAY = 5.0
-MOST_BACK = 15.0
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +73,7 @@ def test_with_a_version_that_is_broken_the_old_one_serves(
     every = {**IN_TRIAL, **IN_SERVICE}
     new = make_version(served, f"9.1.{[*every].index(how)}", every[how])
     with load(served) as seen:
-        done = upgrade(served, "--to", new)
+        done = upgrade(served, "--to", new, "--set", "TRASH_DAYS=9", "--set", "POSTGRES_PORT=5432")
     assert done.returncode == 1
     with capsys.disabled():
         print("\n" + "\n".join(line for line in done.stdout.splitlines() if line.startswith("•")))
@@ -141,4 +139,43 @@ def test_what_is_no_whole_or_no_newer_version_is_refused(served: Machine) -> Non
     done = upgrade(served, "--to", bundle)
     assert (done.returncode, version_there(served)) == (0, "9.4.0"), done.stdout
     assert upgrade(served, "--back").returncode == 0
+    assert_left_whole(served, before)
+
+
+def test_a_signed_bundle_brings_its_images_and_its_settings(served: Machine) -> None:
+    before = describe(served)
+    key, trusted = f"{PLACE}/key", f"{HOME}/trusted"
+    bundle = make_bundle(served, make_version(served, "9.5.0"), images=True, key=key)
+    unsigned = make_bundle(served, make_version(served, "9.5.1"))
+    served.do("install", "-D", "-m", "644", f"{key}.pub", f"{trusted}/maker.pub")
+    try:
+        refused = upgrade(served, "--to", unsigned)
+        assert (refused.returncode, "Nobody signed this bundle" in refused.stdout) == (1, True), refused.stdout
+        assert_left_whole(served, before)
+        done = upgrade(served, "--to", bundle, "--set", "TRASH_DAYS=9", watch=1)
+        assert (done.returncode, version_there(served)) == (0, "9.5.0"), done.stdout
+        assert f"It is signed by {trusted}/maker.pub, SHA256:" in done.stdout
+        assert "✓ Images of the bundle" in done.stdout
+        assert served.path(f"{HOME}/.env").read_text() == before[1] + "TRASH_DAYS=9\n"
+        loaded = served.path(f"{PLACE}/9.5.0/images.txt").read_text()
+        assert loaded in served.path("/var/log/ikoma/install.log").read_text(), "the log says which images came"
+    finally:
+        served.do("rm", "-r", trusted)
+        served.do("sed", "-i", "/TRASH_DAYS/d", f"{HOME}/.env")
+    assert upgrade(served, "--back", watch=1).returncode == 0
+    assert_left_whole(served, before)
+
+
+def test_a_look_says_whether_proxy_and_postgresql_are_others(served: Machine) -> None:
+    before = describe(served)
+    new = make_version(served, "9.6.0")
+    same = served.do("ikoma", "upgrade", "--to", new, "--check")
+    assert "• Its proxy and its PostgreSQL are those that run" in same
+    served.do("sh", "-c", f"echo '# another' >>{new}/deploy/start-proxy")
+    assert "• Another in it: proxy. What runs goes on" in served.do("ikoma", "upgrade", "--to", new, "--check")
+    served.do(
+        "sed", "-i", "s/max_slot_wal_keep_size=2GB/max_slot_wal_keep_size=3GB/", f"{new}/deploy/docker-compose.yml"
+    )
+    other = served.do("ikoma", "upgrade", "--to", new, "--check")
+    assert re.search("Another in it: (postgres and proxy|proxy and postgres)[.]", other), other
     assert_left_whole(served, before)

@@ -114,17 +114,34 @@ def _make_checkout(machine: Machine, number: str, change: Change) -> tuple[str, 
     machine.do("sed", "-i", f's/^__version__ = .*/__version__ = "{number}"/', f"{folder}/src/ikoma/__init__.py")
     # What is other in the image is other in the sources, so that the name is.
     machine.do("tee", f"{folder}/requirements/change", input=repr(change))
-    named = f"root={folder}; . $root/deploy/install/sources.sh; name_of_sources"
-    return folder, machine.do("bash", "-c", named)
+    return folder, name_of(machine, folder)
 
 
-def make_bundle(machine: Machine, folder: str) -> str:
-    """A bundle of a version, without images and wheels; the file on the machine."""
+def name_of(machine: Machine, folder: str) -> str:
+    """The version and the digits by which install.sh names what is in a folder."""
+    return machine.do("bash", "-c", f"root={folder}; . $root/deploy/install/sources.sh; name_of_sources")
+
+
+def make_bundle(machine: Machine, folder: str, *, images: bool = False, key: str = "") -> str:
+    """A bundle of a version, without wheels; the file on the machine.
+
+    Args:
+        images: its image is in the bundle, and no longer in the machine's Docker.
+        key: what signs it, made where there is none.
+    """
     number = folder.rpartition("/")[2]
     file = f"{PLACE}/ikoma-{number}-x.tar"
-    sums = "find . -type f ! -name SHA256SUMS -printf '%P\\0' | sort -z | xargs -0 sha256sum >SHA256SUMS"
-    machine.do("sh", "-c", f"cd {folder} && {sums} && tar -C {PLACE} -cf {file} {number}")
-    machine.do("sh", "-c", f"cd {PLACE} && sha256sum {file} >{file}.sha256")
+    if images:
+        tag = f"ikoma:{name_of(machine, folder)}"
+        identity = machine.do("docker", "image", "inspect", "-f", "{{.Id}}", tag).strip()
+        machine.do("tee", f"{folder}/images.txt", input=f"{tag} {identity}\n")
+        machine.do("sh", "-c", f"docker save {tag} | gzip -1 >{folder}/images.tar.gz && docker rmi {tag}")
+    sums = "find . -type f ! -name 'SHA256SUMS*' -printf '%P\\0' | sort -z | xargs -0 sha256sum >SHA256SUMS"
+    machine.do("sh", "-c", f"cd {folder} && {sums}")
+    if key:
+        machine.do("sh", "-c", f"[ -e {key} ] || ssh-keygen -q -t ed25519 -N '' -f {key}")
+        machine.do("ssh-keygen", "-Y", "sign", "-f", key, "-n", "ikoma-bundle", f"{folder}/SHA256SUMS")
+    machine.do("sh", "-c", f"tar -C {PLACE} -cf {file} {number} && cd {PLACE} && sha256sum {file} >{file}.sha256")
     return file
 
 
@@ -138,10 +155,11 @@ def version_there(machine: Machine) -> str:
 
 
 def describe(machine: Machine) -> tuple[str, ...]:
-    """Describe what a failed upgrade leaves as it was: IKOMA's image, the containers of proxy and PostgreSQL."""
+    """Describe what a failed upgrade leaves: IKOMA's image, settings, the containers of proxy and PostgreSQL."""
     about = ("docker", "inspect", "-f", "{{.Config.Image}} {{.Id}} {{.State.StartedAt}}")
     image = machine.do("docker", "inspect", "-f", "{{.Config.Image}}", "ikoma").strip()
-    return image, machine.do(*about, "ikoma-proxy"), machine.do(*about, "ikoma-postgres")
+    settings = machine.path("/opt/ikoma/.env").read_text()
+    return image, settings, machine.do(*about, "ikoma-proxy"), machine.do(*about, "ikoma-postgres")
 
 
 def assert_left_whole(machine: Machine, before: tuple[str, ...]) -> None:
