@@ -184,11 +184,14 @@ return_to_from() {
 
 # What --set has written goes with the version that it was given for; what others wrote meanwhile, such as a key, stays.
 take_settings_back() {
-    local name
-    [ -s "$work/given" ] || return 0
-    while read -r name; do
-        { sed "/^$name=/d" "$home/.env" && { sed -n "/^$name=/p" "$work/.env" 2>/dev/null || true; }; } | write_whole "$home/.env" 600 || return
-    done <"$work/given"
+    local others
+    [ -s "$work/given" ] && [ -s "$work/.env" ] || return 0
+    others=$(sed 's/.*/^&=/' "$work/given")
+    if [ "$(grep -v "$others" "$work/.env")" = "$(grep -v "$others" "$home/.env")" ]; then
+        write_whole "$home/.env" 600 <"$work/.env"
+    else
+        { grep -v "$others" "$home/.env"; grep "$others" "$work/.env" || true; } | write_whole "$home/.env" 600
+    fi
 }
 
 forget() { rm -f "$journal" && rm -rf "$work"; }

@@ -1,4 +1,4 @@
-"""Copies the folder of a Compose project: files with their owners, modes and times, links as they are.
+"""Copies the folder of a Compose project: files with their owners, modes and times, links as they are, hard ones too.
 
 The folder can be anybody's, who may change it meanwhile: nothing is opened through a link, so all that is copied lies
 in it.
@@ -8,14 +8,34 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ikoma.durable import remove_tree, sync_filesystem, translate_disk_full
+from ikoma.durable import sync_filesystem, translate_disk_full
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MOST = 1 << 30
+
+
+@dataclass(slots=True)
+class CopyWork:
+    """One copying: `root` is the open folder that paths are relative to."""
+
+    root: int
+    without: frozenset[str] = frozenset()
+    left: list[str] = field(default_factory=list)
+    copied: int = 0
+    """Bytes of the files that were written."""
+    _links: dict[tuple[int, int], str] = field(default_factory=dict)
+
+    def find_link(self, found: os.stat_result, path: str) -> str | None:
+        """Where this file was copied to by another of its names, if it was; else it is noted by this one."""
+        if found.st_nlink < 2:
+            return None
+        first = self._links.setdefault((found.st_dev, found.st_ino), path)
+        return first if first != path else None
 
 
 def copy_folder(source: Path, target: Path, *, without: Collection[str] = ()) -> list[str]:
@@ -24,37 +44,16 @@ def copy_folder(source: Path, target: Path, *, without: Collection[str] = ()) ->
     Args:
         without: paths in the folder that are left out.
     """
-    left: list[str] = []
     with translate_disk_full():
-        above, below = os.open(source, _DIRECTORY), os.open(target, _DIRECTORY)
+        above, below = os.open(source, DIRECTORY), os.open(target, DIRECTORY)
+        work = CopyWork(below, frozenset(without))
         try:
-            _copy_all(above, below, "", frozenset(without), left)
+            _copy_all(above, below, "", work)
         finally:
             os.close(above)
             os.close(below)
         sync_filesystem(target)
-    return left
-
-
-def copy_again(source: Path, target: Path, paths: Sequence[str]) -> None:
-    """Copy some files and folders of a folder anew, in place of what the other has there."""
-    for path in paths:
-        place = target / path
-        if place.is_dir() and not place.is_symlink():
-            remove_tree(place)
-        else:
-            place.unlink(missing_ok=True)
-        if not os.path.lexists(source / path):
-            continue
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with translate_disk_full():
-            above, below = os.open((source / path).parent, _DIRECTORY), os.open(place.parent, _DIRECTORY)
-            try:
-                _copy_one(above, below, place.name, place.name, frozenset(), [])
-            finally:
-                os.close(above)
-                os.close(below)
-    sync_filesystem(target)
+    return work.left
 
 
 def measure(folder: Path) -> int:
@@ -69,55 +68,62 @@ def measure(folder: Path) -> int:
     return found
 
 
-def _copy_all(above: int, below: int, prefix: str, without: frozenset[str], left: list[str]) -> None:
-    for name in sorted(os.listdir(above)):
-        path = f"{prefix}{name}"
-        if path not in without:
-            _copy_one(above, below, name, path, without, left)
-
-
-def _copy_one(above: int, below: int, name: str, path: str, without: frozenset[str], left: list[str]) -> None:
+def copy_entry(above: int, below: int, name: str, path: str, work: CopyWork) -> None:
+    """Copy one entry of the open folder `above` into `below`, where nothing has its name; `path` leads to it."""
     found = os.stat(name, dir_fd=above, follow_symlinks=False)
     if stat.S_ISLNK(found.st_mode):
         os.symlink(os.readlink(name, dir_fd=above), name, dir_fd=below)
         os.chown(name, found.st_uid, found.st_gid, dir_fd=below, follow_symlinks=False)
     elif stat.S_ISDIR(found.st_mode):
-        source = os.open(name, _DIRECTORY, dir_fd=above)
+        source = os.open(name, DIRECTORY, dir_fd=above)
         try:
             os.mkdir(name, 0o700, dir_fd=below)
-            target = os.open(name, _DIRECTORY, dir_fd=below)
+            target = os.open(name, DIRECTORY, dir_fd=below)
             try:
-                _copy_all(source, target, f"{path}/", without, left)
-                _make_alike(target, found)
+                _copy_all(source, target, f"{path}/", work)
+                make_alike(target, found)
             finally:
                 os.close(target)
         finally:
             os.close(source)
     elif stat.S_ISREG(found.st_mode):
-        _copy_file(above, below, name)
+        if (first := work.find_link(found, path)) is not None:
+            os.link(first, name, src_dir_fd=work.root, dst_dir_fd=below, follow_symlinks=False)
+        else:
+            work.copied += _copy_file(above, below, name)
     else:
-        left.append(path)
+        work.left.append(path)
 
 
-def _copy_file(above: int, below: int, name: str) -> None:
+def make_alike(target: int, found: os.stat_result) -> None:
+    """Give an open file or folder the owner, mode and times of another."""
+    os.fchown(target, found.st_uid, found.st_gid)
+    os.fchmod(target, stat.S_IMODE(found.st_mode))
+    os.utime(target, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
+def _copy_all(above: int, below: int, prefix: str, work: CopyWork) -> None:
+    for name in sorted(os.listdir(above)):
+        path = f"{prefix}{name}"
+        if path not in work.without:
+            copy_entry(above, below, name, path, work)
+
+
+def _copy_file(above: int, below: int, name: str) -> int:
+    """Copy a file; its bytes."""
     source = os.open(name, _READ, dir_fd=above)
     try:
         found = os.fstat(source)
         if not stat.S_ISREG(found.st_mode):
-            return
+            return 0
         target = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=below)
         try:
             done = 0
             while sent := os.sendfile(target, source, done, _MOST):
                 done += sent
-            _make_alike(target, found)
+            make_alike(target, found)
+            return done
         finally:
             os.close(target)
     finally:
         os.close(source)
-
-
-def _make_alike(target: int, found: os.stat_result) -> None:
-    os.fchown(target, found.st_uid, found.st_gid)
-    os.fchmod(target, stat.S_IMODE(found.st_mode))
-    os.utime(target, ns=(found.st_atime_ns, found.st_mtime_ns))

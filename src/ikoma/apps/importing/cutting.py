@@ -99,15 +99,25 @@ class Cutter:
 
 
 def _leave_out(files: CutFiles, resolution: Resolution, cuts: list[Cut]) -> bool:
-    """Leave out one entry of each list or mapping at most, since those behind it get other numbers then."""
+    """Leave out one entry of each list or mapping at most, since those behind it get other numbers then.
+
+    Items of lists come first, from the last line up: they are found by their lines, which an entry above would move.
+    """
     touched: set[Place] = set()
-    for cut in cuts:
-        if cut.place[:-1] in touched or not _leave_out_one(files, resolution, cut.place):
-            continue
-        touched.add(cut.place[:-1])
-        if cut.why:
-            files.changes.append(f"{'.'.join(map(str, cut.place))} is left out. {cut.why}")
-    return bool(touched)
+    done: list[Cut] = []
+    for cut in sorted(cuts, key=lambda cut: _find_line(resolution, cut.place), reverse=True):
+        if cut.place[:-1] not in touched and _leave_out_one(files, resolution, cut.place):
+            touched.add(cut.place[:-1])
+            done.append(cut)
+    files.changes += [
+        f"{'.'.join(map(str, cut.place))} is left out. {cut.why}" for cut in cuts if cut in done and cut.why
+    ]
+    return bool(done)
+
+
+def _find_line(resolution: Resolution, place: Place) -> int:
+    """The line of an item of a list, from 1; 0 of what is found by its key."""
+    return (resolution.source.at(*place)[1] or 0) if isinstance(place[-1], int) else 0
 
 
 def _leave_out_one(files: CutFiles, resolution: Resolution, place: Place) -> bool:

@@ -23,9 +23,10 @@ from ikoma.app_folder import App
 from ikoma.apps.app import Apps
 from ikoma.apps.database import credentials
 from ikoma.apps.deploying.deployer import Deployer, DeployOptions
-from ikoma.apps.importing.copying import copy_again, copy_folder
+from ikoma.apps.importing.copying import copy_folder
+from ikoma.apps.importing.data import CopiedData
 from ikoma.apps.importing.own_postgres import PostgresMover
-from ikoma.apps.importing.plan import CopiedVolume, ImportPlan
+from ikoma.apps.importing.plan import ImportPlan
 from ikoma.apps.releases.release import Release
 from ikoma.apps.validation.validator import Validator
 from ikoma.checkpoints import reached
@@ -34,12 +35,11 @@ from ikoma.errors import AppNameTaken, IkomaError
 from ikoma.ports.databases import Databases
 from ikoma.ports.progress import Progress, ignore_progress
 from ikoma.ports.projects import ComposeProjects, ProjectContainer
-from ikoma.ports.runtime import Engine, ResourceInfo
+from ikoma.ports.runtime import Engine
 
 log = logging.getLogger("ikoma")
 
 _NOTE, _RECORD = "importing.json", "imported.json"
-_PROJECT, _VOLUME = "com.docker.compose.project", "com.docker.compose.volume"
 _NEVER = "no"
 
 
@@ -102,16 +102,17 @@ class Importer:
             DeployFailed, DatabaseNotMoved, …: the old project serves as before, and what was made is gone.
         """
         self._begin(app, plan)
+        data = CopiedData(self._engine.volumes, app, plan)
         try:
             reached("import noted")
-            left = await self._copy(app, plan, options.progress)
+            left = await self._copy(app, plan, data, options.progress)
             release = await self._deploy(app, options)
             reached("import rehearsed")
             began = time.monotonic()
             rows: Mapping[str, int] = {}
             await self._stop_old(app, plan, options.progress)
             if plan.switches:
-                rows = await self._copy_last(app, plan, options.progress)
+                rows = await self._copy_last(app, plan, data, options.progress)
                 release = await self._deploy(app, options)
             waited = time.monotonic() - began if plan.switches else 0.0
             reached("import switched")
@@ -156,11 +157,11 @@ class Importer:
             raise AppNameTaken(f"There is an app {app.name} already.") from None
         sync_folder(app.path.parent)
 
-    async def _copy(self, app: App, plan: ImportPlan, progress: Progress) -> list[str]:
+    async def _copy(self, app: App, plan: ImportPlan, data: CopiedData, progress: Progress) -> list[str]:
         """Copy all there is, the data while its writers are held still."""
-        data = [item.path for item in plan.folders]
         progress("copy the files")
-        left = await asyncio.to_thread(copy_folder, plan.project.root, app.path, without=[".ikoma", *data])
+        without = [".ikoma", *(item.path for item in plan.folders)]
+        left = await asyncio.to_thread(copy_folder, plan.project.root, app.path, without=without)
         _close_env(app)
         reached("import copied")
         if plan.folders or plan.volumes:
@@ -168,7 +169,7 @@ class Importer:
             await self._pause(plan.writers)
             try:
                 reached("import paused")
-                await self._copy_data(app, plan, progress)
+                await data.copy(progress)
             finally:
                 await asyncio.shield(self._unpause([item.id for item in plan.writers]))
         await asyncio.to_thread(_write_texts, app, plan.rehearsal)
@@ -178,9 +179,9 @@ class Importer:
         reached("import filled")
         return left
 
-    async def _copy_last(self, app: App, plan: ImportPlan, progress: Progress) -> Mapping[str, int]:
+    async def _copy_last(self, app: App, plan: ImportPlan, data: CopiedData, progress: Progress) -> Mapping[str, int]:
         """Copy the data again, now that nobody writes it; rows of each table of the database."""
-        await self._copy_data(app, plan, progress)
+        await data.copy(progress)
         rows: Mapping[str, int] = {}
         if plan.database is not None:
             progress(f"move the database of {plan.database.service}")
@@ -190,23 +191,6 @@ class Importer:
         reached("import moved")
         await asyncio.to_thread(_write_texts, app, plan.texts)
         return rows
-
-    async def _copy_data(self, app: App, plan: ImportPlan, progress: Progress) -> None:
-        await asyncio.to_thread(copy_again, plan.project.root, app.path, [item.path for item in plan.folders])
-        for volume in plan.volumes:
-            progress(f"copy the volume {volume.old}")
-            await self._copy_volume(app, volume)
-
-    async def _copy_volume(self, app: App, volume: CopiedVolume) -> None:
-        volumes, work = self._engine.volumes, app.make_state() / "import.tar"
-        labels = {_PROJECT: app.name.project, _VOLUME: volume.key}
-        try:
-            await volumes.save(app.name, volume.old, work)
-            if volume.new in await volumes.map_owners():
-                await volumes.remove(volume.new)
-            await volumes.load(app.name, volume.new, ResourceInfo(app.name.project, "local", labels=labels), work)
-        finally:
-            work.unlink(missing_ok=True)
 
     async def _deploy(self, app: App, options: DeployOptions) -> Release:
         """Deploy the app's folder as it is now."""

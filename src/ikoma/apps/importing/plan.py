@@ -12,6 +12,8 @@ from ikoma.ports.projects import ComposeProject, ProjectContainer
 
 _RATE = 50 << 20
 """Bytes that are copied in a second, or fewer."""
+_RATE_OF_DIFFERENCE = 20 * _RATE
+"""Bytes that are looked at for changes in a second, with what has changed copied, or fewer."""
 _START_SECONDS = 20
 
 
@@ -89,7 +91,7 @@ class ImportPlan:
         if not self.switches:
             return 0
         size = sum(item.size or 0 for item in self.volumes) + sum(item.size for item in self.folders)
-        return _START_SECONDS + size // _RATE
+        return _START_SECONDS + size // _RATE_OF_DIFFERENCE
 
     @property
     def pause_seconds(self) -> int:
