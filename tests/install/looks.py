@@ -59,7 +59,7 @@ def check(
 
 
 def make_checkout(folder: Path, version: str) -> Path:
-    """What install.sh looks at, of that version."""
+    """Make the files that install.sh looks at, of that version."""
     for name in ("deploy", "scripts", "requirements"):
         shutil.copytree(INSTALL.parent / name, folder / name)
     for name in ("install.sh", "Makefile", "README.md", "LICENSE", "pyproject.toml"):

@@ -31,7 +31,7 @@ class CopyWork:
     _links: dict[tuple[int, int], str] = field(default_factory=dict)
 
     def find_link(self, found: os.stat_result, path: str) -> str | None:
-        """Where this file was copied to by another of its names, if it was; else it is noted by this one."""
+        """Find the place that the file was copied to by another of its names; else note it by this one."""
         if found.st_nlink < 2:
             return None
         first = self._links.setdefault((found.st_dev, found.st_ino), path)

@@ -23,7 +23,7 @@ _GRAIN = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Mirrored:
-    """When a mirroring began and ended, in nanoseconds, and the bytes of the files that it wrote."""
+    """A mirroring that is done: when it began and ended, in nanoseconds, and the bytes of the files that it wrote."""
 
     began: int
     ended: int

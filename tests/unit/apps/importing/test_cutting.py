@@ -1,4 +1,4 @@
-"""What no app may have here is left out of compose files, entry by entry, and nothing besides."""
+"""Entries that no app may have here are left out of compose files, one by one, and nothing besides."""
 
 from __future__ import annotations
 
