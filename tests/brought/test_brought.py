@@ -94,7 +94,7 @@ def examined(case: Case, text: str, root: Path) -> Report:
                 engine, apps, Waivers(store), platform_ports={3000: "IKOMA itself", 5433: "IKOMA's PostgreSQL"}
             )
             traffic, web = Routes(engine.runtime, cast(Proxy, NO_PROXY), apps), WebServices(engine.runtime, policy)
-            resolutions = Resolutions(engine, policy.waived)
+            resolutions = Resolutions(engine, policy.list_waived_rules)
             validator = Validator(engine, cast(Databases, None), policy, traffic, resolutions, web)
             try:
                 return await validator.examine(app)

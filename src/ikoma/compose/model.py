@@ -205,7 +205,7 @@ class ComposeModel:
         """Services that others wait for until they are healthy."""
         return self._awaited("service_healthy")
 
-    def content_of(self, kind: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    def find_content(self, kind: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """The config or secret that a service is given."""
         return self.contents[kind].get(str(given.get("source")), {})
 

@@ -48,7 +48,7 @@ class Sources:
         """Whether the release has a copy of this path."""
         return _is_nearer(path, frozenset(self.paths), frozenset(self.left_out))
 
-    def data_below(self, path: Path) -> list[Path]:
+    def list_data_below(self, path: Path) -> list[Path]:
         """The data that lies inside a path, and not inside other data there."""
         return _outermost([item for item in self.data if path in item.parents])
 

@@ -41,12 +41,12 @@ class Placement:
     marks: Mapping[str, str] = field(default_factory=dict)
     """Checksums of data that a person deploys too, by path in the app's folder."""
 
-    def inside(self, path: str) -> Path | None:
+    def find_inside(self, path: str) -> Path | None:
         """The place in the release's copy of a path in the app's folder; None where that is no source."""
         real = Path(os.path.realpath(path))
         return self.tree / real.relative_to(self.root) if self.sources.keeps(real) else None
 
-    def mounted(self, path: str) -> Path | None:
+    def find_mounted(self, path: str) -> Path | None:
         """Find what is mounted in place of a path in the app's folder; None where that is data."""
         way = locate(path)
         if way.path == self.root / ".env":
@@ -70,7 +70,7 @@ class Placement:
         """The folder of the files that containers are given one by one."""
         return self.tree.with_name("given")
 
-    def configurations(self, model: ComposeModel) -> dict[str, str]:
+    def compute_configurations(self, model: ComposeModel) -> dict[str, str]:
         """For each service a checksum of all that its containers are made of: equal ones need not be replaced."""
         return {name: self._configuration(model, name) for name in model.services}
 
@@ -80,13 +80,13 @@ class Placement:
         service["deploy"] = {key: value for key, value in (service.get("deploy") or {}).items() if key != "replicas"}
         binds = [mount.source for mount in described.binds]
         given = {
-            kind: {str(item.get("source")): model.content_of(kind, item) for item in items}
+            kind: {str(item.get("source")): model.find_content(kind, item) for item in items}
             for kind, items in described.contents.items()
         }
         items = [item for kind in given.values() for item in kind.values()]
         read = [item["file"] for item in items if item.get("file")]
         variables = [self.given.get(item["environment"]) for item in items if item.get("environment")]
-        kept = [*filter(self.mounted, binds), *filter(self.inside, read)]
+        kept = [*filter(self.find_mounted, binds), *filter(self.find_inside, read)]
         contents = {path: self._content(Path(os.path.realpath(path))) for path in kept}
         # How containers get out: the networks they are in, less what changes with each rollout.
         declared = model.raw.get("networks") or {}

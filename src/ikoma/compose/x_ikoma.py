@@ -64,7 +64,7 @@ class Extension:
         given = self.release
         return None if given is None else ReleaseCommand(**{**given, "command": tuple(given["command"])})
 
-    def strategy_of(self, service: str) -> str | None:
+    def find_strategy(self, service: str) -> str | None:
         return self.strategies.get(service, self.strategy)
 
 

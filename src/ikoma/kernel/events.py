@@ -103,7 +103,7 @@ class Events:
         finally:
             self._queues.discard(queue)
 
-    def recent(self, limit: int) -> list[Event]:
+    def list_recent(self, limit: int) -> list[Event]:
         """The last events of all processes, newest first."""
         return self._table.select("TRUE ORDER BY number DESC LIMIT ?", (limit,))
 

@@ -176,7 +176,7 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
             hosts=(settings.postgres_host,) if settings.postgres_host else (),
         )
         web_services = WebServices(runtime, policy)
-        resolutions = Resolutions(engine, policy.waived)
+        resolutions = Resolutions(engine, policy.list_waived_rules)
         previews = Previews(apps, databases, backups, resolutions)
         validator = Validator(engine, databases, policy, routes, resolutions, web_services)
         restorations = DatabaseRestorer(databases, backups)
@@ -203,7 +203,7 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
         secrets = SecretIndex(
             apps,
             [Secret(server.admin()["password"])],
-            resolutions.secrets,
+            resolutions.list_secrets,
             lambda app: resolutions.find_names(app).union(read_others_domains(app)),
         )
         scrubber = Scrubber(secrets)

@@ -111,8 +111,8 @@ def test_a_command_is_words_however_it_is_written() -> None:
 def test_what_a_service_is_given_is_found_by_its_source() -> None:
     model = parse_model({"services": {"web": {"configs": [{"source": "a"}]}}, "configs": {"a": {"content": "x"}}})
     [given] = model.services["web"].configs
-    assert model.content_of("configs", given) == {"content": "x"}
-    assert model.content_of("secrets", given) == {}
+    assert model.find_content("configs", given) == {"content": "x"}
+    assert model.find_content("secrets", given) == {}
 
 
 def test_a_changed_model_is_another_one_and_the_first_stays_as_it_is() -> None:

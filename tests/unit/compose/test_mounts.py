@@ -164,7 +164,7 @@ def test_a_way_that_leads_out_of_a_written_folder_is_no_source(app: App) -> None
 def test_the_data_below_a_folder_is_told_without_what_lies_in_it(app: App) -> None:
     volumes = [bind(app, path) for path in ("src/uploads", "src/uploads/deep", "data")]
     found = sources(app, parse_model({"services": {"web": {"volumes": volumes}}}))
-    assert shown(app, found.data_below(app.path / "src")) == {"src/uploads"}
+    assert shown(app, found.list_data_below(app.path / "src")) == {"src/uploads"}
 
 
 @pytest.mark.parametrize(

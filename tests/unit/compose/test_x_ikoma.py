@@ -129,9 +129,9 @@ def test_a_release_that_says_so_since_earlier_is_still_read() -> None:
 
 
 def test_a_strategy_is_for_all_services_or_for_those_that_are_named() -> None:
-    assert model(strategy="recreate").x_ikoma.strategy_of("db") == "recreate"
+    assert model(strategy="recreate").x_ikoma.find_strategy("db") == "recreate"
     named = model(strategy={"db": "recreate"}).x_ikoma
-    assert (named.strategy_of("db"), named.strategy_of("web")) == ("recreate", None)
+    assert (named.find_strategy("db"), named.find_strategy("web")) == ("recreate", None)
 
 
 @pytest.mark.parametrize(

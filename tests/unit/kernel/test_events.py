@@ -103,8 +103,8 @@ def test_only_the_last_events_are_kept_and_the_newest_is_read_first(
     events = Events(store)
     for number in range(10):
         events.publish(Event(EventKind.FAILED, operation=f"{number}", message="x" * 3000))
-    assert [event.operation for event in events.recent(100)] == ["9", "8", "7"]
-    assert all(len(event.message) <= 1000 for event in events.recent(100))
+    assert [event.operation for event in events.list_recent(100)] == ["9", "8", "7"]
+    assert all(len(event.message) <= 1000 for event in events.list_recent(100))
 
 
 def test_who_does_not_keep_up_misses_the_oldest(store: Store) -> None:
@@ -128,9 +128,9 @@ def test_an_event_is_told_at_once_and_kept_later_where_another_process_writes(st
                 async with kept_by_another(STATE, store.folder / "state.db"):
                     events.publish(health("now"))
                     assert (await asyncio.wait_for(anext(followed), 1)).message == "now"
-                    assert events.recent(1) == []
+                    assert events.list_recent(1) == []
                 async with asyncio.timeout(20):
-                    while not events.recent(1):
+                    while not events.list_recent(1):
                         await asyncio.sleep(0.05)
 
     asyncio.run(scenario())
@@ -149,4 +149,4 @@ def test_an_event_that_finds_no_room_is_told_all_the_same(store: Store) -> None:
     asyncio.run(scenario())
     store.execute("PRAGMA max_page_count = 100000")
     events.publish(health("later"))
-    assert events.recent(1)[0].message == "later"
+    assert events.list_recent(1)[0].message == "later"

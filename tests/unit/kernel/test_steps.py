@@ -155,7 +155,7 @@ def told_of(house: House, name: str, *, key: str, holds: bool = False) -> Event:
         with suppress(IkomaError):
             async with house.locks.hold(AppName("shop"), Holder("deploy.up", "before")) if holds else nullcontext():
                 await house.call(name, SHOP if name != "test.full" else {}, key=key)
-        return house.pipeline.events.recent(1)[0]
+        return house.pipeline.events.list_recent(1)[0]
 
     return asyncio.run(scenario())
 

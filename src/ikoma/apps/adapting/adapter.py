@@ -83,7 +83,7 @@ class Adapter:
         """
         report = await self._validator.examine(app, images=False, contents=contents)
         can_be_read = report.model is not None or report.own_proxies
-        texts = await self._validator.texts(app, contents) if can_be_read else {}
+        texts = await self._validator.read_texts(app, contents) if can_be_read else {}
         edited = {name: ComposeText(name, text) for name, text in texts.items()}
         changes, mended = _take_out_proxies(report, edited)
         changes += _route(report, edited, service, is_routed=bool(changes))

@@ -172,7 +172,7 @@ class Deployer:
         """
         await self._recovery.settle(app, options.progress)
         release = Releases(app).require_current()
-        secrets = [*app_secrets.of_app(app), *app_secrets.of_release(app, release)]
+        secrets = [*app_secrets.find_of_app(app), *app_secrets.find_of_release(app, release)]
         release = await provide_again(self._engine.images, app, release, progress=options.progress, secrets=secrets)
         return await self._roll_again(app, release, options, again=True)
 
@@ -302,8 +302,8 @@ class Deployer:
             raise WebNeeded(f"{service} answers the requests of {app.name}: it needs a container.")
         if replicas < 2:
             return
-        reason = why_one(app, model, service, sources(app, model), extension.strategy_of(service))
-        shares = extension.strategy_of(service) == x_ikoma.ROLLING
+        reason = why_one(app, model, service, sources(app, model), extension.find_strategy(service))
+        shares = extension.find_strategy(service) == x_ikoma.ROLLING
         if reason is None and not shares and await self._engine.runtime.keeps_own_data(app, service):
             reason = "it keeps data in a volume without a name"
         if reason:

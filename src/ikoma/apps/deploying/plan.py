@@ -271,7 +271,9 @@ class Planner:
         """List what stands in the way of a release: trouble of an earlier rollout, others' domains and ports."""
         underway = RolloutState(app).underway()
         found = [underway.trouble] if underway is not None and underway.trouble else []
-        found += [f"The domain {item} belongs to another app." for item in self._validator.taken_domains(app, model)]
+        found += [
+            f"The domain {item} belongs to another app." for item in self._validator.list_taken_domains(app, model)
+        ]
         return found + [item.problem for item in await self._validator.find_conflicts(app, model)]
 
     async def _plan_services(self, step: ServiceChanges, *, fetched: bool) -> tuple[ServicePlan, ...]:

@@ -164,7 +164,7 @@ class _Planned:
             name: {key: value for key, value in service.raw.items() if key != KEPT_AS}
             for name, service in step.after.services.items()
         }
-        self._bare = _place(step).configurations(step.after.with_services(bare))
+        self._bare = _place(step).compute_configurations(step.after.with_services(bare))
         self.parts = {item.service: item for item in plan.services}
         self._reactivates = plan.reactivates
         self._one_shot = step.after.one_shot
@@ -271,7 +271,7 @@ def find_touched(app: App, model: ComposeModel, service: Service, changes: Sourc
     root = Path(os.path.realpath(app.path))
     mounted = [mount.source for mount in service.binds]
     given = [
-        str(model.content_of(kind, item).get("file") or "")
+        str(model.find_content(kind, item).get("file") or "")
         for kind, items in service.contents.items()
         for item in items
     ]

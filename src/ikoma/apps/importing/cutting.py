@@ -122,9 +122,9 @@ def _find_line(resolution: Resolution, place: Place) -> int:
 
 def _leave_out_one(files: CutFiles, resolution: Resolution, place: Place) -> bool:
     if isinstance(place[-1], int):
-        name, line = resolution.source.at(*place)
+        name, line = resolution.source.locate(*place)
         return _edit(files, name, place, line)
-    edited = [_edit(files, name, where, None) for name, where in [*resolution.source.said_in(place)]]
+    edited = [_edit(files, name, where, None) for name, where in [*resolution.source.find_places_of(place)]]
     return any(edited)
 
 

@@ -62,7 +62,7 @@ class ImportPlanner:
                 hint=f"Choose one, such as {app.name}-app.",
             )
         place = App(app.name, Path(project.folder))
-        before = dict(await self._validator.texts(place))
+        before = dict(await self._validator.read_texts(place))
         files = CutFiles(dict(before))
         await self._cutter.cut(place, files)
         model = await self._resolve(place, files)

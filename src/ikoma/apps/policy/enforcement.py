@@ -77,7 +77,7 @@ class Policy:
             owners: whose the volumes and networks are that are there, where a caller has just asked.
         """
         facts = await self._facts(app, await self._engine.volumes.map_owners() if owners is None else owners)
-        return self.less_waived(app, await asyncio.to_thread(policy.check, model, facts))
+        return self.leave_out_waived(app, await asyncio.to_thread(policy.check, model, facts))
 
     async def require(self, app: App, model: ComposeModel, *, judged: str | None = None) -> None:
         """Raises PolicyViolation where a resolved compose file is not allowed.
@@ -104,9 +104,9 @@ class Policy:
         for violation in await asyncio.to_thread(lambda: list(find_swapped(model, facts))):
             raise PolicyViolation(word_problem(violation), hint=word_fix(violation), rules=[violation.rule])
 
-    def less_waived(self, app: App, violations: Iterable[Violation]) -> Verdict:
+    def leave_out_waived(self, app: App, violations: Iterable[Violation]) -> Verdict:
         """The violations without those of rules that are waived for this app."""
-        waived = {waiver.rule: waiver for waiver in self._waivers.live(app.name) if RULES[waiver.rule].waivable}
+        waived = {waiver.rule: waiver for waiver in self._waivers.list_live(app.name) if RULES[waiver.rule].waivable}
         found = tuple(violations)
         passed = [item for item in found if item.waivable and item.rule in waived]
         used = {waived[item.rule].id: waived[item.rule] for item in passed}
@@ -116,13 +116,13 @@ class Policy:
         """Whether the platform itself uses this host port."""
         return port in self._platform_ports
 
-    def waived(self, app: App) -> frozenset[str]:
+    def list_waived_rules(self, app: App) -> frozenset[str]:
         """The rules that are waived for an app now."""
-        return frozenset(waiver.rule for waiver in self._waivers.live(app.name))
+        return frozenset(waiver.rule for waiver in self._waivers.list_live(app.name))
 
-    def waivers(self, app: App) -> Sequence[Waiver]:
+    def list_waivers(self, app: App) -> Sequence[Waiver]:
         """List the waivers that hold for this app now, used or not."""
-        return self._waivers.live(app.name)
+        return self._waivers.list_live(app.name)
 
     async def _facts(self, app: App, owners: Mapping[str, str]) -> HostFacts:
         state = await self._engine.runtime.observe(app)

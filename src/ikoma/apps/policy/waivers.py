@@ -48,7 +48,7 @@ class Waivers:
 
     def end(self, app: AppName, identity: str) -> Waiver:
         """End a waiver now; NotFound where the app has no live one of that id."""
-        found = next((waiver for waiver in self.live(app) if waiver.id == identity), None)
+        found = next((waiver for waiver in self.list_live(app) if waiver.id == identity), None)
         if found is None:
             raise NotFound(
                 f"{quote(identity)} is no live waiver of {app}.",
@@ -59,7 +59,7 @@ class Waivers:
             self._store.execute("UPDATE waivers SET expires_at = ? WHERE id = ?", (_now(), identity))
         return found
 
-    def live(self, app: AppName) -> Sequence[Waiver]:
+    def list_live(self, app: AppName) -> Sequence[Waiver]:
         """List the waivers that hold now, oldest first."""
         return self._waivers.select("app = ? AND expires_at > ? ORDER BY created_at, id", (app, _now()))
 

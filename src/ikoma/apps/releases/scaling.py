@@ -30,5 +30,5 @@ def _explain_too_many(app: App, model: ComposeModel, scale: Mapping[str, int]) -
     if not chosen:  # which is nearly always: folders need not be looked at
         return {}
     found = sources(app, model)
-    reasons = {name: why_one(app, model, name, found, model.x_ikoma.strategy_of(name)) for name in chosen}
+    reasons = {name: why_one(app, model, name, found, model.x_ikoma.find_strategy(name)) for name in chosen}
     return {name: reason for name, reason in reasons.items() if reason}

@@ -75,7 +75,7 @@ def places(message: str, source: Source) -> list[Place]:
 
 def _owned(source: Source, place: Place) -> Iterator[Part]:
     if len(place) > 1 or (place and place[0] not in ("services", "networks", "volumes", "configs", "secrets")):
-        yield from (Part(file, own) for file, own in source.said_in(place))
+        yield from (Part(file, own) for file, own in source.find_places_of(place))
 
 
 def _services(values: Values) -> Iterator[tuple[str, str, Mapping[str, Any]]]:

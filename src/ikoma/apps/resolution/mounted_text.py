@@ -28,7 +28,7 @@ def mounted_text(app: App, model: ComposeModel, service: str) -> str:
 
 
 def _configs(model: ComposeModel, service: str) -> Iterator[Mapping[str, Any]]:
-    return (model.content_of("configs", given) for given in model.services[service].configs)
+    return (model.find_content("configs", given) for given in model.services[service].configs)
 
 
 def _files(app: App, model: ComposeModel, service: str) -> Iterator[Path]:

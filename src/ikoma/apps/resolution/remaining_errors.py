@@ -134,9 +134,9 @@ def _of_messages(found: Remainder, gathered: Gathered, error: str) -> list[Part]
 
 def _at(source: Source, message: str, of_it: Sequence[Part]) -> tuple[str, int | None]:
     for part in of_it:
-        return part.file, source.in_file(part.file, *part.place)
+        return part.file, source.find_line_in(part.file, *part.place)
     named = next((place for place in places(message, source) if place), None)
-    return source.at(*named) if named else source.at_message(message)
+    return source.locate(*named) if named else source.locate_message(message)
 
 
 def _follows(found: Remainder, message: str, source: Source) -> bool:

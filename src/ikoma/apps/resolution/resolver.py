@@ -127,7 +127,7 @@ class Resolutions:
             found.uses,
         )
 
-    async def remainder(self, app: App, resolution: Resolution) -> Remainder:
+    async def find_remainder(self, app: App, resolution: Resolution) -> Remainder:
         """All that is refused in files that have come to no model, and what is left of them."""
         assert resolution.gathered is not None
 
@@ -144,7 +144,7 @@ class Resolutions:
             found.model, _ = await substitute(self._engine, app.name, found.model, self._waived(app))
         return found
 
-    def secrets(self, app: App) -> tuple[Secret, ...]:
+    def list_secrets(self, app: App) -> tuple[Secret, ...]:
         """The secrets in what the app's files came to last."""
         return self._secrets.get(app, ())
 
@@ -184,7 +184,7 @@ class Resolutions:
             return gathered  # that is what is wrong
         for path in sorted(gathered.unresolved):
             what = f"A path that is read names variables, and cannot be found: {path[:80]!r}."
-            gathered.found("reads-outside", (), what, gathered.compose_file)
+            gathered.note_violation("reads-outside", (), what, gathered.compose_file)
         return gathered
 
     async def _read(self, app: App, gathered: Gathered) -> _Read:

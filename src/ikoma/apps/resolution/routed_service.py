@@ -65,7 +65,7 @@ class Settled:
         gone = any(violation.place[:2] == ("services", name) for item in self.own_proxies for name in item.gone)
         return gone or (self.leaves_out(violation.place) and violation.rule in (LOW_PORT, PLATFORM_PORT))
 
-    def told(self, violation: Violation) -> Violation:
+    def add_fix(self, violation: Violation) -> Violation:
         """A violation with what mends it where it is of a port of a service that could be the one that answers."""
         if violation.rule not in (LOW_PORT, PLATFORM_PORT) or self.choice is None or len(violation.place) != 4:
             return violation
@@ -129,7 +129,7 @@ class WebServices:
         return tuple([item for item in found if await self._lacks_ports(app, model, item.service)])
 
     async def _lacks_ports(self, app: App, model: ComposeModel, name: str) -> bool:
-        holders, low = await self._holders(app, model, name), LOW_PORT not in self._policy.waived(app)
+        holders, low = await self._holders(app, model, name), LOW_PORT not in self._policy.list_waived_rules(app)
         wanted = [published_range(port.published) for port in model.services[name].ports]
         return any(
             self._why_not(numbers, holders.get(index), low=low)
@@ -139,7 +139,7 @@ class WebServices:
 
     async def _unpublished(self, app: App, model: ComposeModel, web: Web) -> tuple[Unpublished, ...]:
         holders = await self._holders(app, model, web.service)
-        low = LOW_PORT not in self._policy.waived(app)
+        low = LOW_PORT not in self._policy.list_waived_rules(app)
         found = []
         for index, port in enumerate(model.services[web.service].ports):
             wanted = published_range(port.published) or range(0)

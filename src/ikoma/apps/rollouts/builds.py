@@ -17,14 +17,14 @@ def render_builds(model: ComposeModel, place: Placement) -> dict[str, Any]:
         if service.build is None:
             continue
         build = copy.deepcopy(dict(service.build.raw))
-        if service.build.context and (inside := place.inside(service.build.context)):
+        if service.build.context and (inside := place.find_inside(service.build.context)):
             build["context"] = str(inside)
         for key, context in service.build.additional_contexts.items():
-            if context.startswith("/") and (inside := place.inside(context)):
+            if context.startswith("/") and (inside := place.find_inside(context)):
                 build["additional_contexts"][key] = str(inside)
         services[name] = {"build": build, "image": release_image(place.app, name, place.release)}
     secrets: dict[str, Any] = copy.deepcopy(dict(model.secrets))
     for item in secrets.values():
-        if item.get("file") and (inside := place.inside(item["file"])):
+        if item.get("file") and (inside := place.find_inside(item["file"])):
             item["file"] = str(inside)
     return {"name": model.raw["name"], "services": services, **({"secrets": secrets} if secrets else {})}

@@ -147,7 +147,7 @@ class Snapshots:
     def open(self, path: str, entry: SnapshotEntry) -> int:
         """Open the content of a file of a snapshot; FileMissing where it is not there any more."""
         try:
-            return open_file(self._objects.path_of(entry.object))
+            return open_file(self._objects.find_path(entry.object))
         except FileNotFoundError:
             raise FileMissing(f"The content of {make_printable(path)} is not there any more.") from None
 

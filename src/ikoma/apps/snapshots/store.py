@@ -63,7 +63,7 @@ class ObjectStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def path_of(self, name: str) -> str:
+    def find_path(self, name: str) -> str:
         return f"{self._folder}/{name[:2]}/{name[2:]}"
 
     def list_names(self) -> set[str]:
@@ -93,7 +93,7 @@ class ObjectStore:
     def link(self, name: str, place: str) -> None:
         """Make the object appear at a place; by a copy where the filesystem takes no more links to it."""
         try:
-            os.link(self.path_of(name), place)
+            os.link(self.find_path(name), place)
         except OSError as error:
             if error.errno != errno.EMLINK:
                 raise
@@ -101,7 +101,7 @@ class ObjectStore:
 
     def copy(self, name: str, place: str, passed: Passed) -> None:
         """A file of its own with the object's content, mode, owner and time."""
-        source = os.open(self.path_of(name), _READ)
+        source = os.open(self.find_path(name), _READ)
         try:
             target = os.open(place, _CREATE, 0o600)
             try:
@@ -117,7 +117,7 @@ class ObjectStore:
     def find_fault(self, name: str, size: int, passed: Passed) -> str | None:
         """Find what is wrong with an object, or None."""
         try:
-            source = os.open(self.path_of(name), _READ)
+            source = os.open(self.find_path(name), _READ)
         except FileNotFoundError:
             return "is missing"
         try:
@@ -137,9 +137,9 @@ class ObjectStore:
         self._sweep()
         freed = 0
         for name in self.list_names().difference(named):
-            status = os.lstat(self.path_of(name))
+            status = os.lstat(self.find_path(name))
             freed += status.st_blocks * 512 if status.st_nlink == 1 else 0
-            os.unlink(self.path_of(name))
+            os.unlink(self.find_path(name))
         return freed
 
     def _shelve(self, aside: Path, new: dict[str, str]) -> None:
@@ -153,7 +153,7 @@ class ObjectStore:
         for shelf in shelves:
             shelf.mkdir(mode=0o700, exist_ok=True)
         for name, file in new.items():
-            os.rename(f"{aside}/{file}", self.path_of(name))
+            os.rename(f"{aside}/{file}", self.find_path(name))
         for folder in (*shelves, self._folder, self._folder.parent) if is_few else ():
             sync_folder(folder)
         if not is_few:

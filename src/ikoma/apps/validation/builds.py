@@ -17,7 +17,7 @@ def find_builds(app: App, source: Source, model: ComposeModel) -> Iterator[Findi
         if (build := service.build) is None:
             continue
         context = build.context
-        at = source.at("services", name, "build", "context")
+        at = source.locate("services", name, "build", "context")
         if "://" in context or context.startswith("git@"):
             continue
         if not (can_be_a_path(context) and can_be_a_path(build.dockerfile)):
@@ -35,6 +35,6 @@ def find_builds(app: App, source: Source, model: ComposeModel) -> Iterator[Findi
         elif build.inline is None:
             dockerfile = folder / build.dockerfile
             if not dockerfile.is_file():
-                at = source.at("services", name, "build", "dockerfile")
+                at = source.locate("services", name, "build", "dockerfile")
                 problem = f"The Dockerfile {os.path.relpath(dockerfile, app.path)} is not there."
                 yield Finding(*at, problem, "Write one, or correct `dockerfile:`.")

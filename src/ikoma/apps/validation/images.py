@@ -27,7 +27,7 @@ async def find_missing_images(
     asked = await _ask(store, set(wanted.values()))
     missing, unknown = [], []
     for name, image in wanted.items():
-        at = source.at("services", name, "image")
+        at = source.locate("services", name, "image")
         if image not in asked:
             problem = f"Whether the image {image} can be had was not found out within {_SECONDS:g} s."
             unknown.append(Finding(*at, problem, "The deploy finds out; or ask again when its registry answers."))

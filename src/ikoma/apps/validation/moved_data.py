@@ -63,7 +63,7 @@ def find_left_behind(app: App, source: Source, model: ComposeModel, there: Exist
 def _gone(source: Source, service: str, target: str, place: _Place) -> Finding:
     problem = f"{service} is gone, and what it has written in {target} with it: that lies in {place.spoken}."
     fix = f"Call the service {service} again if another is to go on with it; if not, nothing is to do."
-    return Finding(*source.at("services"), problem, fix)
+    return Finding(*source.locate("services"), problem, fix)
 
 
 def _compare(
@@ -85,7 +85,7 @@ def _compare(
         fix = f"To take it along: deploy.down, then {commands}, then deploy. If it is not needed, nothing is to do."
         if not new.name:
             fix = "Write it as it was, if it is still needed."
-        yield Finding(*source.at("services", service.name, "volumes", index), problem, fix)
+        yield Finding(*source.locate("services", service.name, "volumes", index), problem, fix)
 
 
 def _find_old(app: App, model: ComposeModel, mount: Mount, existing: Collection[str]) -> _Place | None:

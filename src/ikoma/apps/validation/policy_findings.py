@@ -76,16 +76,16 @@ def _say(group: _Group) -> Iterator[str]:
 
 
 def find_violation(source: Source, violation: Violation) -> Finding:
-    file, line = source.at(*violation.place)
+    file, line = source.locate(*violation.place)
     if violation.file is not None:  # it is of this file alone, and not of what came of all
-        file, line = violation.file, violation.line or source.in_file(violation.file, *violation.place)
+        file, line = violation.file, violation.line or source.find_line_in(violation.file, *violation.place)
     return Finding(file, line, word_problem(violation), word_fix(violation), violation.rule, violation.shown)
 
 
 def find_notice(source: Source, notice: Notice) -> Finding:
-    file, line = source.at(*notice.place)
+    file, line = source.locate(*notice.place)
     if notice.file is not None:
-        file, line = notice.file, source.in_file(notice.file, *notice.place)
+        file, line = notice.file, source.find_line_in(notice.file, *notice.place)
     return Finding(file, line, notice.problem, notice.fix)
 
 

@@ -20,4 +20,4 @@ def find_scaled(app: App, source: Source, model: ComposeModel) -> Iterator[Findi
         problem = f"{name} was scaled to {read_scale(app)[name]} containers, and gets one: {reason}."
         one = orjson.dumps({"service": name, "replicas": 1}).decode()
         fix = f"Take away what stands in the way, or give up the number: deploy.scale {one}."
-        yield Finding(*source.at("services", name), problem, fix)
+        yield Finding(*source.locate("services", name), problem, fix)

@@ -52,7 +52,7 @@ class _Files:
     content: Mapping[str, str]
     names: frozenset[str]
 
-    def finding(self, name: str, problem: str, fix: str) -> Finding:
+    def make_finding(self, name: str, problem: str, fix: str) -> Finding:
         return Finding(f"{self.shown}/{name}" if name else self.shown, None, problem, fix)
 
 
@@ -89,16 +89,16 @@ def _of_python(files: _Files) -> Iterator[Finding]:
     )
     if found is None:
         fix = "Add main.py, app.py or server.py, a Procfile with a `web:` line, or say the `command:` of the service."
-        yield files.finding("", "Nothing here is understood as what is to be started.", fix)
+        yield files.make_finding("", "Nothing here is understood as what is to be started.", fix)
         return
     words = python.command(found, "3000", lambda name: _names(needed, name))
     if words is None and (needed or found.kind == "asgi"):
         server = "gunicorn" if found.kind == "wsgi" else "uvicorn"
         problem = f"{found.target} needs a server, and requirements.txt names none that is known."
-        yield files.finding(found.file, problem, f"Add {server} to requirements.txt.")
+        yield files.make_finding(found.file, problem, f"Add {server} to requirements.txt.")
     elif words is not None and {"runserver", "flask"} & set(words):
         problem = "It would be started by its framework's development server."
-        yield files.finding(found.file, problem, "Add gunicorn to requirements.txt.")
+        yield files.make_finding(found.file, problem, "Add gunicorn to requirements.txt.")
 
 
 def _unread_packages(files: _Files, needed: str) -> Iterator[Finding]:
@@ -109,7 +109,7 @@ def _unread_packages(files: _Files, needed: str) -> Iterator[Finding]:
     for name, way in _NOT_READ.items():
         if name in files.names:
             problem = "It is not read: packages are installed from requirements.txt or pyproject.toml."
-            yield files.finding(name, problem, way)
+            yield files.make_finding(name, problem, way)
             return
 
 
@@ -128,14 +128,14 @@ def _of_node(files: _Files, port: str) -> Iterator[Finding]:
     for name in ("yarn.lock", "pnpm-lock.yaml", "bun.lock"):
         if name in files.names and "package-lock.json" not in files.names:
             fix = "`npm install --package-lock-only` writes a package-lock.json; or change config/Dockerfile."
-            yield files.finding(name, "It is not read: npm installs what package.json names.", fix)
+            yield files.make_finding(name, "It is not read: npm installs what package.json names.", fix)
     scripts = package.get("scripts")
     started = scripts.get("start") if isinstance(scripts, dict) else None
     candidates = [os.path.normpath(str(package.get("main") or "")), *_NODE_MAIN]
     main = next((name for name in candidates if name in files.names), None)
     if not started and main is None:
         fix = 'Add a "start" script to package.json, or server.js, or index.js.'
-        yield files.finding("", "Nothing here is understood as what is to be started.", fix)
+        yield files.make_finding("", "Nothing here is understood as what is to be started.", fix)
         return
     yield from _of_listening(files, port, main, started=bool(started))
 
@@ -148,12 +148,14 @@ def _of_listening(files: _Files, port: str, main: str | None, *, started: bool) 
     fix = "Say `.listen(process.env.PORT || 3000)`, without a host."
     for name, found in listening:
         if found["host"]:
-            yield files.finding(name, f"It listens on {found['host']}: nothing outside its container reaches it.", fix)
+            yield files.make_finding(
+                name, f"It listens on {found['host']}: nothing outside its container reaches it.", fix
+            )
         elif found["port"] and found["port"] != port and not uses_port:
-            yield files.finding(name, f"It listens at {found['port']}, and PORT is {port}.", fix)
+            yield files.make_finding(name, f"It listens at {found['port']}, and PORT is {port}.", fix)
     is_express = any(re.search(r"(?:require\(|from\s+)['\"]express['\"]", text) for text in programs.values())
     if is_express and not listening and not started and main is not None:
-        yield files.finding(main, "It makes an Express application, and nothing listens.", fix)
+        yield files.make_finding(main, "It makes an Express application, and nothing listens.", fix)
 
 
 def _read(app: App, context: Path, wanted: re.Pattern[str]) -> _Files:

@@ -74,7 +74,9 @@ class Validator:
         resolution = await self._resolutions.resolve(app, contents)
         source, model, written = resolution.source, resolution.model, resolution.variables.values
         blank, doubtful = await asyncio.to_thread(find_blank, resolution)
-        report = Report(model=model, variables=written, texts=source.texts, waivers=list(self._policy.waivers(app)))
+        report = Report(
+            model=model, variables=written, texts=source.texts, waivers=list(self._policy.list_waivers(app))
+        )
         report.errors += find_faults([*resolution.faults, *(doubt for doubt in resolution.doubts if doubt.grave)])
         if model is not None:
             report.errors += blank  # before what comes of them in the same line
@@ -82,7 +84,7 @@ class Validator:
             report.model, report.choice = settled.model, settled.choice
             report.warnings += find_routing(source, settled)
         elif resolution.faults:  # Compose would quote values, and say nothing else
-            refused = self._policy.less_waived(app, resolution.violations).refused
+            refused = self._policy.leave_out_waived(app, resolution.violations).refused
             report.errors += find_violations(source, refused)
         else:
             report.errors += blank
@@ -111,7 +113,7 @@ class Validator:
         report.own_proxies = settled.own_proxies
         existing = await self._engine.volumes.compare(app, model)
         verdict = await self._policy.judge(app, model, existing.owners)
-        shown = (settled.told(violation) for violation in verdict.refused if not settled.hides(violation))
+        shown = (settled.add_fix(violation) for violation in verdict.refused if not settled.hides(violation))
         report.errors += find_violations(source, shown)
         report.warnings += [find_waiver(source, waiver) for waiver in verdict.used]
         report.errors += find_own_proxies(source, settled)
@@ -123,14 +125,14 @@ class Validator:
         report.errors += await asyncio.to_thread(lambda: list(find_missing_files(app, source, rest)))
         report.warnings += await asyncio.to_thread(lambda: list(find_empty_mounts(app, source, rest)))
         report.errors += [
-            Finding(*source.at(*item.place), item.problem, item.fix)
+            Finding(*source.locate(*item.place), item.problem, item.fix)
             for item in (*find_unsupported(settled.model), *await self.find_conflicts(app, model))
             if not settled.leaves_out(item.place)
         ]
         report.warnings += await find_unwritable(self._engine.images, app, source, rest, existing.volumes)
         report.warnings += await asyncio.to_thread(find_left_behind, app, source, model, existing)
         for other in existing.differences:
-            found = Finding(*source.at(f"{other.kind}s", other.key), other.problem, other.fix)
+            found = Finding(*source.locate(f"{other.kind}s", other.key), other.problem, other.fix)
             (report.errors if other.matters else report.warnings).append(found)
         for overlap in existing.overlaps:
             problem = (
@@ -138,7 +140,7 @@ class Validator:
             )
             fix = "Leave `ipam` out, and the engine finds a free subnet; or choose another."
             fix += " That one is the app's own: after deploy.down it is free." if overlap.is_own else ""
-            report.errors.append(Finding(*source.at("networks", overlap.key), problem, fix))
+            report.errors.append(Finding(*source.locate("networks", overlap.key), problem, fix))
         if images:
             missing, unknown = await find_missing_images(self._engine.images, source, rest)
             report.errors += missing
@@ -147,8 +149,8 @@ class Validator:
 
     async def _look_at_remainder(self, app: App, report: Report, resolution: Resolution, *, images: bool) -> None:
         """Report what is wrong with files that are refused while they are read, and with the rest of them."""
-        found = await self._resolutions.remainder(app, resolution)
-        refused = self._policy.less_waived(app, found.violations).refused
+        found = await self._resolutions.find_remainder(app, resolution)
+        refused = self._policy.leave_out_waived(app, found.violations).refused
         report.errors += find_violations(resolution.source, refused)
         report.errors += [find_compose_error(refusal, app.path) for refusal in found.refusals]
         if found.model is None:
@@ -158,7 +160,7 @@ class Validator:
             model = model.without_block()
         await self._look_at(app, report, found.source, model, images=images)
 
-    async def model(self, app: App) -> ComposeModel:
+    async def resolve_model(self, app: App) -> ComposeModel:
         """The app's resolved model as its files are now, Dockerfiles a part of it; an empty one where there is none."""
         try:
             model = (await self._resolutions.resolve(app)).model
@@ -166,12 +168,12 @@ class Validator:
             return EMPTY
         return EMPTY if model is None else await asyncio.to_thread(with_dockerfiles, app, model)
 
-    async def texts(self, app: App, contents: Mapping[str, bytes] | None = None) -> Mapping[str, str]:
+    async def read_texts(self, app: App, contents: Mapping[str, bytes] | None = None) -> Mapping[str, str]:
         """The app's compose files as they are written: path → text, the one that the others are merged over first."""
         source = (await self._resolutions.resolve(app, contents)).source
         return {name: text for name, text in source.texts.items() if name.endswith(_YAML)}
 
-    async def routing(self, app: App) -> Choice | None:
+    async def choose_routing(self, app: App) -> Choice | None:
         """Tell what the app's files as they are now would have routed; None where that cannot be told."""
         model = (await self._resolutions.resolve(app)).model
         return None if model is None else (await self._web_services.settle(app, model)).choice
@@ -180,15 +182,15 @@ class Validator:
         """Find what a resolved model wants of this machine and another has."""
         return await find_conflicts(app.name, model, self._engine.runtime, self._policy.is_platform)
 
-    def taken_domains(self, app: App, model: ComposeModel) -> list[str]:
+    def list_taken_domains(self, app: App, model: ComposeModel) -> list[str]:
         """Domains of a model's x-ikoma block that another app has."""
         return self._traffic.list_taken(app, (*model.x_ikoma.domains, *model.x_ikoma.redirects))
 
     def _taken(self, app: App, source: Source, model: ComposeModel) -> Iterator[Finding]:
         try:
-            domains = self.taken_domains(app, model)
+            domains = self.list_taken_domains(app, model)
         except InvalidCompose:
             return  # said already
         for domain in domains:
             fix = "Choose another, or take it from that app first: domain.remove, or its compose file."
-            yield Finding(*source.at_text(domain), f"The domain {quote_name(domain)} belongs to another app.", fix)
+            yield Finding(*source.locate_text(domain), f"The domain {quote_name(domain)} belongs to another app.", fix)

@@ -64,7 +64,7 @@ def _blank_contents(resolution: Resolution) -> Iterator[Finding]:
         for name, item in items.items():
             variable = item.get("environment")
             if variable and variable not in resolution.variables.values:
-                at = resolution.source.at(kind, name, "environment")
+                at = resolution.source.locate(kind, name, "environment")
                 problem = f"The {kind[:-1]} {name} is the value of {variable}, which is not set: it is empty."
                 yield Finding(*at, problem, f"Set {variable} in .env.", place=f"{kind}.{name}.environment")
 
@@ -96,7 +96,9 @@ def _why(name: str) -> str:
 
 
 def _finding(source: Source, use: Use, problem: str, fix: str) -> Finding:
-    return Finding(use.file, source.in_file(use.file, *use.place), problem, fix, place=".".join(map(str, use.place)))
+    return Finding(
+        use.file, source.find_line_in(use.file, *use.place), problem, fix, place=".".join(map(str, use.place))
+    )
 
 
 def find_missing_names(app: App, written: Mapping[str, str]) -> Iterator[Finding]:
@@ -133,7 +135,7 @@ def find_database_variables(
     ]
     findings.sort(key=lambda finding: finding.line or 0)
     return findings + [
-        Finding(*source.at("services", service, "environment"), problem, fix)
+        Finding(*source.locate("services", service, "environment"), problem, fix)
         for service, gift in found.items()
         for problem, fix in _what_it_gets(service, gift)
     ]

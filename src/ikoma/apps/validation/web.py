@@ -25,7 +25,7 @@ def find_web(source: Source, model: ComposeModel) -> Iterator[Finding]:
     """Errors of the x-ikoma block, all of them."""
     for problem in dict.fromkeys(_problems(model)):
         key = _key(problem)
-        at = source.at("x-ikoma", key) if key else source.at("x-ikoma")
+        at = source.locate("x-ikoma", key) if key else source.locate("x-ikoma")
         yield Finding(*at, problem, _fix(problem, key, model))
 
 
@@ -80,7 +80,7 @@ def _fix(problem: str, key: str | None, model: ComposeModel) -> str:
 def find_own_proxies(source: Source, settled: Settled) -> Iterator[Finding]:
     """Errors: reverse proxies of the app's own, with the lines that replace them."""
     for item in settled.own_proxies:
-        yield Finding(*source.at("services", item.service), item.problem, item.fix)
+        yield Finding(*source.locate("services", item.service), item.problem, item.fix)
 
 
 def find_routing(source: Source, settled: Settled) -> Iterator[Finding]:
@@ -90,21 +90,21 @@ def find_routing(source: Source, settled: Settled) -> Iterator[Finding]:
         return
     if choice.web is None:
         place = ("services", *(item.service for item in choice.candidates[:1]))
-        yield Finding(*source.at(*place), choice.problem, choice.advice)
+        yield Finding(*source.locate(*place), choice.problem, choice.advice)
         return
     name, port = choice.web.service, choice.web.port
     if choice.others:
         others = " and ".join(map(str, choice.others))
         problem = f"Requests go to port {port} of {name}, which publishes {others} too."
         fix = f"If another one answers them, say so under `x-ikoma:`: `service: {name}` and `port: {choice.others[0]}`."
-        yield Finding(*source.at("services", name, "ports"), problem, fix)
+        yield Finding(*source.locate("services", name, "ports"), problem, fix)
     if front := settled.in_front:
-        yield Finding(*source.at("services", front.service), front.problem, front.fix)
+        yield Finding(*source.locate("services", front.service), front.problem, front.fix)
     if settled.goes_round:
         problem = f"{name} sends people to HTTPS, and IKOMA's proxy passes on to it what comes by HTTPS: they go round."
         fix = f"Let {name} answer on port {port} for all names, and redirect nobody; IKOMA's proxy does for domains."
-        yield Finding(*source.at("services", name), problem, fix)
+        yield Finding(*source.locate("services", name), problem, fix)
     for item in settled.unpublished:
         problem = f"Host port {item.port} of {name} is not published: {item.reason}."
         fix = f"Requests reach {name} at the app's own address and its domains; remove the port."
-        yield Finding(*source.at(*item.place), problem, fix)
+        yield Finding(*source.locate(*item.place), problem, fix)

@@ -74,22 +74,22 @@ class Source:
         """The text of the first file."""
         return self.texts[self.name]
 
-    def at(self, *place: str | int) -> tuple[str, int | None]:
+    def locate(self, *place: str | int) -> tuple[str, int | None]:
         """The file and the line, from 1, of a place such as ("services", "web", "ports", 0), or of the nearest part."""
         found = self._item(place) or self._nearest(place)
         return (found.file, found.line) if found else (self.name, None)
 
-    def line(self, *place: str | int) -> int | None:
+    def find_line(self, *place: str | int) -> int | None:
         """The line of a place in the first file."""
         found = self._in_file(self.name, place)
         return found.line if found else None
 
-    def in_file(self, file: str, *place: str | int) -> int | None:
+    def find_line_in(self, file: str, *place: str | int) -> int | None:
         """The line of a place in one file, as it stands there."""
         found = self._in_file(file, place)
         return found.line if found else None
 
-    def at_message(self, message: str) -> tuple[str, int | None]:
+    def locate_message(self, message: str) -> tuple[str, int | None]:
         """The line or file that a message of Compose's names; else the first file."""
         file = max((name for name in self.texts if f"/{name}:" in message), key=len, default=self.name)
         found = _LINE.search(message)
@@ -102,18 +102,18 @@ class Source:
         while steps:
             # Names can have dots in them: the longest that is there is meant.
             known = ((end, step) for end in range(len(steps), 0, -1) for step in _meant(".".join(steps[:end])))
-            found = next(((end, step) for end, step in known if any(self.said_in((*place, step)))), None)
+            found = next(((end, step) for end, step in known if any(self.find_places_of((*place, step)))), None)
             if found is None:
                 break
             place, steps = (*place, found[1]), steps[found[0] :]
         return place
 
-    def said_in(self, place: Place) -> Iterator[tuple[str, Place]]:
+    def find_places_of(self, place: Place) -> Iterator[tuple[str, Place]]:
         """Each file that says something at a place, and where in it that stands."""
         for file in (*self._parts.included, *self._parts.merged):
             yield from self._said_in(file, place, 0)
 
-    def at_text(self, text: str) -> tuple[str, int | None]:
+    def locate_text(self, text: str) -> tuple[str, int | None]:
         """The first file and line that hold this text."""
         for file in (*self._parts.merged, *self.texts):
             if (line := self._line_with(file, text)) is not None:

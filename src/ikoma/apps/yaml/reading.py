@@ -108,7 +108,7 @@ class Gathered:
     def for_compose(self) -> Mapping[str, bytes]:
         return {**self.files, **self.written, **self.besides}
 
-    def found(self, rule: str, place: Place, what: str, file: str) -> None:
+    def note_violation(self, rule: str, place: Place, what: str, file: str) -> None:
         self.violations.append(Violation(rule, place, what, file))
 
 
@@ -145,11 +145,13 @@ def gather(
         _document(app, gathered, path, chosen.folder, frozenset(values))
     gathered.blocks = differences.read_blocks({path: gathered.files.get(path, b"") for path in gathered.included})
     if sum(len(values.get(name, "")) * times for name, times in gathered.named.items()) > _MOST_TOGETHER:
-        gathered.found("too-large", (), "With its variables the file is larger than 4 MiB.", gathered.compose_file)
+        gathered.note_violation(
+            "too-large", (), "With its variables the file is larger than 4 MiB.", gathered.compose_file
+        )
     for path in sorted(gathered.plain & gathered.written.keys()):
-        gathered.found("yaml-form", (), f"{path} is read as a compose file and as something else.", path)
+        gathered.note_violation("yaml-form", (), f"{path} is read as a compose file and as something else.", path)
     if sum(map(len, gathered.files.values())) > _MOST_TOGETHER:
-        gathered.found("too-large", (), "The files are larger than 4 MiB together.", gathered.compose_file)
+        gathered.note_violation("too-large", (), "The files are larger than 4 MiB together.", gathered.compose_file)
     return gathered
 
 
@@ -172,7 +174,7 @@ def _document(app: App, gathered: Gathered, path: str, base: str, known: frozens
     gathered.understood.add((path, base))
     content = gathered.files[path]
     if len(content) > _MOST_BYTES:
-        gathered.found("too-large", (), f"{path} is larger than 1 MiB.", path)
+        gathered.note_violation("too-large", (), f"{path} is larger than 1 MiB.", path)
         return
     is_main = path in gathered.compose_files
     read = form.read(content, path, without=[("name",)] if is_main else ())
@@ -187,7 +189,7 @@ def _document(app: App, gathered: Gathered, path: str, base: str, known: frozens
     gathered.named.update(name for _, name in used)
     for place, name in used:
         if is_of_the_server(name, known):
-            gathered.found("server-variable", place, f"${{{name}}} is a variable of the server.", path)
+            gathered.note_violation("server-variable", place, f"${{{name}}} is a variable of the server.", path)
     for place in find_deep_places(read.value):
         what = "Variables stand in each other's defaults here, too many levels deep."
         gathered.violations.append(_too_deep(place, what, path))
@@ -245,7 +247,7 @@ def _follow(app: App, gathered: Gathered, step: _Step, place: Place, reference: 
             if _optional(app, gathered, found, step.path, place):
                 _plain(gathered, step, place, found)
     if max(len(gathered.files), len(gathered.understood)) > _MOST_FILES:
-        gathered.found("too-large", place, f"More than {_MOST_FILES} files are read.", step.path)
+        gathered.note_violation("too-large", place, f"More than {_MOST_FILES} files are read.", step.path)
     elif (target, base) not in gathered.understood:  # one file can be taken in from two places, and mean two things
         _document(app, gathered, target, base, step.known)
 
@@ -265,29 +267,29 @@ def _inside(app: App, gathered: Gathered, step: _Step, place: Place, path: str, 
             return None
         if gathered.paths is None:
             what = "A path that is read must be written out, without variables."
-            gathered.found("reads-outside", place, what, step.path)
+            gathered.note_violation("reads-outside", place, what, step.path)
             return None
         if path not in gathered.paths:
             gathered.unresolved.add(path)
             return None
         path = gathered.paths[path]
     if _REMOTE.match(path):
-        gathered.found("remote-source", place, f"{quote(path)} is fetched from elsewhere.", step.path)
+        gathered.note_violation("remote-source", place, f"{quote(path)} is fetched from elsewhere.", step.path)
         return None
     relative = posixpath.normpath(posixpath.join(step.base, path))
     if path.startswith("~") or _leads_out(relative):
-        gathered.found("reads-outside", place, f"{quote(path)} is outside the app's folder.", step.path)
+        gathered.note_violation("reads-outside", place, f"{quote(path)} is outside the app's folder.", step.path)
         return None
     if relative.count("/") > _DEEPEST:
-        gathered.found("too-large", place, f"{quote(path)} lies in more than {_DEEPEST} folders.", step.path)
+        gathered.note_violation("too-large", place, f"{quote(path)} lies in more than {_DEEPEST} folders.", step.path)
         return None
     try:
         resolved = app.check_inside(app.path / relative)
     except PathOutside as error:
-        gathered.found("reads-outside", place, error.message, step.path)
+        gathered.note_violation("reads-outside", place, error.message, step.path)
         return None
     if resolved.is_relative_to(Path(os.path.realpath(app.path)) / ".ikoma"):
-        gathered.found("reads-outside", place, f"{quote(path)} is IKOMA's own.", step.path)
+        gathered.note_violation("reads-outside", place, f"{quote(path)} is IKOMA's own.", step.path)
         return None
     return relative
 
@@ -311,10 +313,10 @@ def _optional(app: App, gathered: Gathered, path: str, source: str | None = None
     except FileMissing:
         return False  # Compose says so in its own words, where it matters
     except IkomaError as error:
-        gathered.found("reads-outside", place, error.message, source or path)
+        gathered.note_violation("reads-outside", place, error.message, source or path)
         return False
     if len(gathered.files[path]) > _MOST_BYTES:
-        gathered.found("too-large", place, f"{path} is larger than 1 MiB.", source or path)
+        gathered.note_violation("too-large", place, f"{path} is larger than 1 MiB.", source or path)
         return False
     return True
 

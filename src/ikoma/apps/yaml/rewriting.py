@@ -29,7 +29,7 @@ def write(root: yaml.Node, pairs: Pairs) -> bytes:
     Args:
         pairs: what a mapping says: name → its key and its value, merged ones included.
     """
-    return "".join(_Writer(root, pairs).node(root)).encode()
+    return "".join(_Writer(root, pairs).write_node(root)).encode()
 
 
 def quote_text(value: str) -> str:
@@ -52,7 +52,7 @@ class _Writer:
         self._uses: Counter[int] = Counter()
         self._count(root)
 
-    def node(self, node: yaml.Node) -> Iterator[str]:
+    def write_node(self, node: yaml.Node) -> Iterator[str]:
         if name := self._names.get(id(node)):
             yield f"*{name} "
             return
@@ -68,13 +68,13 @@ class _Writer:
             yield "{"
             for name, (key, value) in self._pairs(node).items():
                 yield f"{self._to(key)}{quote_text(name)}: "
-                yield from self.node(value)
+                yield from self.write_node(value)
                 yield ", "
             yield "}"
         elif isinstance(node, yaml.SequenceNode):
             yield "["
             for item in node.value:
-                yield from self.node(item)
+                yield from self.write_node(item)
                 yield ", "
             yield "]"
         elif isinstance(node, yaml.ScalarNode):

@@ -71,7 +71,7 @@ async def remove(call: Call, request: AppRequest) -> AppsRemoveResult:
     entry = call.platform.trash.begin_entry(app)
     await _keep_volumes(call, app, entry)
     tables = await _keep_database(call, app, entry) if has_database else {}
-    waivers = [asdict(waiver) for waiver in call.platform.waivers.live(app.name)]
+    waivers = [asdict(waiver) for waiver in call.platform.waivers.list_live(app.name)]
     with call.step("remove containers, networks and volumes"):
         await call.platform.runtime.remove(app, call.progress)
     with call.step("remove the database"):

@@ -103,7 +103,7 @@ async def _start(call: Call, back: RestoredApp) -> tuple[str | None, str]:
 async def _grant_waivers(call: Call, entry: TrashEntry, app: App) -> None:
     """Grant the waivers again that have not ended; the admin who calls answers for them."""
     waivers = call.platform.waivers
-    known = {(item.rule, item.expires_at) for item in waivers.live(app.name)}
+    known = {(item.rule, item.expires_at) for item in waivers.list_live(app.name)}
     for kept in entry.waivers:
         rule, expires_at = kept["rule"], kept["expires_at"]
         if (rule, expires_at) not in known and parse_moment(expires_at) > datetime.now(UTC):

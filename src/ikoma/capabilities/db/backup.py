@@ -43,7 +43,7 @@ async def backup(call: Call, request: DbBackupRequest) -> DbBackupResult:
     Use it before anything risky.
     """
     app = call.app(request.app_name)
-    owned = await own_database.require(app, call.platform.validator.model)
+    owned = await own_database.require(app, call.platform.validator.resolve_model)
     target = call.platform.backups.reserve(app.name, request.backup_name, others=call.platform.apps.list_names())
     proof = BackupProof(call.platform.databases, owned, target.name, call.progress)
     with call.step("dump"):
@@ -60,7 +60,7 @@ async def backup(call: Call, request: DbBackupRequest) -> DbBackupResult:
         proven=True,
         dump_seconds=round(dump.seconds, 3),
         restore_seconds=round(taken, 3),
-        warnings=_list_uncompared(dump) + own_database.explain_backup(await call.platform.validator.model(app)),
+        warnings=_list_uncompared(dump) + own_database.explain_backup(await call.platform.validator.resolve_model(app)),
     )
 
 

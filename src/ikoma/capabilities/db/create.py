@@ -59,6 +59,7 @@ async def create(call: Call, request: AppRequest) -> DbCreateResult:
         tables=list(state.tables),
         role=owned.role,
         warnings=own_database.explain_create(
-            await call.platform.validator.model(app), (await call.platform.resolutions.reader.read_env(app)).values
+            await call.platform.validator.resolve_model(app),
+            (await call.platform.resolutions.reader.read_env(app)).values,
         ),
     )

@@ -87,7 +87,7 @@ async def migrate(call: Call, request: DbMigrateRequest) -> DbMigrateResult:
     Use it after writing a migration. Next: deploy.up.
     """
     app = call.app(request.app_name)
-    owned = await own_database.require(app, call.platform.validator.model)
+    owned = await own_database.require(app, call.platform.validator.resolve_model)
     wanted = _wanted(app, request)
     if request.dry_run:
         return await _rehearse(call, app, request, wanted)

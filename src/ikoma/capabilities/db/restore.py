@@ -103,7 +103,7 @@ async def losses(call: Call, request: DbRestoreRequest) -> Loss | None:
 async def restore(call: Call, request: DbRestoreRequest) -> DbRestoreResult:
     """Let the database equal a backup, or be as at a `time`. `undo` swaps back within a week; `plan` only tells."""
     app = _find_target(call, request)
-    await own_database.require(app, call.platform.validator.model)
+    await own_database.require(app, call.platform.validator.resolve_model)
     if request.undo:
         done = await call.platform.restorations.undo(app, call.progress)
         return await _tell(call, app, done, f"The database of {app.name} is as it was before the restore.")

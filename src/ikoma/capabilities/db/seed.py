@@ -55,7 +55,7 @@ async def seed(call: Call, request: DbSeedRequest) -> DbSeedResult:
     Use it for first data, after db.migrate.
     """
     app = call.app(request.app_name)
-    owned = await own_database.require(app, call.platform.validator.model)
+    owned = await own_database.require(app, call.platform.validator.resolve_model)
     wanted = _wanted(app, request)
     for number, item in enumerate(wanted):
         call.progress(f"seed {item.name}", number / len(wanted))

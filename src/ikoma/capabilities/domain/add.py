@@ -41,7 +41,7 @@ async def _require_route(call: Call, app: App) -> None:
     release = Releases(app).current()
     if (release is not None and release.web is not None) or not app.compose_file.is_file():
         return
-    choice = await call.platform.validator.routing(app)
+    choice = await call.platform.validator.choose_routing(app)
     if choice is None or choice.web is not None:
         return
     if choice.declined:

@@ -333,7 +333,7 @@ class ComposeEngine:
         await self.list_containers(app)  # where the engine is away, that is the answer
         output = ComposeOutput(app.project, progress, ())
         try:
-            code = await follow(command, on_line=output.line, env=self._env, timeout=_STOP_SECONDS)
+            code = await follow(command, on_line=output.read_line, env=self._env, timeout=_STOP_SECONDS)
         except TimeoutError:
             output.error, code = f"It did not end within {_STOP_SECONDS} s.", 1
         if code != 0:
@@ -345,7 +345,7 @@ class ComposeEngine:
         """Compose's exit code; what it says goes to `output`."""
         output.error = None
         try:
-            return await follow(command, on_line=output.line, env=self._env, timeout=seconds)
+            return await follow(command, on_line=output.read_line, env=self._env, timeout=seconds)
         except TimeoutError:
             output.error = f"It did not end within {seconds:g} s."
             return 1

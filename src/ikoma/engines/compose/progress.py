@@ -72,13 +72,13 @@ class ComposeOutput:
         """The reason why Compose gave up: what it said as its error, else its last plain words."""
         return self.error or (self.build_lines[-1] if self.build_lines else None)
 
-    def not_started(self, container: str, reason: str) -> None:
+    def note_not_started(self, container: str, reason: str) -> None:
         """The engine itself could not start a container."""
         self.unstartable = container
         self.error = self._clean(reason)
         self.reached_containers = True
 
-    def line(self, text: str) -> None:
+    def read_line(self, text: str) -> None:
         event = _parsed(text)
         if event is None:
             self._build_line(text)

@@ -102,7 +102,7 @@ class Startup:
                 await control.start(self._api, identity)
                 self._watch.note_start(identity)
             except ContainerNotStarted as error:
-                self._output.not_started(identity, str(error))
+                self._output.note_not_started(identity, str(error))
                 raise ContainerStuck(next((item for item in containers if item.id == identity), None)) from error
 
     def _may_start(self, start: ServiceStart, containers: Sequence[Container], unstarted: Collection[str]) -> bool:

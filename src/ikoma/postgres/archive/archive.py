@@ -87,7 +87,7 @@ class Archive:
     def list_chains(self) -> list[Chain]:
         return chains.list_chains(self.root)
 
-    async def until_archived(self, chain: Chain, name: str, seconds: float = _ARCHIVE_SECONDS) -> None:
+    async def wait_until_archived(self, chain: Chain, name: str, seconds: float = _ARCHIVE_SECONDS) -> None:
         """Wait until the segment of that name is in the archive; ArchiveFailed where it does not come."""
         path = chain.wal / name
         try:
@@ -206,7 +206,7 @@ class Archive:
             known = self.list_chains()
             if known:
                 if self._is_due(known[-1]):
-                    archived = partial(self.until_archived, known[-1])
+                    archived = partial(self.wait_until_archived, known[-1])
                     base = await make_base_backup(self._server, known[-1], archived)
                     log.info("point in time: base backup %s, %d MiB", base.name, base.size >> 20)
                 for chain in known:

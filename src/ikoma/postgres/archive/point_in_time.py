@@ -146,7 +146,7 @@ class PostgresPointInTime:
         """The number of the segment with a transaction after that moment; None where PostgreSQL must look for it."""
         if last is not None:
             try:
-                await self._archive.until_archived(chain, last, _FOLLOWS_SECONDS)
+                await self._archive.wait_until_archived(chain, last, _FOLLOWS_SECONDS)
             except ArchiveFailed:
                 pass
             else:

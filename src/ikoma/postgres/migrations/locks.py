@@ -95,14 +95,14 @@ def merged(locks: Iterator[TableLock]) -> tuple[TableLock, ...]:
 def find_locks(node: Any, command: Any, schema: KnownSchema) -> Iterator[TableLock]:
     """The locks that one statement, or one command of an ALTER TABLE, takes on what was there before."""
     for lock in _all(node, command, schema):
-        if not schema.is_new(lock.table) and not schema.made_here("VIEW", lock.table):
+        if not schema.is_new(lock.table) and not schema.is_made_here("VIEW", lock.table):
             yield lock
 
 
 def _all(node: Any, command: Any, schema: KnownSchema) -> Iterator[TableLock]:
     match type(node).__name__:
         case "AlterTableStmt" if node.objtype.name in _RELATIONS:
-            yield from _alter(schema.relation(node.relation), command, schema)
+            yield from _alter(schema.name_relation(node.relation), command, schema)
         case "CreateStmt":
             yield from _create(node, schema)
         case "DropStmt":
@@ -110,20 +110,20 @@ def _all(node: Any, command: Any, schema: KnownSchema) -> Iterator[TableLock]:
         case "RenameStmt" | "AlterObjectSchemaStmt" if node.relation is not None:
             kind = node.renameType if hasattr(node, "renameType") else node.objectType
             if kind.name not in ("OBJECT_INDEX", "OBJECT_SEQUENCE", "OBJECT_ATTRIBUTE"):
-                yield TableLock(schema.relation(node.relation), _X)
+                yield TableLock(schema.name_relation(node.relation), _X)
         case "IndexStmt":
             mode = Lock.SHARE_UPDATE_EXCLUSIVE if node.concurrent else Lock.SHARE
-            yield TableLock(schema.relation(node.relation), mode, scanned=True)
+            yield TableLock(schema.name_relation(node.relation), mode, scanned=True)
         case "CreateTrigStmt":
-            yield TableLock(schema.relation(node.relation), Lock.SHARE_ROW_EXCLUSIVE)
+            yield TableLock(schema.name_relation(node.relation), Lock.SHARE_ROW_EXCLUSIVE)
             if node.constrrel is not None:
-                yield TableLock(schema.relation(node.constrrel), Lock.SHARE_ROW_EXCLUSIVE)
+                yield TableLock(schema.name_relation(node.constrrel), Lock.SHARE_ROW_EXCLUSIVE)
         case "RuleStmt":
-            yield TableLock(schema.relation(node.relation), _X)
+            yield TableLock(schema.name_relation(node.relation), _X)
         case "CreatePolicyStmt" | "AlterPolicyStmt":
-            yield TableLock(schema.relation(node.table), _X)
+            yield TableLock(schema.name_relation(node.table), _X)
         case "ViewStmt" if node.replace:
-            yield TableLock(schema.relation(node.view), _X)
+            yield TableLock(schema.name_relation(node.view), _X)
         case _:
             yield from _work(node, schema)
 
@@ -133,27 +133,27 @@ def _work(node: Any, schema: KnownSchema) -> Iterator[TableLock]:
     match type(node).__name__:
         case "TruncateStmt":
             for relation in node.relations:
-                yield TableLock(schema.relation(relation), _X)
+                yield TableLock(schema.name_relation(relation), _X)
         case "LockStmt":
             for relation in node.relations:
                 if node.mode >= Lock.ROW_SHARE:
-                    yield TableLock(schema.relation(relation), Lock(node.mode))
+                    yield TableLock(schema.name_relation(relation), Lock(node.mode))
         case "ClusterStmt" if node.relation is not None:
-            yield TableLock(schema.relation(node.relation), _X, rewritten=True)
+            yield TableLock(schema.name_relation(node.relation), _X, rewritten=True)
         case "RefreshMatViewStmt":
             mode = Lock.EXCLUSIVE if node.concurrent else _X
-            yield TableLock(schema.relation(node.relation), mode, rewritten=not node.concurrent)
+            yield TableLock(schema.name_relation(node.relation), mode, rewritten=not node.concurrent)
         case "ReindexStmt" if node.relation is not None and node.kind.name == "REINDEX_OBJECT_TABLE":
-            yield TableLock(schema.relation(node.relation), Lock.SHARE, scanned=True)
+            yield TableLock(schema.name_relation(node.relation), Lock.SHARE, scanned=True)
         case "VacuumStmt":
             for item in node.rels or ():
-                yield TableLock(schema.relation(item.relation), Lock.SHARE_UPDATE_EXCLUSIVE, scanned=True)
+                yield TableLock(schema.name_relation(item.relation), Lock.SHARE_UPDATE_EXCLUSIVE, scanned=True)
         case "CreateStatsStmt":
             for relation in node.relations:
-                yield TableLock(schema.relation(relation), Lock.SHARE_UPDATE_EXCLUSIVE)
+                yield TableLock(schema.name_relation(relation), Lock.SHARE_UPDATE_EXCLUSIVE)
         case "CommentStmt" if node.objtype.name in ("OBJECT_TABLE", "OBJECT_COLUMN", "OBJECT_TABCONSTRAINT"):
             parts = node.object if node.objtype.name == "OBJECT_TABLE" else node.object[:-1]
-            yield TableLock(schema.dotted(parts), Lock.SHARE_UPDATE_EXCLUSIVE)
+            yield TableLock(schema.name_dotted(parts), Lock.SHARE_UPDATE_EXCLUSIVE)
         case (
             "SelectStmt"
             | "InsertStmt"
@@ -171,9 +171,9 @@ def _rows(node: Any, schema: KnownSchema) -> Iterator[TableLock]:
     for item in walk(node):
         match type(item).__name__:
             case "InsertStmt":
-                yield TableLock(schema.relation(item.relation), Lock.ROW_EXCLUSIVE)
+                yield TableLock(schema.name_relation(item.relation), Lock.ROW_EXCLUSIVE)
             case "UpdateStmt" | "DeleteStmt" | "MergeStmt":
-                yield TableLock(schema.relation(item.relation), Lock.ROW_EXCLUSIVE, scanned=True)
+                yield TableLock(schema.name_relation(item.relation), Lock.ROW_EXCLUSIVE, scanned=True)
             case "SelectStmt" if item.lockingClause:
                 yield from _chosen(item, schema)
 
@@ -185,7 +185,7 @@ def _chosen(node: Any, schema: KnownSchema) -> Iterator[TableLock]:
         if type(relation).__name__ == "RangeVar":
             shown = relation.alias.aliasname if relation.alias else relation.relname
             if not wanted or shown in wanted:
-                yield TableLock(schema.relation(relation), Lock.ROW_SHARE)
+                yield TableLock(schema.name_relation(relation), Lock.ROW_SHARE)
 
 
 # --- definitions -------------------------------------------------------------------------------------------
@@ -193,7 +193,7 @@ def _chosen(node: Any, schema: KnownSchema) -> Iterator[TableLock]:
 
 def _create(node: Any, schema: KnownSchema) -> Iterator[TableLock]:
     for parent in node.inhRelations or ():
-        yield TableLock(schema.relation(parent), _X if node.partbound is not None else Lock.SHARE_UPDATE_EXCLUSIVE)
+        yield TableLock(schema.name_relation(parent), _X if node.partbound is not None else Lock.SHARE_UPDATE_EXCLUSIVE)
     for element in node.tableElts or ():
         for constraint in (element, *(getattr(element, "constraints", None) or ())):
             yield from _referenced(constraint, schema)
@@ -203,15 +203,15 @@ def _drop(node: Any, schema: KnownSchema) -> Iterator[TableLock]:
     kind = node.removeType.name
     for item in node.objects:
         if kind in _RELATIONS:
-            name = schema.dotted(item)
+            name = schema.name_dotted(item)
             yield TableLock(name, _X)
             if known_table := schema.tables.get(name):
                 others = [key.table for key in known_table.references.values()]
                 yield from (TableLock(other, _X) for other in (*others, known_table.partition_of) if other)
         elif kind in _OF_TABLES:
-            yield TableLock(schema.dotted(item[:-1]), _OF_TABLES[kind])
+            yield TableLock(schema.name_dotted(item[:-1]), _OF_TABLES[kind])
         elif kind == "OBJECT_INDEX":
-            name = schema.dotted(item)
+            name = schema.name_dotted(item)
             known = schema.indexes.get(name)
             mode = Lock.SHARE_UPDATE_EXCLUSIVE if node.concurrent else _X
             yield TableLock(known.table if known else f"the table of the index {name}", mode)
@@ -247,10 +247,10 @@ def _alter(name: str, command: Any, schema: KnownSchema) -> Iterator[TableLock]:
 
 
 def _change_type(name: str, command: Any, schema: KnownSchema) -> Iterator[TableLock]:
-    column, wanted = schema.column(name, command.name), Type.of(command.def_.typeName)
+    column, wanted = schema.find_column(name, command.name), Type.of(command.def_.typeName)
     widened = column is not None and column.type.widens_to(wanted) and keeps_value(command)
     yield TableLock(name, _X, rewritten=not widened)
-    for other in schema.tied_to(name, command.name):  # the foreign keys are made anew
+    for other in schema.list_tied_tables(name, command.name):  # the foreign keys are made anew
         yield TableLock(other, _X)
 
 
@@ -282,7 +282,7 @@ def _constrain(name: str, constraint: Any, schema: KnownSchema) -> Iterator[Tabl
 
 def _referenced(constraint: Any, schema: KnownSchema) -> Iterator[TableLock]:
     if type(constraint).__name__ == "Constraint" and constraint.contype.name == "CONSTR_FOREIGN":
-        yield TableLock(schema.relation(constraint.pktable), Lock.SHARE_ROW_EXCLUSIVE)
+        yield TableLock(schema.name_relation(constraint.pktable), Lock.SHARE_ROW_EXCLUSIVE)
 
 
 def _join(name: str, command: Any, schema: KnownSchema) -> Iterator[TableLock]:
@@ -290,11 +290,11 @@ def _join(name: str, command: Any, schema: KnownSchema) -> Iterator[TableLock]:
     match command.subtype.name:
         case "AT_AttachPartition":
             yield TableLock(name, Lock.SHARE_UPDATE_EXCLUSIVE)
-            yield TableLock(schema.relation(command.def_.name), _X, scanned=True)
+            yield TableLock(schema.name_relation(command.def_.name), _X, scanned=True)
         case "AT_DetachPartition":
             mode = Lock.SHARE_UPDATE_EXCLUSIVE if command.def_.concurrent else _X
             yield TableLock(name, mode)
-            yield TableLock(schema.relation(command.def_.name), _X)
+            yield TableLock(schema.name_relation(command.def_.name), _X)
         case _:
             yield TableLock(name, _X)
-            yield TableLock(schema.relation(command.def_), Lock.SHARE_UPDATE_EXCLUSIVE)
+            yield TableLock(schema.name_relation(command.def_), Lock.SHARE_UPDATE_EXCLUSIVE)

@@ -28,7 +28,7 @@ def losses(sql: Migration, rows: Mapping[str, int | None], *, only_rows: bool = 
             lost = [*_lost(node, command, schema, rows), *_overwritten(node, schema, added)]
             found += [line for table, line in lost if not only_rows or _holds_rows(table, rows)]
             if command is not None and command.subtype.name == "AT_AddColumn" and not command.missing_ok:
-                added.add((schema.relation(node.relation), command.def_.colname))
+                added.add((schema.name_relation(node.relation), command.def_.colname))
     return list(dict.fromkeys(found))
 
 
@@ -44,16 +44,16 @@ def _lost(
     """Tables, None for several, and what is lost of each."""
     match type(node).__name__:
         case "DropStmt" if node.removeType.name == "OBJECT_TABLE":
-            for table in map(schema.dotted, node.objects):
+            for table in map(schema.name_dotted, node.objects):
                 yield table, f"the table {quote_name(table)}, with {counted(rows.get(table))}"
         case "DropStmt" if node.removeType.name == "OBJECT_SCHEMA":
             for part in node.objects:
                 yield None, f"the schema {quote_name(part.sval)}, with what is in it"
         case "AlterTableStmt" if command is not None and command.subtype.name == "AT_DropColumn":
-            table = schema.relation(node.relation)
+            table = schema.name_relation(node.relation)
             yield table, f"the column {quote_name(f'{table}.{command.name}')}, of {counted(rows.get(table))}"
         case "TruncateStmt":
-            for table in map(schema.relation, node.relations):
+            for table in map(schema.name_relation, node.relations):
                 yield table, f"all rows of {quote_name(table)}: {counted(rows.get(table))}"
         case _:
             yield from _rows(node, schema)
@@ -63,10 +63,10 @@ def _rows(node: Any, schema: KnownSchema) -> Iterator[tuple[str, str]]:
     for item in walk(node):
         match type(item).__name__:
             case "DeleteStmt":
-                table = schema.relation(item.relation)
+                table = schema.name_relation(item.relation)
                 yield table, f"{'all rows' if item.whereClause is None else 'rows'} of {quote_name(table)}"
             case "MergeStmt" if any(one.commandType.name == "CMD_DELETE" for one in item.mergeWhenClauses):
-                table = schema.relation(item.relation)
+                table = schema.name_relation(item.relation)
                 yield table, f"rows of {quote_name(table)}"
 
 
@@ -82,7 +82,7 @@ def _overwritten(node: Any, schema: KnownSchema, added: Collection[tuple[str, st
                 names, where = [one.name for clause in changes for one in clause.targetList], "some rows"
             case _:
                 continue
-        table = schema.relation(item.relation)
+        table = schema.name_relation(item.relation)
         for name in dict.fromkeys(names):
             if (table, name) not in added:
                 yield table, f"the values of {quote_name(f'{table}.{name}')}, in {where}"

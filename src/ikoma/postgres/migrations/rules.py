@@ -58,7 +58,7 @@ def _drop(node: Any, schema: KnownSchema, made_again: Collection[tuple[str, str]
     word = kind.replace("_", " ").lower().replace("matview", "materialized view").replace("statistic ext", "statistics")
     for item in node.objects:
         name, table = _dropped(kind, item, schema)
-        if schema.made_here(kind, name) or (table is not None and schema.is_new(table)):
+        if schema.is_made_here(kind, name) or (table is not None and schema.is_new(table)):
             continue
         if kind in _HARMLESS_DROPS:
             if kind in _OF_TABLES and (kind, name) not in made_again:
@@ -78,16 +78,16 @@ def _drop(node: Any, schema: KnownSchema, made_again: Collection[tuple[str, str]
 def _dropped(kind: str, item: Any, schema: KnownSchema) -> tuple[str, str | None]:
     """The name of what is dropped, and the table that it is of, where it is part of one."""
     if kind in _OF_TABLES:
-        table = schema.dotted(item[:-1])
+        table = schema.name_dotted(item[:-1])
         return f"{item[-1].sval} on {table}", table
     if hasattr(item, "objname"):
-        return schema.dotted(item.objname), None
+        return schema.name_dotted(item.objname), None
     if hasattr(item, "names"):
-        return schema.dotted(item.names), None
+        return schema.name_dotted(item.names), None
     if hasattr(item, "sval"):
         return str(item.sval), None
     strings = [part for part in item if hasattr(part, "sval")]
-    return (schema.dotted(strings) if strings else "between two types"), None
+    return (schema.name_dotted(strings) if strings else "between two types"), None
 
 
 def _rename(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
@@ -97,32 +97,32 @@ def _rename(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
     )
     if node.relation is None:
         name = node.subname or _object_name(node.object, schema)
-        is_new = schema.made_here(kind, name)
+        is_new = schema.is_made_here(kind, name)
     else:
-        table = schema.relation(node.relation)
+        table = schema.name_relation(node.relation)
         part = node.subname
         name = f"{table}.{part}" if part else table
-        is_new = schema.is_new(table) or schema.made_here(kind, table)
-        is_new = is_new or (kind == "COLUMN" and schema.all_new(table, [part]))
+        is_new = schema.is_new(table) or schema.is_made_here(kind, table)
+        is_new = is_new or (kind == "COLUMN" and schema.are_all_new(table, [part]))
     if not is_new:
         yield LintFinding(f"renames the {word} {name} to {node.newname}", _BOTH)
 
 
 def _move(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
     kind = node.objectType.name.removeprefix("OBJECT_")
-    name = schema.relation(node.relation) if node.relation is not None else _object_name(node.object, schema)
-    if not schema.made_here(kind, name):
+    name = schema.name_relation(node.relation) if node.relation is not None else _object_name(node.object, schema)
+    if not schema.is_made_here(kind, name):
         yield LintFinding(f"moves {name} to the schema {node.newschema}", _BOTH)
 
 
 def _object_name(node: Any, schema: KnownSchema) -> str:
     if hasattr(node, "objname"):
-        return schema.dotted(node.objname)
+        return schema.name_dotted(node.objname)
     if hasattr(node, "sval"):
         return str(node.sval)
     if hasattr(node, "names"):
-        return schema.dotted(node.names)
-    return schema.dotted([part for part in node if hasattr(part, "sval")]) if node else "something"
+        return schema.name_dotted(node.names)
+    return schema.name_dotted([part for part in node if hasattr(part, "sval")]) if node else "something"
 
 
 # --- rows --------------------------------------------------------------------------------------------------
@@ -132,16 +132,16 @@ def _rows(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
     """Every writing statement in it, and calls of the app's own functions, which may do anything."""
     for item in walk(node):
         match type(item).__name__:
-            case "DeleteStmt" if _takes_all(item) and not schema.is_new(schema.relation(item.relation)):
+            case "DeleteStmt" if _takes_all(item) and not schema.is_new(schema.name_relation(item.relation)):
                 advice = "say which with WHERE, or delete them when no release reads them any more"
-                yield LintFinding(f"deletes all rows of {schema.relation(item.relation)}", advice)
+                yield LintFinding(f"deletes all rows of {schema.name_relation(item.relation)}", advice)
             case "UpdateStmt" if _takes_all(item):
-                table = schema.relation(item.relation)
-                if not schema.is_new(table) and not schema.all_new(table, [one.name for one in item.targetList]):
+                table = schema.name_relation(item.relation)
+                if not schema.is_new(table) and not schema.are_all_new(table, [one.name for one in item.targetList]):
                     advice = "say which with WHERE, or write the new values into a new column"
                     yield LintFinding(f"changes all rows of {table}", advice)
-            case "FuncCall" if schema.knows_function(schema.dotted(item.funcname)):
-                yield _unknown(f"calls the app's own function {schema.dotted(item.funcname)}")
+            case "FuncCall" if schema.knows_function(schema.name_dotted(item.funcname)):
+                yield _unknown(f"calls the app's own function {schema.name_dotted(item.funcname)}")
 
 
 def _takes_all(node: Any) -> bool:
@@ -152,9 +152,9 @@ def _takes_all(node: Any) -> bool:
 
 def _truncate(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
     for relation in node.relations:
-        if not schema.is_new(schema.relation(relation)):
+        if not schema.is_new(schema.name_relation(relation)):
             advice = "delete them when no release reads them any more"
-            yield LintFinding(f"truncates {schema.relation(relation)}", advice)
+            yield LintFinding(f"truncates {schema.name_relation(relation)}", advice)
 
 
 # --- the rest ----------------------------------------------------------------------------------------------
@@ -165,9 +165,9 @@ def _unknown(what: str) -> LintFinding:
 
 
 def _index(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
-    table = schema.relation(node.relation)
+    table = schema.name_relation(node.relation)
     columns = [item.name for item in node.indexParams if item.name] + columns_in(node.indexParams)
-    if node.unique and not schema.is_new(table) and not schema.all_new(table, columns):
+    if node.unique and not schema.is_new(table) and not schema.are_all_new(table, columns):
         yield LintFinding(f"adds a UNIQUE index to {table}", FIRST)
     if not node.concurrent and not schema.is_new(table):
         advice = f"where {table} is large write CREATE INDEX CONCURRENTLY IF NOT EXISTS, and {no_transaction.BEGIN}"
@@ -175,8 +175,8 @@ def _index(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
 
 
 def _enum(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
-    name = schema.dotted(node.typeName)
-    if schema.made_here("TYPE", name):
+    name = schema.name_dotted(node.typeName)
+    if schema.is_made_here("TYPE", name):
         return
     if node.oldVal is not None:
         yield LintFinding(f"renames the value {node.oldVal!r} of the enum {name}", _BOTH)
@@ -186,16 +186,16 @@ def _enum(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
 
 
 def _domain(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
-    name = schema.dotted(node.typeName)
-    if node.subtype in ("C", "O") and not schema.made_here("DOMAIN", name):
+    name = schema.name_dotted(node.typeName)
+    if node.subtype in ("C", "O") and not schema.is_made_here("DOMAIN", name):
         yield LintFinding(f"makes the domain {name} stricter", FIRST)
 
 
 def _revoke(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
     relations = [item for item in getattr(node, "objects", None) or () if hasattr(item, "relname")]
-    if node.is_grant or (relations and all(schema.is_new(schema.relation(item)) for item in relations)):
+    if node.is_grant or (relations and all(schema.is_new(schema.name_relation(item)) for item in relations)):
         return
-    names = ", ".join(schema.relation(item) for item in relations)
+    names = ", ".join(schema.name_relation(item) for item in relations)
     advice = "take them away when no release needs them any more"
     yield LintFinding(f"revokes rights{f' on {names}' if names else ''}", advice)
 

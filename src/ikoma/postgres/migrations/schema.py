@@ -71,19 +71,19 @@ class KnownSchema:
     def is_new(self, table: str) -> bool:
         return table in self.tables and self.tables[table].is_new
 
-    def column(self, table: str, name: str) -> KnownColumn | None:
+    def find_column(self, table: str, name: str) -> KnownColumn | None:
         return self.tables[table].columns.get(name) if table in self.tables else None
 
-    def all_new(self, table: str, columns: list[str]) -> bool:
+    def are_all_new(self, table: str, columns: list[str]) -> bool:
         """Whether the previous release knows none of these columns; of no columns that cannot be said."""
-        found = [self.column(table, name) for name in columns]
+        found = [self.find_column(table, name) for name in columns]
         return bool(found) and all(column is not None and column.is_new for column in found)
 
-    def tied_to(self, table: str, name: str) -> list[str]:
+    def list_tied_tables(self, table: str, name: str) -> list[str]:
         """Tables on the other side of foreign keys that this column is part of, as far as is known."""
         own = self.tables[table].references.values() if table in self.tables else ()
         found = [key.table for key in own if name in key.columns]
-        column = self.column(table, name)
+        column = self.find_column(table, name)
         for other, known in self.tables.items():
             for key in known.references.values():
                 is_part = name in key.referenced if key.referenced else column is None or column.primary
@@ -91,7 +91,7 @@ class KnownSchema:
                     found.append(other)
         return found
 
-    def made_here(self, kind: str, name: str) -> bool:
+    def is_made_here(self, kind: str, name: str) -> bool:
         """Whether the object was made by a pending migration. `kind` is a word of SQL, such as VIEW."""
         if kind in ("TABLE", "FOREIGN_TABLE") and name in self.tables:
             return self.tables[name].is_new
@@ -102,11 +102,11 @@ class KnownSchema:
 
     # --- names ---
 
-    def relation(self, node: Any) -> str:
+    def name_relation(self, node: Any) -> str:
         """The name of a RangeVar."""
         return self._qualified(node.schemaname, node.relname)
 
-    def dotted(self, parts: Any) -> str:
+    def name_dotted(self, parts: Any) -> str:
         """The name of a list of strings, the last of which is the object's own."""
         names = [part.sval for part in parts]
         return self._qualified(names[-2] if len(names) > 1 else None, names[-1])
@@ -125,21 +125,21 @@ class KnownSchema:
             case "CreateStmt" | "CreateForeignTableStmt":
                 self._learn_table(getattr(node, "base", None) or node)
             case "CreateTableAsStmt":
-                self.tables.setdefault(self.relation(node.into.rel), KnownTable(self.pending))
+                self.tables.setdefault(self.name_relation(node.into.rel), KnownTable(self.pending))
             case "CreateSchemaStmt":
                 self._learn_schema(node)
             case "IndexStmt" if node.idxname:
-                table = self.relation(node.relation)
+                table = self.name_relation(node.relation)
                 schema = f"{table.rpartition('.')[0]}." if "." in table else ""
                 self.indexes[schema + node.idxname] = Index(table, node.unique)
             case "AlterTableStmt" if command is not None:
-                self._learn_command(self.relation(node.relation), command)
+                self._learn_command(self.name_relation(node.relation), command)
             case "RenameStmt" if node.relation is not None:
                 self._learn_name(node)
             case "DropStmt" if node.removeType.name == "OBJECT_TABLE":
                 for parts in node.objects:
-                    self.tables.pop(self.dotted(parts), None)
-                    self._objects.pop(("relation", self.dotted(parts)), None)
+                    self.tables.pop(self.name_dotted(parts), None)
+                    self._objects.pop(("relation", self.name_dotted(parts)), None)
             case "VariableSetStmt" if node.name == "search_path":
                 named = [str(getattr(item.val, "sval", "")) for item in node.args or ()]
                 self._path = next((name for name in named if name and name != "$user"), "public")
@@ -150,30 +150,30 @@ class KnownSchema:
             case "CreateStmt" | "ViewStmt" | "CreateSeqStmt" | "CreateForeignTableStmt":
                 node = getattr(node, "base", None) or node
                 found = next(getattr(node, slot) for slot in ("view", "sequence", "relation") if hasattr(node, slot))
-                yield "relation", self.relation(found)
+                yield "relation", self.name_relation(found)
             case "CreateTableAsStmt":
-                yield "relation", self.relation(node.into.rel)
+                yield "relation", self.name_relation(node.into.rel)
             case "CreateEnumStmt" | "CreateRangeStmt":
-                yield "type", self.dotted(node.typeName)
+                yield "type", self.name_dotted(node.typeName)
             case "CreateDomainStmt":
-                yield "type", self.dotted(node.domainname)
+                yield "type", self.name_dotted(node.domainname)
             case "CompositeTypeStmt":
-                yield "type", self.relation(node.typevar)
+                yield "type", self.name_relation(node.typevar)
             case "CreateFunctionStmt":
-                yield "function", self.dotted(node.funcname)
+                yield "function", self.name_dotted(node.funcname)
             case "DefineStmt":
                 kind = node.kind.name.removeprefix("OBJECT_")
-                yield find_kind(kind), self.dotted(node.defnames)
+                yield find_kind(kind), self.name_dotted(node.defnames)
             case "CreateSchemaStmt" if node.schemaname:
                 yield "SCHEMA", node.schemaname
             case "CreateExtensionStmt":
                 yield "EXTENSION", node.extname
             case "CreateTrigStmt":
-                yield "TRIGGER", f"{node.trigname} on {self.relation(node.relation)}"
+                yield "TRIGGER", f"{node.trigname} on {self.name_relation(node.relation)}"
             case "CreatePolicyStmt":
-                yield "POLICY", f"{node.policy_name} on {self.relation(node.table)}"
+                yield "POLICY", f"{node.policy_name} on {self.name_relation(node.table)}"
             case "RuleStmt":
-                yield "RULE", f"{node.rulename} on {self.relation(node.relation)}"
+                yield "RULE", f"{node.rulename} on {self.name_relation(node.relation)}"
 
     def _learn_schema(self, node: Any) -> None:
         before, self._path = self._path, node.schemaname or self._path
@@ -182,12 +182,12 @@ class KnownSchema:
         self._path = before
 
     def _learn_table(self, node: Any) -> None:
-        name = self.relation(node.relation)
+        name = self.name_relation(node.relation)
         if name in self.tables:
             return
         table = self.tables[name] = KnownTable(self.pending)
         if node.partbound is not None:
-            table.partition_of = self.relation(node.inhRelations[0])
+            table.partition_of = self.name_relation(node.inhRelations[0])
         for element in node.tableElts or ():
             if type(element).__name__ == "ColumnDef":
                 self._add_column(name, table, element)
@@ -211,7 +211,7 @@ class KnownSchema:
                 columns = columns or tuple(key.sval for key in node.fk_attrs or ())
                 known = node.conname or "_".join((name.rpartition(".")[2], *columns, "fkey"))
                 referenced = tuple(key.sval for key in node.pk_attrs or ())
-                table.references[known] = ForeignKey(columns, self.relation(node.pktable), referenced)
+                table.references[known] = ForeignKey(columns, self.name_relation(node.pktable), referenced)
 
     def _learn_command(self, name: str, command: Any) -> None:
         table = self.tables.setdefault(name, KnownTable(is_new=False))
@@ -222,7 +222,9 @@ class KnownSchema:
             case "AT_AddConstraint":
                 self._add_constraint(name, table, command.def_)
             case "AT_AttachPartition":
-                self.tables.setdefault(self.relation(command.def_.name), KnownTable(is_new=False)).partition_of = name
+                self.tables.setdefault(
+                    self.name_relation(command.def_.name), KnownTable(is_new=False)
+                ).partition_of = name
             case "AT_DropColumn":
                 table.columns.pop(command.name, None)
             case "AT_DropConstraint":
@@ -237,7 +239,7 @@ class KnownSchema:
                 column.default = command.subtype.name == "AT_AddIdentity"
 
     def _learn_name(self, node: Any) -> None:
-        name = self.relation(node.relation)
+        name = self.name_relation(node.relation)
         table = self.tables.get(name)
         if table is None:
             return

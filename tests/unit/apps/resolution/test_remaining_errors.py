@@ -32,7 +32,7 @@ def remainder(folder: Path, **files: str) -> Remainder:
             resolutions = Resolutions(assemble(engine))
             resolution = await resolutions.resolve(app)
             assert resolution.model is None
-            return await resolutions.remainder(app, resolution)
+            return await resolutions.find_remainder(app, resolution)
         finally:
             await engine.close()
 
@@ -108,7 +108,7 @@ def test_all_mistakes_of_several_files_are_told_at_once(tmp_path: Path) -> None:
         ("db.yml", 4),
     ]
     assert found.model is not None
-    assert found.source.at("services", "web", "pid") == ("compose.override.yml", 5)
+    assert found.source.locate("services", "web", "pid") == ("compose.override.yml", 5)
 
 
 def test_what_is_missing_because_it_was_taken_out_is_no_mistake(tmp_path: Path) -> None:

@@ -50,26 +50,26 @@ def of(base: bytes, *others: tuple[str, bytes], parts: Parts | None = None) -> S
     ],
 )
 def test_what_an_override_says_stands_in_the_override(place: tuple[str | int, ...], at: tuple[str, int | None]) -> None:
-    assert of(BASE, ("over.yml", OVER)).at(*place) == at
+    assert of(BASE, ("over.yml", OVER)).locate(*place) == at
 
 
 def test_a_list_that_is_written_afresh_counts_from_its_own_beginning() -> None:
     over = b"services:\n  web:\n    ports: !override\n      - 82:82\n"
-    assert of(BASE, ("over.yml", over)).at("services", "web", "ports", 0) == ("over.yml", 4)
+    assert of(BASE, ("over.yml", over)).locate("services", "web", "ports", 0) == ("over.yml", 4)
 
 
 def test_a_range_of_ports_counts_as_so_many() -> None:
     base = (
         b"services:\n  web:\n    ports:\n      - 3000\n      - 3001-3003\n      - 8000-8001:80-81/udp\n      - 22:22\n"
     )
-    lines = [of(base).at("services", "web", "ports", index) for index in range(8)]
+    lines = [of(base).locate("services", "web", "ports", index) for index in range(8)]
     assert [line for _, line in lines] == [4, 5, 5, 5, 6, 6, 7, 3]
 
 
 def test_what_an_included_file_brings_stands_there() -> None:
     parts = Parts(("base.yml",), included=["db.yml"])
     source = of(b"include: [db.yml]\n", ("db.yml", b"services:\n  db:\n    privileged: true\n"), parts=parts)
-    assert source.at("services", "db", "privileged") == ("db.yml", 3)
+    assert source.locate("services", "db", "privileged") == ("db.yml", 3)
 
 
 def test_what_a_service_extends_stands_where_it_is_extended_from() -> None:
@@ -77,17 +77,17 @@ def test_what_a_service_extends_stands_where_it_is_extended_from() -> None:
     base = b"services:\n  web:\n    extends: {file: ./common.yml, service: app}\n    volumes: ['./own:/own']\n"
     common = b"services:\n  app:\n    extends: root\n    volumes: ['./x:/x']\n  root:\n    privileged: true\n"
     source = of(base, ("common.yml", common), parts=parts)
-    assert source.at("services", "web", "privileged") == ("common.yml", 6)
-    assert source.at("services", "web", "volumes", 0) == ("common.yml", 4)
-    assert source.at("services", "web", "volumes", 1) == ("base.yml", 4)
+    assert source.locate("services", "web", "privileged") == ("common.yml", 6)
+    assert source.locate("services", "web", "volumes", 0) == ("common.yml", 4)
+    assert source.locate("services", "web", "volumes", 1) == ("base.yml", 4)
 
 
 def test_services_that_extend_each_other_end_nobody() -> None:
     source = of(b"services:\n  a: {extends: b}\n  b: {extends: a}\n")
-    assert source.at("services", "a", "image") == ("base.yml", 2)
-    assert source.at("services", "a", "ports", 0) == ("base.yml", 2)
+    assert source.locate("services", "a", "image") == ("base.yml", 2)
+    assert source.locate("services", "a", "ports", 0) == ("base.yml", 2)
 
 
 def test_what_is_merged_in_stands_at_its_anchor() -> None:
     source = of(b"x-a: &a\n  privileged: true\nservices:\n  web:\n    <<: *a\n    image: x\n")
-    assert source.at("services", "web", "privileged") == ("base.yml", 2)
+    assert source.locate("services", "web", "privileged") == ("base.yml", 2)

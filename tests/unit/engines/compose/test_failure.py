@@ -16,7 +16,7 @@ from tests.unit.replicas import container
 def test_a_container_that_could_not_start_again_is_not_blamed_for_how_it_ended_before() -> None:
     watch = DowntimeWatch(DockerApi("unix:///nowhere"), "shop", ())
     output = ComposeOutput("shop", ignore_progress, ())
-    output.not_started("a", "cannot join network of a non running container")
+    output.note_not_started("a", "cannot join network of a non running container")
     ended = container("a", state="exited", health=None, exit_code=143)
     error = failure.of_container(ended, output, watch, timeout=1, logs=[], check=None)
     assert "could not be started" in error.message
@@ -48,7 +48,7 @@ def test_where_docker_has_no_addresses_for_a_network_it_says_what_helps(
     said: str, kind: type[Exception], hint: str
 ) -> None:
     output = ComposeOutput("shop", ignore_progress, ())
-    output.line(json.dumps({"error": True, "message": f"Error response from daemon: {said}"}))
+    output.read_line(json.dumps({"error": True, "message": f"Error response from daemon: {said}"}))
     error = failure.without_container(output)
     assert type(error) is kind
     assert hint in error.hint
@@ -56,10 +56,10 @@ def test_where_docker_has_no_addresses_for_a_network_it_says_what_helps(
 
 def test_a_service_of_which_no_container_can_be_made_is_named() -> None:
     output = ComposeOutput("shop", ignore_progress, ())
-    output.line('{"id":"Container shop-web-1","status":"Working","text":"Creating"}')
+    output.read_line('{"id":"Container shop-web-1","status":"Working","text":"Creating"}')
     reason = "Error response from daemon: No command specified"
-    output.line(json.dumps({"id": "service:web:1", "status": "Error", "text": reason}))
-    output.line(json.dumps({"error": True, "message": reason}))
+    output.read_line(json.dumps({"id": "service:web:1", "status": "Error", "text": reason}))
+    output.read_line(json.dumps({"error": True, "message": reason}))
     error = failure.without_container(output)
     assert error.message == "No container of the service web could be made: No command specified."
     assert error.details["service"] == "web"

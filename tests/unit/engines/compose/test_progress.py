@@ -24,7 +24,7 @@ class Heard:
         self.said.append((message, fraction))
 
     def event(self, **event: Any) -> None:
-        self.output.line(json.dumps(event))
+        self.output.read_line(json.dumps(event))
 
 
 def test_containers_are_called_by_their_service_and_nothing_is_said_twice() -> None:
@@ -39,7 +39,7 @@ def test_containers_are_called_by_their_service_and_nothing_is_said_twice() -> N
 def test_steps_of_the_classic_builder_have_a_fraction() -> None:
     heard = Heard()
     for line in ("Sending build context to Docker daemon 3kB", "Step 3/5 : COPY . .", " ---> 1234", "hello"):
-        heard.output.line(line)
+        heard.output.read_line(line)
     assert heard.said == [("build: step 3 of 5: COPY . .", 0.4)]
     assert list(heard.output.build_lines) == ["Step 3/5 : COPY . .", "hello"]
     assert not heard.output.reached_containers
@@ -101,9 +101,9 @@ def test_buildkit_says_itself_which_build_failed() -> None:
 
 def test_secrets_and_terminal_codes_are_in_nothing_that_is_kept() -> None:
     heard = Heard(["hunter2hunter2", 'with <quotes> & "more"'])
-    heard.output.line("\x1b[91mStep 1/2 : RUN echo hunter2hunter2\x1b[0m")
+    heard.output.read_line("\x1b[91mStep 1/2 : RUN echo hunter2hunter2\x1b[0m")
     heard.event(error=True, message='failed: with <quotes> & "more" and hunter2hunter2')
-    heard.output.line('{"error":true,"message":"with \\u003cquotes\\u003e \\u0026 \\"more\\""}')
+    heard.output.read_line('{"error":true,"message":"with \\u003cquotes\\u003e \\u0026 \\"more\\""}')
     assert heard.said == [("build: step 1 of 2: RUN echo ***", 0.0)]
     assert list(heard.output.build_lines) == ["Step 1/2 : RUN echo ***"]
     assert heard.output.error == "***"
@@ -112,7 +112,7 @@ def test_secrets_and_terminal_codes_are_in_nothing_that_is_kept() -> None:
 def test_lines_that_are_nearly_json_do_no_harm() -> None:
     heard = Heard()
     for line in ("{", "{}", "[1]", '{"id": 3}', '{"logs": [{"data": "%"}]}', '{"parent_id": "Image x"}', "null"):
-        heard.output.line(line)
+        heard.output.read_line(line)
     assert heard.output.reason == "null"
 
 
@@ -122,6 +122,6 @@ def test_a_long_step_is_followed_line_by_line_but_not_by_each(monkeypatch: pytes
     heard = Heard()
     for seconds, line in ((0, "Step 1/2 : RUN make"), (0.1, "first"), (1.2, "second"), (0.5, "third"), (0.6, "fourth")):
         now += seconds
-        heard.output.line(line)
+        heard.output.read_line(line)
     said = [message for message, _ in heard.said]
     assert said == ["build: step 1 of 2: RUN make", "build | second", "build | fourth"]

@@ -114,9 +114,9 @@ def test_a_change_is_whole_or_not_at_all(store: Store) -> None:
 
     with pytest.raises(ZeroDivisionError):
         asyncio.run(store.change(fail))
-    assert waivers.live(AppName("shop")) == []
+    assert waivers.list_live(AppName("shop")) == []
     waivers.grant(AppName("shop"), "cap-add", "b", caller="ann", expires_at="2099")
-    assert [item.reason for item in waivers.live(AppName("shop"))] == ["b"]
+    assert [item.reason for item in waivers.list_live(AppName("shop"))] == ["b"]
 
 
 def test_what_a_power_cut_may_not_take_is_synced_and_the_rest_is_not(store: Store) -> None:

@@ -25,5 +25,5 @@ def find_left_out(app: App, source: Source, model: ComposeModel) -> list[Finding
             fix = (
                 f"If it is source: `x-ikoma: {{source: [{folder}]}}`, or mount it read-only. If not, nothing is to do."
             )
-            found.append(Finding(*source.at_text(str(folder)), problem, fix))
+            found.append(Finding(*source.locate_text(str(folder)), problem, fix))
     return found

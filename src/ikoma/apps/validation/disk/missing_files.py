@@ -37,7 +37,7 @@ def find_missing_files(app: App, source: Source, model: ComposeModel) -> Iterato
                 shown = os.path.relpath(mount.source, app.path)
                 problem = f"There is no file {shown}: an empty folder would be mounted at {mount.target}."
                 fix = f"Write {shown}, or correct its path; if it is to be a folder, make it."
-                yield Finding(*source.at("services", name, "volumes", index), problem, fix)
+                yield Finding(*source.locate("services", name, "volumes", index), problem, fix)
     for kind, items in model.contents.items():
         for key, item in items.items():
             file = str(item.get("file") or "")
@@ -45,7 +45,7 @@ def find_missing_files(app: App, source: Source, model: ComposeModel) -> Iterato
                 shown = os.path.relpath(file, app.path)
                 problem = f"There is no file {shown}, which {kind} {key} is made of."
                 fix = f"Write {shown}, or correct its path."
-                yield Finding(*source.at(kind, key, "file"), problem, fix)
+                yield Finding(*source.locate(kind, key, "file"), problem, fix)
 
 
 def find_empty_mounts(app: App, source: Source, model: ComposeModel) -> Iterator[Finding]:
@@ -55,7 +55,7 @@ def find_empty_mounts(app: App, source: Source, model: ComposeModel) -> Iterator
         for index, mount in enumerate(service.mounts):
             if not mount.is_bind:
                 continue
-            place, path = source.at("services", name, "volumes", index), Path(mount.source)
+            place, path = source.locate("services", name, "volumes", index), Path(mount.source)
             shown = os.path.relpath(path, app.path)
             if is_missing_clock(mount):
                 fix = "Set the variable TZ of the service, such as TZ: Europe/Berlin, and leave the mount out."

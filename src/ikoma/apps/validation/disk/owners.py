@@ -46,7 +46,7 @@ async def find_unwritable(
                 wanted.setdefault(new, {}).setdefault(name, (user, index))
             elif mount.is_bind and (said := _unwritable(app, mount.source, user)) is not None:
                 problem, fix = said
-                found.append(Finding(*source.at("services", name, "volumes", index), f"{name} {problem}", fix))
+                found.append(Finding(*source.locate("services", name, "volumes", index), f"{name} {problem}", fix))
     return [*found, *(item for new, users in wanted.items() for item in _for_two(source, new, users))]
 
 
@@ -75,7 +75,7 @@ def _for_two(source: Source, new: _New, users: Mapping[str, tuple[str, int]]) ->
     them = f"{', '.join(others)} and {last}"
     problem = f"The {kind} {place} is new, and {them} write to it: it will belong to one, and no other can write there."
     fix = f"Give them the same `user:`, or each a {kind} of its own; nothing is to do if these are names of one user."
-    yield Finding(*source.at("services", name, "volumes", index), problem, fix)
+    yield Finding(*source.locate("services", name, "volumes", index), problem, fix)
 
 
 async def _user_of_image(images: Images, app: App, service: Service, dockerfile: str) -> str:

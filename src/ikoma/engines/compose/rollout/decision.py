@@ -106,7 +106,7 @@ def _decided(facts: RolloutFacts, there: Sequence[Container]) -> list[ServiceDec
 
 
 def _alone(facts: RolloutFacts, name: str, replaced: Sequence[Container]) -> str | None:
-    strategy = facts.extension.strategy_of(name)
+    strategy = facts.extension.find_strategy(name)
     if reason := why_alone(facts.app, facts.model, name, facts.sources, strategy, facts.before):
         return reason
     if strategy != ROLLING and any(item.id in facts.keeping for item in replaced):
@@ -118,7 +118,7 @@ def _with_room(facts: RolloutFacts, decision: ServiceDecision, going: Sequence[C
     """The decision with what must stop before its new containers start."""
     if not decision.new:
         return decision
-    strategy = facts.extension.strategy_of(decision.service)
+    strategy = facts.extension.find_strategy(decision.service)
     others = find_preempted(facts.app, facts.before, facts.model, decision.service, facts.sources, strategy)
     there = {item.service for item in going}
     others = {name: what for name, what in others.items() if name in there}

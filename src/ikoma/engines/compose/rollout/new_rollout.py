@@ -84,7 +84,7 @@ class NewRollout:
             target.model,
             target.place,
             rollout=rollout,
-            configurations=target.place.configurations(target.model),
+            configurations=target.place.compute_configurations(target.model),
             anonymous=anonymous,
         )
         self._new: list[Container] = []

@@ -31,7 +31,7 @@ async def make_plan(engine: ComposeEngine, app: App, target: RolloutTarget, *, a
         model=target.model,
         extension=target.extension,
         sources=target.place.sources,
-        configurations=target.place.configurations(target.model),
+        configurations=target.place.compute_configurations(target.model),
         scale=target.scale,
         before=target.before,
         keeping=frozenset(item.id for item in there if item.service in anonymous),

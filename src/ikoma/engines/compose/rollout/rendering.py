@@ -70,7 +70,7 @@ def render(
         service["labels"] = {**(service.get("labels") or {}), **labels}
     for kind in ("configs", "secrets"):
         for item in (result.get(kind) or {}).values():
-            if item.get("file") and (inside := place.inside(item["file"])):
+            if item.get("file") and (inside := place.find_inside(item["file"])):
                 item["file"] = str(inside)
     files |= _as_files(place, result)
     renamed = _rename_networks(place.app, result, rollout)
@@ -123,10 +123,10 @@ def _mount_from(place: Placement, service: dict[str, Any]) -> dict[Path, GivenFi
     targets = {os.path.normpath(str(mount.get("target"))) for mount in mounts}
     for mount in [mount for mount in mounts if mount.get("type") == "bind"]:
         source = Path(os.path.realpath(mount["source"]))
-        if (inside := place.mounted(mount["source"])) is None:
+        if (inside := place.find_mounted(mount["source"])) is None:
             continue
         mount["source"] = str(inside)
-        for data in place.sources.data_below(source):
+        for data in place.sources.list_data_below(source):
             place_in = data.relative_to(source)
             target = os.path.normpath(f"{mount['target']}/{place_in}")
             if target not in targets and data.is_dir() and (inside / place_in).is_dir():

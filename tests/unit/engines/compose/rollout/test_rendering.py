@@ -143,7 +143,7 @@ def changed(**service: Any) -> dict[str, Any]:
 def test_a_configuration_is_all_that_a_container_is_made_of(
     model: dict[str, Any], place: Placement, same: bool
 ) -> None:
-    assert (place.configurations(parse_model(model)) == PLACE.configurations(parse_model(BASE))) is same
+    assert (place.compute_configurations(parse_model(model)) == PLACE.compute_configurations(parse_model(BASE))) is same
 
 
 def test_secrets_from_variables_become_files_that_one_service_mounts() -> None:
