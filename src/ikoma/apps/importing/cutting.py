@@ -117,7 +117,7 @@ def _leave_out(files: CutFiles, resolution: Resolution, cuts: list[Cut]) -> bool
 
 def _find_line(resolution: Resolution, place: Place) -> int:
     """The line of an item of a list, from 1; 0 of what is found by its key."""
-    return (resolution.source.at(*place)[1] or 0) if isinstance(place[-1], int) else 0
+    return (resolution.source.locate(*place)[1] or 0) if isinstance(place[-1], int) else 0
 
 
 def _leave_out_one(files: CutFiles, resolution: Resolution, place: Place) -> bool:
