@@ -161,6 +161,17 @@ def test_a_delivery_is_taken_once_across_a_restart(shop: Hooked) -> None:
     assert shop.github(body).code == "hook_replayed"
 
 
+def test_a_webhook_comes_back_with_its_app_and_takes_nothing_again(shop: Hooked) -> None:
+    body = shop.told(shop.push("kept"))
+    shop.deployed(shop.github(body))
+    shop.server.do("apps.remove", {"appName": shop.app})
+    assert shop.github(body).status == 401
+    assert shop.server.do("apps.restore", {"appName": shop.app})["details"]["left"] == []
+    assert shop.github(body).code == "hook_replayed"
+    commit = shop.push("back")
+    assert shop.deployed(shop.github(shop.told(commit))) == commit
+
+
 def test_what_is_deployed_is_what_the_branch_holds(shop: Hooked) -> None:
     old = shop.push("old")
     new = shop.push("new")

@@ -21,8 +21,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyrage
 import pytest
 
+from ikoma.apps.backups.folder import read_manifest
+from ikoma.apps.backups.signing import BackupKey
+from ikoma.apps.offsite.folder_store import FolderStore
+from ikoma.apps.offsite.sealing import Seal
+from ikoma.apps.offsite.sending import Shipment, send
+from ikoma.offsite_place import OffsitePlace
+from ikoma.ports.progress import ignore_progress
 from tests.apps import make_app
 from tests.docs.page import ROOT, Page
 from tests.faults.test_bringing_back import KEEPS, TABLES, WITH_DATA
@@ -55,6 +63,10 @@ class Burned:
 
     server: Server
     store: Path
+    sealed: Path
+    """The same backups, as encrypted copies off the machine."""
+    identity: Path
+    """The file with the secret key that opens them."""
     key: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     entries: int = 0
@@ -105,7 +117,7 @@ class Burned:
 def burned() -> Iterator[Burned]:
     """Three apps and a removed one, backed up into a folder that outlives their machine."""
     server = make_server(PROXY_HTTPS_PORT=str(free_port()), PROXY_TLS="internal")
-    found = Burned(server, server.folder / "store")
+    found = Burned(server, server.folder / "store", server.folder / "sealed", server.folder / "age.txt")
     try:
         server.start()
         _make_apps(server)
@@ -117,6 +129,7 @@ def burned() -> Iterator[Burned]:
         found.entries = len(server.audit())
         found.facts = look(server)
         shutil.copytree(server.backups, found.store)
+        _seal(found)
         found.burn()
         yield found
     finally:
@@ -143,6 +156,21 @@ def _make_apps(server: Server) -> None:
     make_app(server, GONE)
     server.do("deploy.up", {"appName": GONE})
     server.do("apps.remove", {"appName": GONE})
+
+
+def _seal(found: Burned) -> None:
+    """Send the backups to a store, as a server with OFFSITE_URL does."""
+    identity = pyrage.x25519.Identity.generate()
+    found.identity.write_text(f"{identity}\n")
+    found.sealed.mkdir()
+    recipient = str(identity.to_public())
+    store = FolderStore(OffsitePlace(kind="file", path=str(found.sealed), recipients=(recipient,)))
+    key = BackupKey(Path(found.server.env["IKOMA_STATE"]) / "backups.key")
+    for path in found.store.glob("*.backup"):
+        backup = read_manifest(path).backup
+        files = {str(file.relative_to(path)): file for file in path.rglob("*") if file.is_file()}
+        shipment = Shipment(backup.app, backup.name, backup.created_at, files, backup.proven_at)
+        send(store, Seal([recipient]), key, shipment, found.server.folder / "journal", ignore_progress)
 
 
 def look(server: Server) -> dict[str, Any]:
@@ -234,15 +262,16 @@ def test_a_new_server_becomes_the_one_that_was(burned: Burned) -> None:
 
 
 def test_a_recovery_that_is_killed_at_each_step_goes_on(burned: Burned) -> None:
+    place = ("--from", f"file://{burned.sealed}", "--identity", str(burned.identity))
     for step in (*STATE_STEPS, *APP_STEPS):
-        cut = burned.recover("--from", str(burned.store), at=step)
+        cut = burned.recover(*place, at=step)
         assert cut.returncode == -signal.SIGKILL, (step, cut.stdout, cut.stderr)
         if step == "audit placed":
             started = subprocess.run(
                 [*COMMAND], env=burned.server.env, capture_output=True, text=True, timeout=60, check=False
             )
             assert "A recovery was cut off" in started.stderr
-    done = burned.recover()
+    done = burned.recover("--identity", str(burned.identity))
     assert done.returncode == 0, done.stdout + done.stderr
     put_back(burned)
     burned.burn()
@@ -254,7 +283,7 @@ def test_what_is_not_whole_or_not_of_this_server_is_refused_and_nothing_is_done(
     (state,) = store.glob("ikoma-*.backup")
 
     def refused(*arguments: str) -> str:
-        done = burned.recover("--from", str(store), *arguments)
+        done = burned.recover("--from", str(store), *arguments)  # the last --from counts
         assert done.returncode == 1, done.stdout
         assert not (Path(burned.server.env["IKOMA_STATE"]) / "recovery.json").exists()
         assert not any(path.name.startswith("ikoma-") for path in burned.server.backups.iterdir())
@@ -272,6 +301,19 @@ def test_what_is_not_whole_or_not_of_this_server_is_refused_and_nothing_is_done(
     manifest = json.loads((state / "manifest.json").read_text())
     (state / "manifest.json").write_text(json.dumps({**manifest, "signature": "00" * 64}))
     assert "holds no backup of a server's state" in refused()
+    shutil.copytree(burned.sealed, tmp_path / "sealed")
+    place = ("--from", f"file://{tmp_path}/sealed")
+    wrong = tmp_path / "wrong.txt"
+    wrong.write_text(f"{pyrage.x25519.Identity.generate()}\n")
+    assert "this server holds no key that opens it" in refused(*place)
+    assert "--identity names the file" in refused(*place)
+    assert f"no key in {wrong} opens it" in refused(*place, "--identity", str(wrong))
+    (part,) = (tmp_path / "sealed" / "ikoma").glob("*/00001.age")
+    whole = part.read_bytes()
+    part.write_bytes(whole[:-100])
+    assert "is not what was sent" in refused(*place, "--identity", str(burned.identity))
+    part.unlink()
+    assert "There is no" in refused(*place, "--identity", str(burned.identity))
     store = tmp_path / "nowhere"
     assert "There is no folder" in refused()
     burned.burn()
