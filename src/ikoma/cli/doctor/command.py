@@ -92,7 +92,7 @@ def _check_docker(settings: Settings) -> DoctorFinding:
     except IkomaError as error:
         return DoctorFinding("docker", False, error.message, f"systemctl start docker — {error.hint}")
     new = tuple(int(part) for part in api.split(".")) >= _OLDEST_API
-    return DoctorFinding("docker", new, f"{version} (API {api})", "Install Docker Engine 20.10 or newer.")
+    return DoctorFinding("docker", new, f"{version} (API {api})", "apt-get install docker.io: 20.10 or newer")
 
 
 def _check_compose() -> DoctorFinding:

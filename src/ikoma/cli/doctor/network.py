@@ -54,7 +54,7 @@ def check_domains(settings: Settings) -> Iterator[DoctorFinding]:
     own = _list_own_addresses()
     for app, name in names:
         if not name.endswith(_NO_NAMES) and not name.startswith("*"):
-            yield _check_domain(name, own)
+            yield _check_domain(app, name, own)
             if settings.proxy_https_port and settings.proxy_tls != "off":
                 yield _check_certificate(app, name, settings)
 
@@ -125,7 +125,7 @@ def _list_own_addresses() -> set[str]:
     return {item.address.partition("%")[0] for items in psutil.net_if_addrs().values() for item in items}
 
 
-def _check_domain(name: str, own: set[str]) -> DoctorFinding:
+def _check_domain(app: str, name: str, own: set[str]) -> DoctorFinding:
     check = f"DNS of {name}"
     try:
         found = _look_up(name)
@@ -139,7 +139,7 @@ def _check_domain(name: str, own: set[str]) -> DoctorFinding:
     if own & set(found):
         return DoctorFinding(check, True, f"points here ({', '.join(found)})")
     # Behind a router that passes requests on, the address is the router's: no fault is certain.
-    fix = f"point {name} at this machine's public address, unless a router or another proxy passes it on"
+    fix = f"ikoma domains {app} says where {name} must point, unless a router or another proxy passes it on"
     return DoctorFinding(check, None, f"points to {', '.join(found)}, which is no address of this machine's own", fix)
 
 
