@@ -25,7 +25,8 @@ from tests.install.machine import ROOT, Machine, machine, memory_limit
 from tests.install.platform import HOME, assert_well
 
 BEGINS_WITH = "ca-certificates,curl,iproute2"
-PACKAGES = ("docker.io", "iptables", "python3-venv")
+PACKAGES = ("docker.io", "docker-cli", "docker-buildx", "iptables", "python3-venv")
+"""Packages that install.sh will ask for, where the release has them."""
 MEMORY_MB = 1024
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -59,7 +60,9 @@ def make_system(suite: str, place: Path) -> Path:
         subprocess.run(made, check=True, stdout=subprocess.DEVNULL)
         inside = ["chroot", str(system), "apt-get", "-q", "-y", "--no-install-recommends"]
         subprocess.run([*inside, "update"], check=True, stdout=subprocess.DEVNULL)
-        subprocess.run([*inside, "install", "--download-only", *PACKAGES], check=True, stdout=subprocess.DEVNULL)
+        known = ["chroot", str(system), "apt-cache", "madison"]
+        there = [name for name in PACKAGES if subprocess.check_output([*known, name])]
+        subprocess.run([*inside, "install", "--download-only", *there], check=True, stdout=subprocess.DEVNULL)
         ready.touch()
     return system
 

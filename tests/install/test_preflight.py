@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -104,6 +105,29 @@ def test_what_the_machine_has_already_is_in_the_way(
 ) -> None:
     code, output = check(tmp_path, {}, *options, prepare=prepare)
     assert (code, f"✗ {said}" in output, output.count("✗ ")) == (1, True, 2), output
+
+
+def test_each_port_that_is_taken_is_told_with_the_setting_for_another(tmp_path: Path) -> None:
+    both = " ".join(f"{LISTEN.replace('443', port)} &" for port in ("80", "3000"))
+    code, output = check(tmp_path, {}, prepare=f"{both} sleep 2")
+    for port, setting in ((80, "PROXY_HTTP_PORT"), (3000, "HTTP_PORT")):
+        told = f"✗ Something listens at port {port}.\n  → See what: ss -ltnp 'sport = :{port}'."
+        assert (code, told in output, f"--set {setting}=PORT" in output) == (1, True, True), output
+
+
+def test_docker_that_does_not_answer_is_in_the_way(tmp_path: Path) -> None:
+    place = tmp_path / "silent.sock"
+    socket.socket(socket.AF_UNIX).bind(str(place))
+    silent = f"export DOCKER_HOST=unix://{place}"
+    code, output = check(tmp_path, {"docker": "exit 1"}, prepare=silent)
+    assert (code, "✗ Docker does not answer.\n  → systemctl restart docker" in output) == (1, True), output
+
+
+def test_every_line_fits_a_terminal(tmp_path: Path) -> None:
+    """Words wrap at 80 columns only where a command would be cut in two."""
+    programs = {name: script for made, _ in UNFIT.values() for name, script in made.items()}
+    _, output = check(tmp_path, programs)
+    assert [line for line in output.splitlines() if len(line) > 110] == []
 
 
 def test_networks_beside_those_of_docker_are_not_in_the_way(tmp_path: Path) -> None:
