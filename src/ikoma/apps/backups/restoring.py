@@ -1,0 +1,266 @@
+"""Brings an app back to a whole backup: its database, its volumes and its folder.
+
+The app is stopped, so nobody writes, and all that it has is backed up and proven before anything is replaced. From then
+on `.ikoma/restoring-app.json` names both backups: a failure takes the app back to what was there, and after a kill the
+next start goes on. Each part is done anew then, whatever was done of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+
+import orjson
+
+from ikoma.app_folder import App
+from ikoma.apps.app import Apps
+from ikoma.apps.backups.folder import FOLDER, VOLUMES, AppBackup, AppBackups, describe_files
+from ikoma.apps.backups.folder_files import replace_folder, sweep_folder
+from ikoma.apps.backups.making import AppBackupMaker
+from ikoma.apps.backups.names import AppBackupName
+from ikoma.apps.database.restoring import DatabaseRestorer, TableComparison
+from ikoma.apps.deploying.deployer import Deployer, DeployOptions
+from ikoma.apps.deploying.rollback import RollbackRequest
+from ikoma.apps.releases.release import Releases
+from ikoma.checkpoints import reached
+from ikoma.durable import write_file
+from ikoma.errors import AppBusy, BackupDamaged, BackupUnproven, IkomaError, Next
+from ikoma.model import format_moment
+from ikoma.ports.databases import Databases
+from ikoma.ports.progress import Progress
+from ikoma.ports.runtime import ResourceInfo, Volumes
+from ikoma.rollout_state import RolloutState
+
+_FILE = "restoring-app.json"
+
+
+@dataclass(frozen=True, slots=True)
+class WholeRestore:
+    """The note of a restore under way: `before` is the backup of what was there, once it is made."""
+
+    backup: str
+    at: str
+    start: bool
+    """Whether the app served when it began."""
+    before: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WholeRestored:
+    """An app that is as in a backup; `left` are things that are not, a line for each."""
+
+    before: str
+    tables: Mapping[str, int]
+    volumes: tuple[str, ...]
+    release: str | None
+    """The release that serves; None where none does."""
+    left: Sequence[str]
+
+
+class AppBackupRestorer:
+    """Restores whole apps in place. Callers hold the app's lock."""
+
+    def __init__(
+        self,
+        volumes: Volumes,
+        databases: Databases,
+        backups: AppBackups,
+        maker: AppBackupMaker,
+        restorer: DatabaseRestorer,
+        deployer: Deployer,
+    ) -> None:
+        self._volumes = volumes
+        self._databases = databases
+        self._backups = backups
+        self._maker = maker
+        self._restorer = restorer
+        self._deployer = deployer
+
+    def list_cut_off(self, apps: Apps) -> list[tuple[App, WholeRestore]]:
+        """List the apps whose restore a killed server has left, with its note."""
+        found = ((app, read_note(app)) for app in map(apps.at, apps.list_names()))
+        return [(app, note) for app, note in found if note is not None]
+
+    async def compare(self, app: App, backup: AppBackup) -> list[TableComparison]:
+        """Compare the app's tables now with those of a backup; nothing is changed."""
+        self._require_whole(app, backup)
+        if backup.database is None:
+            return []
+        return await self._restorer.compare(app, self._backups.describe_database(backup))
+
+    async def list_losses(self, app: App, backup: AppBackup) -> list[str]:
+        """List what would be replaced, a line for each."""
+        lines = [f"the files of the app's folder: {backup.folder['entries']} come back"]
+        lines += [f"the volume {name}: {told['entries']} files come back" for name, told in backup.volumes.items()]
+        if backup.database is not None:
+            lines.append(
+                "the database"
+                + ("" if (copy := await self._databases.find_undo(app.name)) is None else f", and {copy}")
+            )
+        return lines
+
+    async def restore(self, app: App, backup: AppBackup, options: DeployOptions) -> WholeRestored:
+        """Let an app be as in a backup of it.
+
+        Raises:
+            BackupDamaged, BackupUnproven: it cannot be restored; nothing was changed.
+            IkomaError: a part could not be restored; the app is as it was before.
+        """
+        await asyncio.to_thread(self._require_whole, app, backup)
+        note = read_note(app) or WholeRestore(backup.name, _now(), start=_serves(app))
+        _write(app, replace(note, backup=backup.name))
+        reached("whole: noted")
+        try:
+            options.progress("stop the app")
+            await self._deployer.take_down(app, options.progress)
+            reached("whole: stopped")
+            before = note.before or await self._back_up(app, options.progress)
+        except BaseException:
+            await asyncio.shield(self._give_up(app, note, options))
+            raise
+        note = replace(note, backup=backup.name, before=before)
+        _write(app, note)
+        reached("whole: backed up")
+        try:
+            left = await self._replace(app, backup, note, options.progress)
+        except BaseException as error:
+            await asyncio.shield(self._take_back(app, note, error, options))
+            raise
+        release = await self._start(app, backup, note, options, left)
+        _end(app)
+        tables = {} if backup.database is None else backup.database["tables"]
+        return WholeRestored(before, tables, tuple(backup.volumes), release, left)
+
+    def _require_whole(self, app: App, backup: AppBackup) -> None:
+        """See that a backup can be restored, before anything is stopped."""
+        if backup.proven_at is None:
+            raise BackupUnproven(
+                f"{backup.name} was not proven: nobody knows whether it can be restored.",
+                hint="backup.verify proves it. Nothing was changed.",
+                next=Next("backup.verify", {"backupName": backup.name}),
+            )
+        place = self._backups.root / backup.name
+        if describe_files(place, tuple(backup.files)) != backup.files:
+            raise BackupDamaged(f"{backup.name} is not what its manifest says: a file is another, or is not there.")
+        if (underway := RolloutState(app).underway()) is not None:
+            raise AppBusy(
+                f"The rollout of {underway.release} is not settled yet.",
+                hint="Wait until it is; release.abandon gives up a database that cannot be taken back.",
+                next=Next("release.list"),
+            )
+
+    async def _back_up(self, app: App, progress: Progress) -> str:
+        progress("back up what is there")
+        name = self._backups.reserve(app.name, None)
+        return (await self._maker.make(app, name, progress)).name
+
+    # --- the parts ---
+
+    async def _replace(self, app: App, backup: AppBackup, note: WholeRestore, progress: Progress) -> list[str]:
+        """Replace each part; what of the app is not in the backup stays, and is told."""
+        left = await self._replace_database(app, backup, note, progress)
+        reached("whole: database")
+        for name in backup.volumes:
+            progress(f"restore the volume {name}")
+            await self._replace_volume(app, backup, name)
+            reached("whole: volume")
+        there = await self._volumes.list_of(app)
+        left += [f"The volume {name} is not in the backup, and stays." for name in there if name not in backup.volumes]
+        progress("restore the app's folder")
+        await asyncio.to_thread(replace_folder, app, self._backups.root / backup.name / FOLDER)
+        reached("whole: folder")
+        return left
+
+    async def _replace_database(self, app: App, backup: AppBackup, note: WholeRestore, progress: Progress) -> list[str]:
+        if backup.database is None:
+            has_one = await self._databases.owns(app.name)
+            return ["The database is not in the backup, and stays."] if has_one else []
+        copy = await self._databases.find_undo(app.name)
+        manifest = self._backups.describe_database(backup)
+        if copy is None or copy.backup != manifest.name or copy.replaced_at < note.at:  # else it is done already
+            await self._restorer.restore(app, manifest, progress)
+        return []
+
+    async def _replace_volume(self, app: App, backup: AppBackup, name: str) -> None:
+        told = backup.volumes[name]
+        made = ResourceInfo(app.name.project, told["driver"], told["options"], told["labels"])
+        if name in await self._volumes.map_owners():
+            await self._volumes.remove(name)
+        reached("whole: volume removed")
+        await self._volumes.load(app.name, name, made, self._backups.root / backup.name / VOLUMES / f"{name}.tar")
+
+    # --- afterwards ---
+
+    async def _start(
+        self, app: App, backup: AppBackup, note: WholeRestore, options: DeployOptions, left: list[str]
+    ) -> str | None:
+        """Let the release of the backup serve, where one served before; the parts are back whatever comes of it."""
+        if not note.start:
+            return None
+        current = Releases(app).current()
+        try:
+            if current is None or backup.release in (None, current.id):
+                release, _ = await self._deployer.restart(app, options)
+            else:
+                release, _, _ = await self._deployer.go_back(app, RollbackRequest(backup.release), options)
+        except IkomaError as error:
+            left.append(f"Its release does not serve: {error.audit_message} deploy.up deploys it anew.")
+            return None
+        return release.id
+
+    async def _give_up(self, app: App, note: WholeRestore, options: DeployOptions) -> None:
+        """Start again what was stopped: nothing was replaced yet, unless by an earlier try."""
+        if note.before is not None:
+            return
+        await self._serve_again(app, note, options)
+        _end(app)
+
+    async def _take_back(self, app: App, note: WholeRestore, error: BaseException, options: DeployOptions) -> None:
+        """Bring back what was there; where that fails too, the next start goes on with that."""
+        assert note.before is not None
+        back = replace(note, backup=note.before, at=_now())
+        _write(app, back)
+        try:
+            await self._replace(app, self._backups.find(app.name, AppBackupName(note.before)), back, options.progress)
+        except IkomaError as other:
+            if isinstance(error, IkomaError):
+                error.add(
+                    f"What was there is in {note.before}, and could not be brought back yet: {other.audit_message}"
+                )
+            return
+        await self._serve_again(app, note, options)
+        _end(app)
+        if isinstance(error, IkomaError):
+            error.add(f"{app.name} is as it was before; {note.before} holds that too.")
+
+    async def _serve_again(self, app: App, note: WholeRestore, options: DeployOptions) -> None:
+        serving = RolloutState(app).serving()
+        if note.start and serving is not None and serving.down:
+            with suppress(IkomaError):
+                await self._deployer.restart(app, options)
+
+
+def read_note(app: App) -> WholeRestore | None:
+    """The note of a restore that is under way, or was cut off."""
+    return app.read_state(_FILE, lambda stored: WholeRestore(**stored))
+
+
+def _write(app: App, note: WholeRestore) -> None:
+    write_file(app.make_state() / _FILE, orjson.dumps(asdict(note)), mode=0o600)
+
+
+def _end(app: App) -> None:
+    sweep_folder(app)
+    (app.state / _FILE).unlink(missing_ok=True)
+
+
+def _serves(app: App) -> bool:
+    serving = RolloutState(app).serving()
+    return serving is not None and not serving.down
+
+
+def _now() -> str:
+    return format_moment(datetime.now(UTC), "microseconds")

@@ -1,0 +1,136 @@
+"""Restores some tables of an app out of a backup, into the database that lives on.
+
+The backup is loaded and proven beside. Then what the database holds is backed up, and the tables are put back, in one
+transaction in which nobody else writes to them: all they held is in that backup. `.ikoma/restoring.json` has the
+number of the transaction, by which PostgreSQL itself tells after a kill whether it was committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+import orjson
+
+from ikoma.app_folder import App
+from ikoma.apps.database.backups import BackupManifest, Backups
+from ikoma.apps.database.proof import BackupProof
+from ikoma.apps.database.restoring import DatabaseRestorer, TableComparison, name_work, write_note
+from ikoma.checkpoints import reached
+from ikoma.errors import DatabasesUnavailable
+from ikoma.model import AppName, BackupName
+from ikoma.ports.databases import Credentials, Databases
+from ikoma.ports.progress import Progress
+
+_LONGEST_COUNT = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class RestoredAppTables:
+    """Tables that are as in a backup: their rows, the backup of what was before, and the seconds that others waited."""
+
+    rows: Mapping[str, int]
+    before: str
+    waited: float
+
+
+class TableRestorer:
+    """Restores tables. Callers hold the app's lock."""
+
+    def __init__(
+        self, databases: Databases, backups: Backups, restorer: DatabaseRestorer, *, lock_seconds: float
+    ) -> None:
+        """
+        Args:
+            lock_seconds: how long it waits for who writes to the tables, before it lets others go first.
+        """
+        self._databases = databases
+        self._backups = backups
+        self._restorer = restorer
+        self._lock_seconds = lock_seconds
+
+    async def compare(
+        self, app: App, manifest: BackupManifest, names: Sequence[str], progress: Progress
+    ) -> list[TableComparison]:
+        """Compare tables of the app now with those of a backup, which is loaded beside for that; nothing is changed.
+
+        Raises:
+            TableMissing, TablesDiffer: a restore would be refused for that.
+        """
+        owned = await self._restorer.require(app)
+        async with self._loaded(app, owned, manifest, names, progress) as place:
+            now = await self._databases.count_rows(owned, timeout=_LONGEST_COUNT)
+            then = await self._databases.count_rows(place, timeout=_LONGEST_COUNT)
+        wanted = [name if name in now else name.removeprefix("public.") for name in dict.fromkeys(names)]
+        return [TableComparison(name, now.get(name), then.get(name)) for name in wanted]
+
+    async def restore(
+        self, app: App, manifest: BackupManifest, names: Sequence[str], progress: Progress
+    ) -> RestoredAppTables:
+        """Let tables of the app equal those of a backup of its own, or of another app's.
+
+        Raises:
+            TableMissing, TablesDiffer, TablesUnmatched: the rows do not fit; nothing was changed.
+            BackupForeign, BackupDamaged, BackupUnproven: a backup cannot be restored; nothing was changed.
+            RestoreFailed, AppBusy: PostgreSQL refused a row, or a session does not end; nothing was changed.
+        """
+        owned = await self._restorer.require(app)
+        with self._restorer.noted(app, manifest.name):
+            async with self._loaded(app, owned, manifest, names, progress) as place:
+                return await self._exchange(app, owned, place, manifest.name, names, progress)
+
+    @asynccontextmanager
+    async def _loaded(
+        self, app: App, owned: Credentials, manifest: BackupManifest, names: Sequence[str], progress: Progress
+    ) -> AsyncIterator[Credentials]:
+        """The backup in a database beside, with tables that fit, for the block."""
+        dump, of = self._backups.describe(manifest), AppName(manifest.app)
+        async with self._databases.make_beside(owned, size=dump.size) as place:
+            reached("made beside")
+            what = f"{manifest.name} cannot be restored, and the database was not touched"
+            progress(f"restore {manifest.name} beside the database")
+            await self._databases.fill(place, dump, of=of, work=name_work(app), what=what, progress=progress)
+            reached("filled")
+            await self._databases.check_tables(owned, place, names)
+            yield place
+
+    async def _exchange(
+        self, app: App, owned: Credentials, place: Credentials, backup: str, names: Sequence[str], progress: Progress
+    ) -> RestoredAppTables:
+        made: list[str] = []
+
+        async def keep(transaction: int) -> None:
+            progress("back the database up")
+            made.append(await self._back_up(app, owned, progress))
+            note = {"app": app.name, "backup": backup, "before": made[-1], "transaction": transaction}
+            write_note(app, orjson.dumps(note | {"tables": list(names)}))
+            reached("backed up")
+            progress("put the tables back")
+
+        try:
+            done = await self._databases.restore_tables(owned, place, names, keep=keep, lock_timeout=self._lock_seconds)
+        except DatabasesUnavailable as error:
+            for name in made:  # it may have been committed: the backup stays
+                error.add(f"{name} holds what was before, should the tables be others now.")
+            raise
+        except BaseException:
+            self._forget(made)
+            raise
+        reached("put back")
+        return RestoredAppTables(done.rows, made[-1], done.waited)
+
+    async def _back_up(self, app: App, owned: Credentials, progress: Progress) -> str:
+        """Back up all that the database holds, proven; its name."""
+        target = self._backups.reserve(app.name, None)
+        proof = BackupProof(self._databases, owned, target.name, progress)
+        dump = await self._databases.dump(app.name, target, summed=True, before=proof.make, progress=progress)
+        name = self._backups.record(app.name, dump, restored_in=proof.seconds).name
+        proof.require()
+        return name
+
+    def _forget(self, made: Sequence[str]) -> None:
+        """Remove the backup of what nobody has changed."""
+        for name in made:
+            with suppress(OSError):
+                self._backups.remove(BackupName.parse(name))
