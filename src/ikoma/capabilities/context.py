@@ -14,10 +14,12 @@ from ikoma.apps.adapting.adapter import Adapter
 from ikoma.apps.app import Apps
 from ikoma.apps.backups.folder import AppBackups
 from ikoma.apps.backups.making import AppBackupMaker
+from ikoma.apps.backups.restoring import AppBackupRestorer
 from ikoma.apps.database.backups import Backups
 from ikoma.apps.database.migrating import DatabaseMigrator
 from ikoma.apps.database.point_in_time import PointInTimeRestorer
 from ikoma.apps.database.restoring import DatabaseRestorer
+from ikoma.apps.database.restoring_tables import TableRestorer
 from ikoma.apps.deploying.deployer import Deployer
 from ikoma.apps.deploying.plan import Planner
 from ikoma.apps.deploying.recovery import Recovery
@@ -69,6 +71,7 @@ class Platform:
     app_backups: AppBackups
     backup_maker: AppBackupMaker
     state_backups: StateBackupMaker
+    backup_restorer: AppBackupRestorer
     trash: Trash
     restorer: AppRestorer
     resolutions: Resolutions
@@ -83,6 +86,7 @@ class Platform:
     planner: Planner
     migrator: DatabaseMigrator
     restorations: DatabaseRestorer
+    table_restorer: TableRestorer
     point_in_time: PointInTimeRestorer
     routes: Routes
     platform_domain: PlatformDomain

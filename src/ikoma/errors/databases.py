@@ -145,6 +145,30 @@ class BackupForeign(IkomaError):
     default_hint = "Choose a backup of this app; nothing was changed."
 
 
+class TableMissing(IkomaError):
+    """There is no such table."""
+
+    code, status = "table_missing", 404
+    default_hint = "db.status names those of the database; with `plan` db.restore shows those of the backup too."
+    default_next = (Next("db.status"),)
+
+
+class TablesDiffer(IkomaError):
+    """A table cannot be restored alone: it is another one now."""
+
+    code, status = "tables_differ", 409
+    default_hint = "Restore the whole database: leave `tables` out. Nothing was changed."
+    default_next = (Next("db.restore"),)
+
+
+class TablesUnmatched(IkomaError):
+    """A foreign key would not hold if these tables alone were restored."""
+
+    code, status = "tables_unmatched", 409
+    default_hint = "Add the table that it names to `tables`. Nothing was changed."
+    default_next = (Next("db.restore"),)
+
+
 class UndoMissing(IkomaError):
     """There is no copy of the database from before a restore."""
 

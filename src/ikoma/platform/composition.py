@@ -16,11 +16,13 @@ from ikoma.apps.adapting.adapter import Adapter
 from ikoma.apps.app import Apps
 from ikoma.apps.backups.folder import AppBackups
 from ikoma.apps.backups.making import AppBackupMaker
+from ikoma.apps.backups.restoring import AppBackupRestorer
 from ikoma.apps.backups.signing import BackupKey
 from ikoma.apps.database.backups import Backups
 from ikoma.apps.database.migrating import DatabaseMigrator
 from ikoma.apps.database.point_in_time import PointInTimeRestorer
 from ikoma.apps.database.restoring import DatabaseRestorer
+from ikoma.apps.database.restoring_tables import TableRestorer
 from ikoma.apps.deploying.deployer import Deployer
 from ikoma.apps.deploying.plan import Planner
 from ikoma.apps.deploying.recovery import Recovery
@@ -230,6 +232,10 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
             planner=Planner(engine, databases, policy, validator, migrator, rollbacks, memory=memory),
             migrator=migrator,
             restorations=restorations,
+            backup_restorer=AppBackupRestorer(
+                engine.volumes, databases, app_backups, backup_maker, restorations, deployer
+            ),
+            table_restorer=TableRestorer(databases, backups, restorations, lock_seconds=settings.db_lock_seconds),
             point_in_time=PointInTimeRestorer(databases, restorations, point_in_time),
             routes=routes,
             platform_domain=PlatformDomain(settings, proxy, routes),

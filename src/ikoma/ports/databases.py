@@ -128,6 +128,15 @@ class UndoCopy:
         return f"{self.backup} was restored" if self.backup else "a restore was undone"
 
 
+@dataclass(frozen=True, slots=True)
+class RestoredTables:
+    """Tables that were put back: their rows, the seconds that writers of them waited, and which transaction did it."""
+
+    rows: Mapping[str, int]
+    waited: float
+    transaction: int
+
+
 class Databases(Protocol):
     """PostgreSQL. Raises DatabasesUnavailable within 5 s when it is away."""
 
@@ -259,6 +268,34 @@ class Databases(Protocol):
         """
 
     async def find_undo(self, app: AppName) -> UndoCopy | None: ...
+
+    async def check_tables(self, credentials: Credentials, place: Credentials, names: Sequence[str]) -> None:
+        """See that tables of these names are in the app's database and in the one beside, and alike.
+
+        Raises TableMissing, TablesDiffer.
+        """
+
+    async def restore_tables(
+        self,
+        credentials: Credentials,
+        place: Credentials,
+        names: Sequence[str],
+        *,
+        keep: Callable[[int], Awaitable[None]],
+        lock_timeout: float,
+    ) -> RestoredTables:
+        """Let some tables of the app's database equal those of a database beside, in one transaction as its role.
+
+        Args:
+            keep: called once, when nobody can write to the tables and nothing is changed yet, with the transaction's
+                number: it keeps what they hold.
+            lock_timeout: seconds for which it waits for those who write, four times.
+
+        Raises TableMissing, TablesDiffer, TablesUnmatched, RestoreFailed, AppBusy; nothing was changed then.
+        """
+
+    async def read_outcome(self, transaction: int) -> str | None:
+        """Whether a transaction was "committed" or "aborted"; None where nobody knows any more."""
 
     async def drop_expired_copies(self) -> Sequence[str]:
         """Drop undo copies that were kept long enough; names of their apps."""

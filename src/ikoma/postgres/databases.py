@@ -19,11 +19,12 @@ from ikoma.ports.databases import (
     Migration,
     MigrationRehearsal,
     QueryRows,
+    RestoredTables,
     UndoCopy,
 )
 from ikoma.ports.progress import Progress
 from ikoma.postgres import provision, swap
-from ikoma.postgres.backup import archive, proof, restore
+from ikoma.postgres.backup import archive, proof, restore, tables
 from ikoma.postgres.backup import dump as dumping
 from ikoma.postgres.clients.query import Queries
 from ikoma.postgres.connect import connected
@@ -153,6 +154,23 @@ class PostgresDatabases:
 
     async def find_undo(self, app: AppName) -> UndoCopy | None:
         return await swap.find_undo(self._server, app)
+
+    async def check_tables(self, credentials: Credentials, place: Credentials, names: Sequence[str]) -> None:
+        await tables.check_tables(self._server, credentials.database, place.database, names)
+
+    async def restore_tables(
+        self,
+        credentials: Credentials,
+        place: Credentials,
+        names: Sequence[str],
+        *,
+        keep: Callable[[int], Awaitable[None]],
+        lock_timeout: float,
+    ) -> RestoredTables:
+        return await tables.restore_tables(self._server, credentials, place, names, keep, lock_timeout)
+
+    async def read_outcome(self, transaction: int) -> str | None:
+        return await tables.read_outcome(self._server, transaction)
 
     async def drop_expired_copies(self) -> Sequence[str]:
         return await swap.drop_expired(self._server)

@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from ikoma.errors import SqlFailed
-from ikoma.postgres.migrations.sending import DEADLOCK, LOCK_TIMEOUT
+from ikoma.errors import IkomaError
+
+LOCK_TIMEOUT, DEADLOCK = "55P03", "40P01"
+"""The SQLSTATEs of a lock that was not to be had."""
 
 _PAUSES = (1, 2, 3)
 """How long the app goes on between two tries, in the time that each waited."""
@@ -20,13 +22,13 @@ async def insist(work: Callable[[], Awaitable[_Gives]], lock_timeout: float) -> 
     for pause in _PAUSES:
         try:
             return await work()
-        except SqlFailed as error:
+        except IkomaError as error:
             if error.details.get("sqlstate") not in (LOCK_TIMEOUT, DEADLOCK):
                 raise
         await asyncio.sleep(min(pause * lock_timeout, _LONGEST_PAUSE))
     try:
         return await work()
-    except SqlFailed as error:
+    except IkomaError as error:
         if error.details.get("sqlstate") == LOCK_TIMEOUT:
             error.add(f"It was tried {len(_PAUSES) + 1} times, each for {lock_timeout:g} s.")
         raise

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -108,12 +109,28 @@ class DatabaseRestorer:
         stored = app.read_state(_FILE)
         if stored is None:
             return None
+        if (transaction := stored.get("transaction")) is not None:
+            return await self._settle_tables(app, stored, int(transaction))
         copy = await self._databases.find_undo(app.name)
         _end(app)
         what = f"the restore of {stored.get('backup')}" if stored.get("backup") else "the undo of a restore"
         if copy is not None and asdict(copy) == stored:
             return f"{what} was done when its server was killed"
         return f"{what} was cut off, and the database was not touched"
+
+    async def _settle_tables(self, app: App, stored: Mapping[str, Any], transaction: int) -> str:
+        """PostgreSQL knows what became of the one transaction that does it all."""
+        outcome = await self._databases.read_outcome(transaction)
+        if outcome == "aborted":  # what it was made for has not happened
+            self._backups.remove(stored["before"])
+        _end(app)
+        what = f"the restore of {', '.join(map(quote_name, stored['tables']))} from {stored['backup']}"
+        before = f"{stored['before']} holds what was before"
+        if outcome is None:
+            return f"{what} may have been done when its server was killed; {before}"
+        if outcome == "committed":
+            return f"{what} was done when its server was killed; {before}"
+        return f"{what} was cut off, and no row was changed"
 
     @contextmanager
     def noted(self, app: App, what: str) -> Iterator[UndoCopy]:
@@ -131,7 +148,7 @@ class DatabaseRestorer:
         now = datetime.now(UTC)
         until = format_moment(now + timedelta(days=UNDO_DAYS), "microseconds")
         note = UndoCopy(app.name, what, format_moment(now, "microseconds"), until)
-        write_file(app.make_state() / _FILE, orjson.dumps(asdict(note)), mode=0o600)
+        write_note(app, orjson.dumps(asdict(note)))
         reached("noted")
         try:
             yield note
@@ -166,6 +183,11 @@ def list_losses(compared: Sequence[TableComparison]) -> list[str]:
 def name_work(app: App) -> Path:
     """The path of what is on its way while a restore is noted."""
     return app.state / "restoring.sql"
+
+
+def write_note(app: App, content: bytes) -> None:
+    """Write down what is under way, for the start after a kill."""
+    write_file(app.make_state() / _FILE, content, mode=0o600)
 
 
 def _end(app: App) -> None:

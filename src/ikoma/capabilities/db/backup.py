@@ -16,7 +16,7 @@ _MOST_NAMED = 10
 
 class DbBackupRequest(AppRequest):
     backup_name: BackupName | None = None
-    """A file name ending .sql; default: app and time."""
+    """A name ending .sql."""
 
 
 class DbBackupResult(Result):
@@ -38,10 +38,7 @@ class DbBackupResult(Result):
 @capability("db.backup", role=Role.OPERATOR, effect=Effect.CHANGES, harmless="it adds a file, and overwrites none")
 @listed("database", "backup", "Dump the app's database to a file.", optional=("backupName",))
 async def backup(call: Call, request: DbBackupRequest) -> DbBackupResult:
-    """Dump the app's database to a file that `psql` restores over it. None is overwritten.
-
-    Use it before anything risky.
-    """
+    """Dump the app's database to a new file. Use it before anything risky."""
     app = call.app(request.app_name)
     owned = await own_database.require(app, call.platform.validator.resolve_model)
     target = call.platform.backups.reserve(app.name, request.backup_name, others=call.platform.apps.list_names())

@@ -84,7 +84,7 @@ async def migrate(call: Call, request: DbMigrateRequest) -> DbMigrateResult:
 
     Each is one transaction. `dryRun` tries them on a copy.
 
-    Use it after writing a migration. Next: deploy.up.
+    Next: deploy.up.
     """
     app = call.app(request.app_name)
     owned = await own_database.require(app, call.platform.validator.resolve_model)

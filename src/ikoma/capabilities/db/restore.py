@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from ikoma.app_folder import App
 from ikoma.apps.backups.names import AnyBackupName, AppBackupName
@@ -17,12 +17,16 @@ from ikoma.capabilities.context import Call
 from ikoma.errors import Next
 from ikoma.kernel.page import Column, Fact, ResultPage
 from ikoma.kernel.registry import AppRequest, Loss, Result, Untrusted, capability, listed, optional
-from ikoma.model import AppName, BackupName, Effect, EntryTime, Role
+from ikoma.model import AppName, BackupName, Effect, EntryTime, Role, quote_name
+
+TableName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+"""As db.status shows it; with its schema where that is not public."""
 
 
 class DbRestoreRequest(AppRequest):
     backup_name: AnyBackupName | None = None
     as_: AppName | None = Field(default=None, alias="as")
+    tables: list[TableName] | None = Field(default=None, min_length=1, max_length=100)
     plan: bool = False
     undo: bool = False
     time: EntryTime | None = None
@@ -31,6 +35,8 @@ class DbRestoreRequest(AppRequest):
     def is_one_thing(self) -> Self:
         if sum((self.backup_name is not None, self.undo, self.time is not None)) != 1:
             raise ValueError("give backupName, or undo, or time: one of them")
+        if self.tables is not None and self.backup_name is None:
+            raise ValueError("tables goes with backupName")
         if self.undo and (self.as_ or self.plan):
             raise ValueError("undo goes with appName alone")
         if self.time is not None and self.as_:
@@ -59,6 +65,8 @@ class DbRestoreDetails(Result):
     """How long the app's sessions waited."""
     pending: list[str] = optional(())
     """Migrations that the backup does not have."""
+    before: str | None = optional()
+    """With `tables`: the backup of what was before."""
 
 
 class DbRestoreResult(Result):
@@ -67,6 +75,7 @@ class DbRestoreResult(Result):
         facts=(
             Fact("lost", "details.lost"),
             Fact("pending", "details.pending"),
+            Fact("before", "details.before"),
             Fact("undo until", "details.undoUntil", "time"),
         ),
         rows="tables",
@@ -82,7 +91,12 @@ class DbRestoreResult(Result):
 
 async def losses(call: Call, request: DbRestoreRequest) -> Loss | None:
     """The undo copy of an earlier restore, which this one replaces; what is live now stays as the copy."""
-    if request.plan or request.undo or (request.time is not None and not call.platform.point_in_time.is_on):
+    if (
+        request.plan
+        or request.undo
+        or request.tables
+        or (request.time is not None and not call.platform.point_in_time.is_on)
+    ):
         return None
     app = _find_target(call, request)
     copy = await call.platform.databases.find_undo(app.name)
@@ -101,7 +115,7 @@ async def losses(call: Call, request: DbRestoreRequest) -> Loss | None:
     optional=("backupName",),
 )
 async def restore(call: Call, request: DbRestoreRequest) -> DbRestoreResult:
-    """Let the database equal a backup, or be as at a `time`. `undo` swaps back within a week; `plan` only tells."""
+    """Let the database or `tables` equal a backup, or be as at a `time`. `undo` swaps back; `plan` tells."""
     app = _find_target(call, request)
     await own_database.require(app, call.platform.validator.resolve_model)
     if request.undo:
@@ -111,6 +125,8 @@ async def restore(call: Call, request: DbRestoreRequest) -> DbRestoreResult:
         return await _go_back(call, app, request.time, plan=request.plan)
     assert request.backup_name is not None
     manifest = await asyncio.to_thread(_find_manifest, call, request.app_name, request.backup_name)
+    if request.tables is not None:
+        return await _restore_tables(call, app, manifest, request)
     if request.plan:
         return await _compare(call, app, manifest)
     done = await call.platform.restorations.restore(app, manifest, call.progress)
@@ -138,15 +154,30 @@ async def _go_back(call: Call, app: App, time: EntryTime, *, plan: bool) -> DbRe
     return await _tell(call, app, done, f"The database of {app.name} is as it was at {time}.")
 
 
+async def _restore_tables(call: Call, app: App, manifest: BackupManifest, request: DbRestoreRequest) -> DbRestoreResult:
+    assert request.tables is not None
+    if request.plan:
+        compared = await call.platform.table_restorer.compare(app, manifest, request.tables, call.progress)
+        return _show(compared, f"{manifest.name} is of {manifest.created_at}.", "a backup that is made before")
+    done = await call.platform.table_restorer.restore(app, manifest, request.tables, call.progress)
+    names = ", ".join(quote_name(name) for name in done.rows)
+    details = DbRestoreDetails(rows=dict(done.rows), waited_ms=round(done.waited * 1000), before=done.before)
+    message = (
+        f"As in {manifest.name} of {manifest.created_at}: {names}. All else of {app.name} is as it was."
+        f" {done.before} holds what was before: db.restore with it and the same tables brings that back."
+    )
+    return DbRestoreResult(success=True, message=message, details=details, next=Next("db.status"))
+
+
 async def _compare(call: Call, app: App, manifest: BackupManifest) -> DbRestoreResult:
     compared = await call.platform.restorations.compare(app, manifest)
     return _show(compared, f"{manifest.name} is of {manifest.created_at}.")
 
 
-def _show(compared: Sequence[TableComparison], said: str) -> DbRestoreResult:
+def _show(compared: Sequence[TableComparison], said: str, kept: str = "the undo copy for a week") -> DbRestoreResult:
     lost = list_losses(compared)
     tables = [DbRestoreTable(name=item.name, now=item.now, backup=item.backup) for item in compared]
-    loses = "No table has more rows now." if not lost else "What is lost stays in the undo copy for a week."
+    loses = "No table has more rows now." if not lost else f"What is lost stays in {kept}."
     message = f"Nothing was changed. {said} {loses}"
     return DbRestoreResult(success=True, message=message, tables=tables, details=DbRestoreDetails(lost=lost))
 

@@ -35,8 +35,7 @@ from ikoma.postgres.backup.table_shape import (
     read_triggers,
 )
 from ikoma.postgres.connect import Connection, connected, is_lost, said
-from ikoma.postgres.migrations.lock_waits import insist
-from ikoma.postgres.migrations.sending import DEADLOCK, LOCK_TIMEOUT
+from ikoma.postgres.lock_waits import DEADLOCK, LOCK_TIMEOUT, insist
 from ikoma.postgres.server.server import PostgresServer
 
 _LONGEST_WAIT = 10.0

@@ -17,8 +17,8 @@ from ikoma.model import quote_name
 from ikoma.ports.databases import Credentials, Migration
 from ikoma.postgres.clients.relay import Relay
 from ikoma.postgres.connect import Connection
+from ikoma.postgres.lock_waits import insist
 from ikoma.postgres.migrations import ledger, stepwise
-from ikoma.postgres.migrations.lock_waits import insist
 from ikoma.postgres.migrations.no_transaction import is_marked
 from ikoma.postgres.migrations.sending import entered, execute, limit, plain_text
 from ikoma.postgres.server.server import PostgresServer

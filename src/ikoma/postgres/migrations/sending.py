@@ -21,12 +21,11 @@ from ikoma.ports.databases import Credentials
 from ikoma.postgres.blockers import noted
 from ikoma.postgres.clients.relay import Relay
 from ikoma.postgres.connect import Connection, connected, is_lost, said
+from ikoma.postgres.lock_waits import LOCK_TIMEOUT
 from ikoma.postgres.server.server import PostgresServer
 from ikoma.postgres.sql import statements
 from ikoma.postgres.sql.parser import read
 from ikoma.postgres.sql.statements import Statement
-
-LOCK_TIMEOUT, DEADLOCK = "55P03", "40P01"
 
 _MOST_BYTES = 16 << 20
 """Limit of what the server says in one piece: a row, or an error."""

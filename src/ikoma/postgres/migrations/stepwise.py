@@ -21,9 +21,10 @@ from ikoma.model import quote_name
 from ikoma.ports.databases import Credentials, Migration
 from ikoma.postgres.clients.relay import Relay
 from ikoma.postgres.connect import Connection
+from ikoma.postgres.lock_waits import LOCK_TIMEOUT
 from ikoma.postgres.migrations import ledger
 from ikoma.postgres.migrations.no_transaction import find_fault, lets_others_work
-from ikoma.postgres.migrations.sending import LOCK_TIMEOUT, entered, execute, limit, plain_text
+from ikoma.postgres.migrations.sending import entered, execute, limit, plain_text
 from ikoma.postgres.server.server import PostgresServer
 from ikoma.postgres.sql import parser, statements
 from ikoma.postgres.sql.statements import Statement
