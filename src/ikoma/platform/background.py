@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
@@ -17,6 +18,7 @@ import orjson
 from ikoma.app_folder import App
 from ikoma.apps.app import Apps, log_failures
 from ikoma.apps.backups.making import AppBackupMaker
+from ikoma.apps.backups.restoring import AppBackupRestorer
 from ikoma.apps.environment import variable_history
 from ikoma.apps.files import file_history
 from ikoma.apps.importing.importer import Importer
@@ -45,6 +47,7 @@ log = logging.getLogger("ikoma")
 
 _GATEWAY_PAUSE = 5.0
 _PRUNE_SECONDS = 3600.0
+_MOST_TRIES = 3
 _TRASH_SECONDS, _TRASH_AGAIN_SECONDS = 60.0, 2.0
 
 
@@ -116,6 +119,26 @@ async def look_after_trash(pipeline: Pipeline, trash: Trash, restorer: AppRestor
         for entry in await asyncio.to_thread(trash.list_expired):
             with log_failures(entry.id):
                 await _call(pipeline, "trash.delete", {"id": entry.id})
+        await asyncio.sleep(_TRASH_AGAIN_SECONDS if cut_off else _TRASH_SECONDS)
+
+
+async def finish_restores(pipeline: Pipeline, apps: Apps, restorer: AppBackupRestorer) -> None:
+    """Go on with the restores of whole apps whose server was killed, by the usual call, a few times."""
+    tries: Counter[AppName] = Counter()
+    while True:
+        cut_off = await asyncio.to_thread(restorer.list_cut_off, apps)
+        for app, note in cut_off:
+            if tries[app.name] >= _MOST_TRIES:
+                continue
+            with log_failures(app.name), suppress(AppBusy):  # it is under way
+                arguments = {"appName": app.name, "backupName": note.backup}
+                log.warning("%s: the restore of %s was cut off, and goes on", app.name, note.backup)
+                tries[app.name] += 1
+                try:
+                    await _call(pipeline, "apps.restore", arguments)
+                except AppBusy:
+                    tries[app.name] -= 1
+                    raise
         await asyncio.sleep(_TRASH_AGAIN_SECONDS if cut_off else _TRASH_SECONDS)
 
 

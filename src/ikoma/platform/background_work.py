@@ -19,6 +19,7 @@ from ikoma.platform.background import (
     back_up,
     drop_former_databases,
     end_archive,
+    finish_restores,
     look_after_trash,
     perform_scheduled,
     prune_versions,
@@ -80,6 +81,7 @@ def start_apps_work(
         supervisor.start("nightly backups", nightly.run)
     supervisor.start("events of other processes", events.relay)
     supervisor.start("backup sweep", partial(sweep_backups, platform.backup_maker))
+    supervisor.start("restores of backups", partial(finish_restores, pipeline, platform.apps, platform.backup_restorer))
     supervisor.start("trash", partial(look_after_trash, pipeline, platform.trash, platform.restorer))
     supervisor.start("imports", partial(take_back_imports, platform.importer, alone, events.publish))
     supervisor.start("former files and variables", partial(prune_versions, platform.apps))

@@ -62,7 +62,7 @@ class BackupListResult(Result):
 @capability("backup.list", role=Role.OBSERVER, effect=Effect.READS, rare=True)
 @listed("database", "backups", "List the backups of an app.", not_over_mcp=("limit",))
 async def listing(call: Call, request: BackupListRequest) -> BackupListResult:
-    """List an app's backups, newest first; what each holds, and whether a restore has proven it."""
+    """List an app's backups; what each holds, and whether a restore has proven it. The newest is first."""
     found = await asyncio.to_thread(list_backups, call, find_backed_up(call, request.app_name))
     return BackupListResult(
         app_name=request.app_name, backups=found[: request.limit], truncated=len(found) > request.limit

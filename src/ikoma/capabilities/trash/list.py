@@ -48,7 +48,7 @@ class TrashListResult(Result):
 
 
 @capability("trash.list", role=Role.ADMIN, effect=Effect.READS, rare=True)
-@listed("server", "trash", "List removed apps that can be brought back.")
+@listed("server", "trash", "List removed apps that can be brought back.", not_over_mcp=("limit",))
 async def listing(call: Call, request: TrashListRequest) -> TrashListResult:
     """List removed apps that are kept, newest first; when removed, size and content."""
     found = await asyncio.to_thread(call.platform.trash.list_entries)
