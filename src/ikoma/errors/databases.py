@@ -158,7 +158,7 @@ class TablesDiffer(IkomaError):
 
     code, status = "tables_differ", 409
     default_hint = "Restore the whole database: leave `tables` out. Nothing was changed."
-    default_next = (Next("db.restore"),)
+    default_next = (Next("db.status"),)
 
 
 class TablesUnmatched(IkomaError):
@@ -166,7 +166,7 @@ class TablesUnmatched(IkomaError):
 
     code, status = "tables_unmatched", 409
     default_hint = "Add the table that it names to `tables`. Nothing was changed."
-    default_next = (Next("db.restore"),)
+    default_next = (Next("db.status"),)
 
 
 class UndoMissing(IkomaError):

@@ -80,7 +80,7 @@ class TableShape:
 
 
 @dataclass(frozen=True, slots=True)
-class ForeignKey:
+class TableForeignKey:
     name: str
     schema: str
     table: str
@@ -133,10 +133,10 @@ async def read_parts(connection: Connection, tables: Sequence[TableShape]) -> li
     return sorted({*oids, *(int(row[0]) for row in rows)})
 
 
-async def read_foreign_keys(connection: Connection, oids: Sequence[int]) -> list[ForeignKey]:
+async def read_foreign_keys(connection: Connection, oids: Sequence[int]) -> list[TableForeignKey]:
     """The foreign keys of these tables, and those that refer to them; of partitions, what their parent has."""
     rows = await (await connection.execute(_FOREIGN_KEYS, {"tables": list(oids)})).fetchall()
-    return [ForeignKey(*row) for row in rows]
+    return [TableForeignKey(*row) for row in rows]
 
 
 async def read_triggers(connection: Connection, oids: Sequence[int]) -> list[Trigger]:

@@ -23,8 +23,8 @@ from ikoma.model import quote_name
 from ikoma.ports.databases import Credentials, RestoredTables
 from ikoma.postgres import blockers
 from ikoma.postgres.backup.table_shape import (
-    ForeignKey,
     OwnedSequence,
+    TableForeignKey,
     TableShape,
     Trigger,
     pair,
@@ -65,7 +65,7 @@ Keep = Callable[[int], Awaitable[None]]
 class _Surroundings:
     """All that hangs on the tables, and is taken off for the time in which they are filled."""
 
-    foreign_keys: Sequence[ForeignKey]
+    foreign_keys: Sequence[TableForeignKey]
     triggers: Sequence[Trigger]
     sequences: Sequence[tuple[OwnedSequence, OwnedSequence]]
     """Of the live database, and of the copy."""
@@ -237,7 +237,7 @@ class _TableRestore:
             if live.hides_rows:
                 await self._live.execute(sql.SQL("ALTER TABLE {} FORCE ROW LEVEL SECURITY").format(live.relation))
 
-    async def _add(self, key: ForeignKey, around: _Surroundings) -> None:
+    async def _add(self, key: TableForeignKey, around: _Surroundings) -> None:
         name = sql.Identifier(key.name)
         definition = sql.SQL(key.definition)  # as PostgreSQL itself writes it
         try:
@@ -296,7 +296,7 @@ def _only(table: TableShape) -> sql.Composable:
     return table.relation if table.is_partitioned else sql.SQL("ONLY {}").format(table.relation)
 
 
-def _explain(key: ForeignKey, around: _Surroundings) -> TablesUnmatched:
+def _explain(key: TableForeignKey, around: _Surroundings) -> TablesUnmatched:
     """The table that has to come along; rows are not quoted."""
     source, target = (quote_name(around.shown.get(oid, str(oid))) for oid in (key.source, key.target))
     wanted = source if key.target in around.parts and key.source not in around.parts else target
