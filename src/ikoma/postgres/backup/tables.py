@@ -68,7 +68,7 @@ class _Surroundings:
     foreign_keys: Sequence[TableForeignKey]
     triggers: Sequence[Trigger]
     sequences: Sequence[tuple[OwnedSequence, OwnedSequence]]
-    """Of the live database, and of the copy."""
+    """Pairs of the live database and of the copy."""
     shown: Mapping[int, str]
     parts: frozenset[int]
 

@@ -253,7 +253,7 @@ def test_what_a_caller_gave_stays_as_it_is() -> None:
 def test_of_a_page_only_the_line_is_exchanged_that_a_reader_cannot_use() -> None:
     page = "## After each deploy\n\n- look at it\n- call db.backup\n- [ ] tell people\n"
     reader = Reader(Caller("k", "a", Role.OBSERVER), Role.OBSERVER)
-    said = "An operator key can dump the app's database to a file that `psql` restores over it"
+    said = "An operator key can dump the app's database to a new file"
     assert TELLING.fit_text(page, reader).splitlines() == [
         "## After each deploy",
         "",
