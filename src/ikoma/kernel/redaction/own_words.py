@@ -12,6 +12,7 @@ from pathlib import Path
 _PACKAGE = Path(__file__).parents[2]
 _LONGEST = 300
 _LIKE_WORDS = re.compile(r"[A-Za-z`(][A-Za-z0-9 .,:;'`()/_-]*")
+_WORD = re.compile(r"\w+")
 _JOINT = re.compile(r"\"\s*\n\s*f?\"")
 """Where one literal goes on in the next line."""
 
@@ -21,7 +22,14 @@ def is_own(text: str) -> bool:
     """Whether IKOMA says this text itself, as a whole or as words of a sentence."""
     if len(text) > _LONGEST or not _LIKE_WORDS.fullmatch(text):
         return False
+    if not _list_words().issuperset(_WORD.findall(text)):  # of most secrets; a search for each would take seconds
+        return False
     return re.search(rf"(?<!\w){re.escape(text)}(?!\w)", _read_source()) is not None
+
+
+@cache
+def _list_words() -> frozenset[str]:
+    return frozenset(_WORD.findall(_read_source()))
 
 
 @cache
