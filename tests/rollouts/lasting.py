@@ -18,6 +18,8 @@ class Lasting:
     """Counts so far: how many of each kind came to their end, and what happened to the others."""
 
     def __init__(self, url: str) -> None:
+        self.tenths = 50
+        """For how many tenths of a second those last that begin from now on."""
         self.whole: Counter[str] = Counter()
         self.failures: list[str] = []
         self._place = urlsplit(url)
@@ -50,7 +52,7 @@ class Lasting:
         """All that comes until the other side ends it."""
         assert self._place.hostname and self._place.port
         closing = "" if more else "Connection: close\r\n"
-        request = f"GET {path} HTTP/1.1\r\nHost: {self._place.netloc}\r\n{more or closing}\r\n"
+        request = f"GET {path}?{self.tenths} HTTP/1.1\r\nHost: {self._place.netloc}\r\n{more or closing}\r\n"
         with socket.create_connection((self._place.hostname, self._place.port), _PATIENCE) as connection:
             connection.sendall(request.encode())
             return b"".join(iter(lambda: connection.recv(1 << 16), b""))

@@ -4,14 +4,15 @@ const fs = require("node:fs");
 const http = require("node:http");
 
 const version = fs.readFileSync("/www/version", "utf8").trim();
-const seconds = 5;
+// What lasts does so for 5 s, or for as many tenths of a second as the query says: /slow?15.
+const tenths = (request) => Number(request.url.split("?")[1] || 50);
 
 const server = http.createServer((request, response) => {
   request.resume();
-  if (request.url === "/slow") {
-    setTimeout(() => response.end(`${version} whole\n`), seconds * 1000);
-  } else if (request.url === "/pieces") {
-    let left = seconds * 10;
+  if (request.url.startsWith("/slow")) {
+    setTimeout(() => response.end(`${version} whole\n`), tenths(request) * 100);
+  } else if (request.url.startsWith("/pieces")) {
+    let left = tenths(request);
     const timer = setInterval(() => {
       response.write(`${version}\n`);
       if (--left === 0) { clearInterval(timer); response.end("whole\n"); }
@@ -33,7 +34,7 @@ server.on("upgrade", (request, socket) => {
   socket.write("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
     `Sec-WebSocket-Accept: ${accept}\r\n\r\n`);
   const text = Buffer.from(version);
-  let left = seconds * 10;
+  let left = tenths(request);
   const timer = setInterval(() => {
     socket.write(Buffer.concat([Buffer.from([0x81, text.length]), text]));
     if (--left === 0) { clearInterval(timer); socket.end(Buffer.from([0x88, 0x00])); }

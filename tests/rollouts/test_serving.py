@@ -22,11 +22,15 @@ from tests.support import Server, free_port
 from tests.traffic import steady
 
 ROUNDS = int(os.environ.get("IKOMA_ROUNDS", "20"))
+LONG_ROUNDS = 3
 
 
 @pytest.mark.timeout(1800)
 def test_deploys_restarts_and_ways_back_in_a_row_lose_no_request(server: Server) -> None:
-    """With connections that are kept, and always a slow answer, one in pieces and a websocket under way."""
+    """With connections that are kept, and always a slow answer, one in pieces and a websocket under way.
+
+    Each step waits for what is under way: five seconds in the first rounds, then one.
+    """
     app = new_app(
         server, "live-many", compose_file=compose(image="node:22-alpine", command="[node, /www/server.js]", watch="1m")
     )
@@ -49,6 +53,7 @@ def test_deploys_restarts_and_ways_back_in_a_row_lose_no_request(server: Server)
     steps: tuple[Callable[[int], str], ...] = (deploy, restart, go_back)
     with lasting(app.url) as long_ones, app.loaded(*map(str, range(ROUNDS + 1))) as traffic:
         for number in range(1, ROUNDS + 1):
+            long_ones.tenths = 50 if number <= LONG_ROUNDS else 10
             for step in steps:
                 with answers(traffic) as found:
                     now = step(number)
