@@ -15,11 +15,10 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import ElicitResult
 
 from ikoma import capabilities
-from ikoma.kernel.registry import AppRequest
-from ikoma.kernel.requests import make_example
 from ikoma.model import Effect
 from ikoma.transports.mcp.tools import make_tool_name
 from tests.githost import GitHost
+from tests.hostile.fitting import arguments_of
 from tests.images import busybox_image
 from tests.mcp.client import LEGACY, MODERN, over_http, talk
 from tests.support import Server
@@ -159,9 +158,7 @@ def readings() -> list[tuple[str, dict[str, Any]]]:
     found = []
     for item in capabilities.load():
         if item.effect is Effect.READS:
-            schema = item.request.model_json_schema(by_alias=True)
-            given = {name: make_example(schema["properties"][name]) for name in schema.get("required", [])}
-            found.append((item.name, given | ({"appName": APP} if issubclass(item.request, AppRequest) else {})))
+            found.append((item.name, arguments_of(item, APP)))
     return found
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from ikoma import capabilities
 from ikoma.kernel.registry import AppRequest, Capability
-from ikoma.kernel.requests import make_example
 from ikoma.model import Effect, Role
+from tests.hostile import fitting
 from tests.hostile.doors import DOORS, Outcome
 from tests.support import Server
 
@@ -51,10 +51,7 @@ _BESIDES: Mapping[str, Mapping[str, Any]] = {
 
 def arguments_of(item: Capability) -> dict[str, Any]:
     """Arguments that fit, for an app that is not there."""
-    schema = item.request.model_json_schema(by_alias=True)
-    given = {name: make_example(schema["properties"][name]) for name in schema.get("required", [])}
-    given |= _BESIDES.get(item.name, {})
-    return given | ({"appName": "matrix-app"} if issubclass(item.request, AppRequest) else {})
+    return fitting.arguments_of(item, "matrix-app") | _BESIDES.get(item.name, {})
 
 
 @pytest.mark.parametrize("door", DOORS)

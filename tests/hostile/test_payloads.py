@@ -19,12 +19,12 @@ import pytest
 from ikoma import capabilities
 from ikoma.errors import IkomaError
 from ikoma.kernel.call import Attempt
-from ikoma.kernel.registry import AppRequest, Capability
-from ikoma.kernel.requests import make_example
+from ikoma.kernel.registry import Capability
 from ikoma.model import Effect
 from ikoma.platform.composition import RunningPlatform, run_platform
 from ikoma.platform.preparation import prepare
 from ikoma.settings import load_settings
+from tests.hostile.fitting import arguments_of
 from tests.hostile.payloads import PAYLOADS
 from tests.support import DOCKER_HOST, free_port
 
@@ -77,12 +77,6 @@ def strings(item: Capability) -> Iterator[tuple[str, Any]]:
         yield from ((name, lambda text: text) for name in OF_EVERY_CALL)
 
 
-def fitting(item: Capability) -> dict[str, Any]:
-    schema = item.request.model_json_schema(by_alias=True)
-    given = {name: make_example(schema["properties"][name]) for name in schema.get("required", [])}
-    return given | ({"appName": APP} if issubclass(item.request, AppRequest) else {})
-
-
 async def call(house: RunningPlatform, key: str, capability: str, arguments: Mapping[str, Any], number: int) -> str:
     """Make a call; its code, "" for success."""
 
@@ -113,7 +107,7 @@ async def attack(settings: Any, started: list[Shape]) -> tuple[set[Shape], dict[
         (settings.apps_root / APP / "docker-compose.yml").write_text(COMPOSE)
         for item in capabilities.load():
             if item.name != "apps.remove":
-                await do(item.name, **fitting(item))
+                await do(item.name, **arguments_of(item, APP))
         await do("db.backup", appName=APP)
         ordinary = set(started)
         unheard: dict[Shape, Any] = {}
@@ -122,7 +116,7 @@ async def attack(settings: Any, started: list[Shape]) -> tuple[set[Shape], dict[
             for name, put in strings(item):
                 for payload in PAYLOADS:
                     started.clear()
-                    arguments = {**fitting(item), name: put(payload)}
+                    arguments = {**arguments_of(item, APP), name: put(payload)}
                     with contextlib.suppress(UnicodeEncodeError):
                         await do(item.name, **arguments)
                     attacks += 1
