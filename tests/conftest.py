@@ -5,8 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from xdist.scheduler import LoadFileScheduling
 
 from tests.docs.page import PAGES, groups, name_of
 from tests.githost import GitHost, git_host
+from tests.in_memory import temporary_folder
 
 ROOT = Path(__file__).parent
 
@@ -49,6 +50,17 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitHost]:
     """A git host of the file's own."""
     with git_host(tmp_path_factory.mktemp("githost") / "host") as started:
         yield started
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # workers are children of the process that has them
+        config.add_cleanup(_entered(temporary_folder()))
+
+
+def _entered(context: AbstractContextManager[None]) -> Callable[[], None]:
+    with ExitStack() as stack:
+        stack.enter_context(context)
+        return stack.pop_all().close
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

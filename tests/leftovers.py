@@ -17,9 +17,12 @@ from pathlib import Path
 
 import psutil
 
+from tests.in_memory import PLACE
+
 OWNER = "tests.pid"
 """The file in a server's folder that says which process tests with it."""
 
+_PLACES = (tempfile.gettempdir(), "/tmp", str(PLACE))
 _FORMAT = (
     '{"project": {{json (.Label "com.docker.compose.project")}},'
     ' "folder": {{json (.Label "com.docker.compose.project.working_dir")}}}'
@@ -60,7 +63,7 @@ def remove_leftovers() -> list[str]:
 
 def _is_dead(app: Path) -> bool:
     """Whether an app's folder belongs to a test's server, APPS_ROOT and state side by side, that runs no more."""
-    if not app.is_relative_to(tempfile.gettempdir()) or "ikoma-" not in str(app):
+    if not any(app.is_relative_to(place) for place in _PLACES) or "ikoma-" not in str(app):
         return False
     folder = app.parents[1]
     owner = next((parent / OWNER for parent in app.parents if (parent / OWNER).is_file()), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,9 +33,9 @@ def images() -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="session")
-def small(tmp_path_factory: pytest.TempPathFactory, wheels: Path, images: tuple[str, ...]) -> Iterator[Machine]:
-    """A machine of 1 GB with Docker, images and a checkout; nothing is installed."""
-    folder = tmp_path_factory.mktemp("machine")
+def small(wheels: Path, images: tuple[str, ...]) -> Iterator[Machine]:
+    """A machine of 1 GB with Docker, images and a checkout; nothing is installed. On a disk: its memory is counted."""
+    folder = Path(tempfile.mkdtemp(prefix="ikoma-machine-", dir="/var/tmp"))
     with memory_limit(SMALL_MB) as (before, parent), machine(folder, before=before) as made:
         put_checkout(folder / "ikoma", wheels)
         made.say_memory(SMALL_MB)
