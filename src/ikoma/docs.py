@@ -59,7 +59,7 @@ This page is made from the errors by `make docs`.
 """
 
 
-def capabilities_page(registry: Registry) -> str:
+def make_capabilities_page(registry: Registry) -> str:
     """The whole page."""
     parts = [_HEAD, _table(registry)]
     for namespace, items in groupby(registry, key=lambda item: item.name.split(".", 1)[0]):
@@ -68,7 +68,7 @@ def capabilities_page(registry: Registry) -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-def rules_page() -> str:
+def make_rules_page() -> str:
     """The page of all rules."""
     rows = "\n".join(
         f"| `{name}` | {rule.danger} | {rule.instead} | {'' if rule.waivable else 'never'} |"
@@ -77,14 +77,14 @@ def rules_page() -> str:
     return f"{_RULES_HEAD}\n| rule | why | instead | waived |\n| --- | --- | --- | --- |\n{rows}\n"
 
 
-def errors_page() -> str:
+def make_errors_page() -> str:
     """The page of all errors, by their HTTP status."""
     known = sorted(reference.list_errors().values(), key=lambda kind: (kind.status, kind.code))
     rows = "\n".join(f"| {kind.status} | `{kind.code}` | {describe_error(kind)} |" for kind in known)
     return f"{_ERRORS_HEAD}\n| status | code | meaning |\n| --- | --- | --- |\n{rows}\n"
 
 
-def commands_page(page: str) -> str:
+def make_commands_page(page: str) -> str:
     """The page of the command line with its table of all commands made anew."""
     rows = ""
     for title, names in list_sections().items():
@@ -110,7 +110,7 @@ def _needed_options(command: click.Command) -> list[click.Parameter]:
     return [item for item in command.params if isinstance(item, click.Option) and item.required]
 
 
-def commands_file(registry: Registry) -> str:
+def make_commands_file(registry: Registry) -> str:
     """Each capability as the command line knows it, one a line."""
     lines = [f"{json.dumps(item.name)}: {json.dumps(_command(item), ensure_ascii=False)}" for item in registry]
     return "{\n" + ",\n".join(lines) + "\n}\n"
@@ -193,8 +193,8 @@ def _result(item: Capability) -> str:
 if __name__ == "__main__":
     known = capabilities.load()
     folder = Path(sys.argv[1] if sys.argv[1:] else "docs")
-    write_file(folder / "capabilities.md", capabilities_page(known))
-    write_file(folder / "rules.md", rules_page())
-    write_file(folder / "errors.md", errors_page())
-    write_file(capability_index.FILE, commands_file(known))
-    write_file(folder / "cli.md", commands_page(Path("docs/cli.md").read_text()))
+    write_file(folder / "capabilities.md", make_capabilities_page(known))
+    write_file(folder / "rules.md", make_rules_page())
+    write_file(folder / "errors.md", make_errors_page())
+    write_file(capability_index.FILE, make_commands_file(known))
+    write_file(folder / "cli.md", make_commands_page(Path("docs/cli.md").read_text()))

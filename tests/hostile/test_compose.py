@@ -25,7 +25,7 @@ from ikoma.apps.rollouts import injection
 from ikoma.apps.yaml.violation import Violation
 from ikoma.compose.compose_file import VARIABLES_FILE
 from ikoma.compose.model import ComposeModel
-from ikoma.compose.mounts import sources
+from ikoma.compose.mounts import find_sources
 from ikoma.compose.placement import Placement
 from ikoma.engines.compose import argv
 from ikoma.engines.compose.engine import ComposeEngine
@@ -75,7 +75,7 @@ def test_what_passes_can_be_run_once_all_is_filled_in(case: Case, tmp_path: Path
     assert list(find_unsupported(model)) == []
     runs = injection.freeze(app, model, env={}, memory=1 << 30)
     assert {item.rule for item in policy.check(runs, facts)} == {item.rule for item in violations}
-    place = Placement(app.name, "r1", facts.root, app.state / "tree", sources(app, runs), {}, {}, str)
+    place = Placement(app.name, "r1", facts.root, app.state / "tree", find_sources(app, runs), {}, {}, str)
     made = render(runs, place, rollout="1", configurations=dict.fromkeys(runs.services, "c"), anonymous={}).model
     first = {name: service.raw for name, service in made.services.items() if not service.shares_with}
     inside = {name: service.raw for name, service in made.services.items() if name not in first}

@@ -14,7 +14,7 @@ import pytest
 from ikoma import capabilities
 from ikoma.cli import capability_index
 from ikoma.cli import main as cli
-from ikoma.docs import capabilities_page, commands_file, commands_page, errors_page, rules_page
+from ikoma.docs import make_capabilities_page, make_commands_file, make_commands_page, make_errors_page, make_rules_page
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -23,11 +23,11 @@ NAMESPACES = {name.split(".", 1)[0] for name in capabilities.load().list_names()
 
 def test_the_list_of_capabilities_is_the_registrys() -> None:
     page = (ROOT / "docs" / "capabilities.md").read_text()
-    assert page == capabilities_page(capabilities.load()), "stale: run `make docs`"
+    assert page == make_capabilities_page(capabilities.load()), "stale: run `make docs`"
 
 
 def test_what_commands_are_made_of_is_the_registrys() -> None:
-    assert capability_index.FILE.read_text() == commands_file(capabilities.load()), "stale: run `make docs`"
+    assert capability_index.FILE.read_text() == make_commands_file(capabilities.load()), "stale: run `make docs`"
 
 
 def test_a_command_is_made_without_loading_the_registry() -> None:
@@ -41,13 +41,13 @@ def test_a_command_is_made_without_loading_the_registry() -> None:
 
 def test_the_list_of_rules_is_the_policys() -> None:
     page = (ROOT / "docs" / "rules.md").read_text()
-    assert page == rules_page(), "stale: run `make docs`"
+    assert page == make_rules_page(), "stale: run `make docs`"
     assert "| `privileged` |" in page
 
 
 def test_the_list_of_errors_is_that_of_the_code() -> None:
     page = (ROOT / "docs" / "errors.md").read_text()
-    assert page == errors_page(), "stale: run `make docs`"
+    assert page == make_errors_page(), "stale: run `make docs`"
     assert "| 404 | `app_not_found` | There is no such app. |" in page
 
 
@@ -102,7 +102,7 @@ def _read(command: click.Command | None, name: str, rest: list[str], line: str) 
 
 def test_the_table_of_commands_is_that_of_the_command_line() -> None:
     page = (ROOT / "docs" / "cli.md").read_text()
-    assert page == commands_page(page), "stale: run `make docs`"
+    assert page == make_commands_page(page), "stale: run `make docs`"
     assert "`operations [APP]`" in page
 
 

@@ -15,7 +15,7 @@ from unicodedata import combining, east_asian_width
 
 from click import style
 
-from ikoma.cli.words import Phrase, YesNo, clean_lines, colour_of, text_of
+from ikoma.cli.words import Phrase, YesNo, choose_colour, clean_lines, write_value
 from ikoma.kernel.page import Column
 
 _GAP = 2
@@ -159,7 +159,7 @@ class Paper:
         yield from (f"       {line}" for line in rest)
 
     def _facts(self, pairs: Sequence[tuple[str, Any]], title: str) -> Iterator[str]:
-        shown = [(name, value) for name, value in pairs if text_of(value, people=self.people) != ""]
+        shown = [(name, value) for name, value in pairs if write_value(value, people=self.people) != ""]
         if not shown:
             return
         if title:
@@ -168,12 +168,12 @@ class Paper:
         for name, value in shown:
             head = self._dim(name) + " " * (margin - measure_width(name))
             lines = self._value_lines(value, margin)
-            yield head + self._paint(lines[0], colour_of(value))
-            yield from (" " * margin + self._paint(line, colour_of(value)) for line in lines[1:])
+            yield head + self._paint(lines[0], choose_colour(value))
+            yield from (" " * margin + self._paint(line, choose_colour(value)) for line in lines[1:])
 
     def _value_lines(self, value: Any, margin: int) -> list[str]:
         """A list has a line for each where it does not fit one; a word that is longer than the line stays whole."""
-        text = text_of(value, people=self.people)
+        text = write_value(value, people=self.people)
         if not self.people or margin + measure_width(text) <= self.width:
             return [text]
         if isinstance(value, (list, tuple)):
@@ -187,7 +187,7 @@ class Paper:
             return
         if table.title:
             yield self._title(table.title)
-        cells = [[text_of(value, people=self.people) for value in row] for row in table.rows]
+        cells = [[write_value(value, people=self.people) for value in row] for row in table.rows]
         shown, widths = self._fit(table, cells)
         if shown is None:
             yield from self._records(table)
@@ -201,7 +201,9 @@ class Paper:
                 for index, size in zip(shown, widths, strict=True)
             ]
             aligned = _align(placed, widths, columns)
-            yield _join([self._paint(text, colour_of(row[index])) for text, index in zip(aligned, shown, strict=True)])
+            yield _join(
+                [self._paint(text, choose_colour(row[index])) for text, index in zip(aligned, shown, strict=True)]
+            )
         left = [column.name for index, column in enumerate(table.columns) if index not in shown and _any(cells, index)]
         if left and self.people:
             yield from (self._dim(line) for line in self._wrap(f"Not shown: {', '.join(left)}; {table.narrow}.", 0))
@@ -261,8 +263,8 @@ class Paper:
         margin = max((measure_width(name) for _, name, _, _ in rows), default=0) + 2 + _GAP
         for well, name, seen, remedy in rows:
             mark = {True: "✓", False: "✗", None: "–"}[well]
-            head = f"{self._paint(mark, colour_of(YesNo(well)))} {name.ljust(margin - 2)}"
-            said = seen if isinstance(seen, str) else text_of(seen, people=self.people)
+            head = f"{self._paint(mark, choose_colour(YesNo(well)))} {name.ljust(margin - 2)}"
+            said = seen if isinstance(seen, str) else write_value(seen, people=self.people)
             first, *rest = self._wrap(said, margin) or [""]
             yield (head + first).rstrip()
             yield from (" " * margin + line for line in rest)
@@ -285,7 +287,7 @@ class Paper:
     def _raw(self, block: Raw) -> Iterator[str]:
         if block.title:
             yield self._title(block.title)
-        text = block.text if isinstance(block.text, str) else text_of(block.text, people=self.people)
+        text = block.text if isinstance(block.text, str) else write_value(block.text, people=self.people)
         for line in clean_lines(text).splitlines():
             shown = self._difference(line) if block.colours else line
             yield f"  {self._dim('|')} {shown}" if block.quoted else shown

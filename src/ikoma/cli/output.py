@@ -15,7 +15,7 @@ from typing import Any, NoReturn, TextIO
 import click
 
 from ikoma.cli.blocks import Block, FactList, FindingList, ItemList, LabelledSentence, Paper, Raw
-from ikoma.cli.words import flat, guess, label, plural
+from ikoma.cli.words import flatten, guess, label, word_count
 
 _QUOTED = ("sql", "healthcheck", "answer", "logs", "output")
 _OWN = ("next", "retryAfter", "confirmation")
@@ -86,7 +86,7 @@ def make_failure_blocks(
         Raw("\n".join(quoted), quoted=True),
     ]
     facts: list[tuple[str, Any]] = []
-    for name, value in flat(details):
+    for name, value in flatten(details):
         if name in (*_OWN, *_QUOTED) or value in (None, False, "", [], {}):
             continue
         if _are_findings(value):
@@ -119,7 +119,7 @@ def _drop_finding(message: str, details: Mapping[str, Any]) -> str:
     """The sentence; a count where it only repeats the first of the findings below it."""
     found = [item for name, value in details.items() if name != "warnings" and _are_findings(value) for item in value]
     if found and message.startswith(str(found[0]["file"])) and str(found[0]["problem"]) in message:
-        return f"{plural(len(found), 'finding')} must be mended first:"
+        return f"{word_count(len(found), 'finding')} must be mended first:"
     return message
 
 

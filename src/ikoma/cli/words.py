@@ -93,7 +93,7 @@ class YesNo:
     well: bool | None
 
 
-def text_of(value: Any, *, people: bool) -> str:
+def write_value(value: Any, *, people: bool) -> str:
     """A value as one line of text; nothing is "".
 
     Args:
@@ -105,21 +105,19 @@ def text_of(value: Any, *, people: bool) -> str:
         case bool():
             return "yes" if value else "no"
         case Time(at):
-            return "" if not at else (age(at) if people else at)
+            return "" if not at else (word_age(at) if people else at)
         case Size(size):
-            return (
-                "" if size is None else (bytes_in_words(size) if people else f"{size:g}" if size % 1 else f"{size:.0f}")
-            )
+            return "" if size is None else (word_size(size) if people else f"{size:g}" if size % 1 else f"{size:.0f}")
         case Span(milliseconds):
             return "" if milliseconds is None else (span_in_words(milliseconds) if people else f"{milliseconds:.0f}")
         case State(word):
             return clean(word or "")
         case YesNo(well):
-            return text_of(well, people=people)
+            return write_value(well, people=people)
         case Phrase(parts, between):
-            return between.join(text_of(part, people=people) for part in parts)
+            return between.join(write_value(part, people=people) for part in parts)
         case list() | tuple():
-            return ", ".join(text_of(item, people=people) for item in value)
+            return ", ".join(write_value(item, people=people) for item in value)
         case dict():
             return clean(json.dumps(value, ensure_ascii=False))
         case float():
@@ -128,7 +126,7 @@ def text_of(value: Any, *, people: bool) -> str:
             return clean(str(value))
 
 
-def colour_of(value: Any) -> str | None:
+def choose_colour(value: Any) -> str | None:
     """The colour of a value that means something; None where it means nothing."""
     match value:
         case State(word):
@@ -149,7 +147,7 @@ def label(name: str) -> str:
     return " ".join(words) or name
 
 
-def age(at: str, now: datetime | None = None) -> str:
+def word_age(at: str, now: datetime | None = None) -> str:
     """The time since a moment, or until then; beyond a month its day."""
     try:
         moment = datetime.fromisoformat(at)
@@ -167,7 +165,7 @@ def age(at: str, now: datetime | None = None) -> str:
     return f"{moment:%Y-%m-%d}"
 
 
-def bytes_in_words(size: float) -> str:
+def word_size(size: float) -> str:
     """A size as 1.2 MiB."""
     for name, unit in reversed(_UNITS):
         if size >= unit:
@@ -202,7 +200,7 @@ def clean_lines(text: str) -> str:
     return text.translate(_IN_LINES)
 
 
-def plural(count: int, word: str) -> str:
+def word_count(count: int, word: str) -> str:
     """1 table, 2 tables."""
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
@@ -223,12 +221,12 @@ def guess(name: str, value: Any) -> Any:
     return value
 
 
-def flat(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
+def flatten(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Facts of nested objects, one after the other."""
     found: list[tuple[str, Any]] = []
     for name, value in values.items():
         if isinstance(value, dict) and value:
-            found += flat(value)
+            found += flatten(value)
         else:
             found.append((name, value))
     return found

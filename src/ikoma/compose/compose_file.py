@@ -28,7 +28,7 @@ class Web:
     """Whether the app itself names the path; where not, any answer counts that is no failure of the server."""
 
 
-def encoded(model: Mapping[str, Any]) -> bytes:
+def encode(model: Mapping[str, Any]) -> bytes:
     """A model as a file for Compose, which reads JSON as YAML: signs that end lines there are written by number."""
     text = orjson.dumps(model, option=orjson.OPT_INDENT_2).decode()
     return _NOT_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()

@@ -50,7 +50,7 @@ def read_dockerfiles(app: App, model: ComposeModel) -> dict[str, str]:
     return found
 
 
-def with_dockerfiles(app: App, model: ComposeModel) -> ComposeModel:
+def inline_dockerfiles(app: App, model: ComposeModel) -> ComposeModel:
     """The model with its Dockerfiles as a part of it, as that of a release has them."""
     changed = {}
     for name, text in read_dockerfiles(app, model).items():
@@ -66,15 +66,15 @@ def stage_of(build: Build | None, text: str = "") -> Stage:
         text: its Dockerfile, where that is no part of the model.
     """
     if build is None:
-        return last_stage(text)
-    return last_stage(
+        return find_last_stage(text)
+    return find_last_stage(
         build.inline.replace("$$", "$") if build.inline else text,
         build.target,
         {key: str(value).replace("$$", "$") for key, value in build.args.items() if value is not None},
     )
 
 
-def last_stage(dockerfile: str, target: str = "", args: Mapping[str, str] | None = None) -> Stage:
+def find_last_stage(dockerfile: str, target: str = "", args: Mapping[str, str] | None = None) -> Stage:
     """The last stage of a Dockerfile, or the one of this name or number.
 
     Args:

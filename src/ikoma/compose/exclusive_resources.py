@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ikoma.app_folder import App
 from ikoma.compose.model import ComposeModel
-from ikoma.compose.mounts import Sources, find_written, sources
+from ikoma.compose.mounts import Sources, find_sources, find_written
 from ikoma.compose.x_ikoma import ROLLING
 
 _PORT, _ADDRESS, _VOLUME, _FOLDER = "host port", "address", "volume", "folder"
@@ -78,7 +78,7 @@ def find_conflicts(
     found = list(find_exclusive(app, model, service, source))
     if service not in before.services:
         return found
-    had = list(find_exclusive(app, before, service, sources(app, before)))
+    had = list(find_exclusive(app, before, service, find_sources(app, before)))
     return [resource for resource in found if any(resource.meets(other) for other in had)]
 
 
@@ -106,7 +106,7 @@ def find_preempted(
     if not wanted:
         return {}
     found: dict[str, str] = {}
-    held_from = sources(app, before)
+    held_from = find_sources(app, before)
     for other in before.services:
         if other == service:
             continue

@@ -365,7 +365,7 @@ EMPTY = parse_model({})
 """The model where there is none: nothing serves, or nothing can be resolved."""
 
 
-def published_range(text: str) -> range | None:
+def parse_published(text: str) -> range | None:
     """The host ports that a published port such as 8080 or 8000-8010 is; None where that cannot be told."""
     found = _RANGE.fullmatch(text)
     return None if found is None else range(int(found[1]), int(found[2] or found[1]) + 1)

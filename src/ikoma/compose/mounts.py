@@ -53,7 +53,7 @@ class Sources:
         return _outermost([item for item in self.data if path in item.parents])
 
 
-def sources(app: App, model: ComposeModel, *, besides: Sequence[str] = ()) -> Sources:
+def find_sources(app: App, model: ComposeModel, *, besides: Sequence[str] = ()) -> Sources:
     """The source and the data of a resolved model.
 
     Args:
@@ -87,7 +87,7 @@ def _named_folders(root: Path, model: ComposeModel) -> dict[Path, bool]:
     return {root / name: True for name in source} | {root / name: False for name in data}
 
 
-def deployed_data(app: App, model: ComposeModel, found: Sources) -> list[Path]:
+def list_deployed_data(app: App, model: ComposeModel, found: Sources) -> list[Path]:
     """Data that a person deploys too: it lies in src/ or config/, and the app does not call it data."""
     root = Path(os.path.realpath(app.path))
     named = _named_folders(root, model)

@@ -13,11 +13,11 @@ from ikoma.model import AppName
 def find_service(app: AppName, model: ComposeModel, name: str) -> Service:
     """The service of that name; ServiceNotFound, with the nearest name, where there is none."""
     if name not in model.services:
-        raise no_service(f"{app} has no service {name[:80]!r}.", name, model.services)
+        raise make_service_not_found(f"{app} has no service {name[:80]!r}.", name, model.services)
     return model.services[name]
 
 
-def no_service(problem: str, name: str, services: Iterable[str]) -> ServiceNotFound:
+def make_service_not_found(problem: str, name: str, services: Iterable[str]) -> ServiceNotFound:
     """The refusal of a service that is not among these, with the nearest name."""
     names = sorted(services)
     near = difflib.get_close_matches(name, names, n=1)
@@ -25,7 +25,7 @@ def no_service(problem: str, name: str, services: Iterable[str]) -> ServiceNotFo
     return ServiceNotFound(problem, hint=hint, guess=near[0] if near else None)
 
 
-def with_image(app: AppName, model: ComposeModel, service: str, image: str) -> ComposeModel:
+def replace_image(app: AppName, model: ComposeModel, service: str, image: str) -> ComposeModel:
     """The model with another image for one service; ServiceIsBuilt where that is built."""
     described = find_service(app, model, service)
     if described.build is not None:
@@ -33,7 +33,7 @@ def with_image(app: AppName, model: ComposeModel, service: str, image: str) -> C
     return model.with_services({service: {**described.raw, "image": image}})
 
 
-def in_order(services: Mapping[str, Service]) -> list[str]:
+def sort_by_need(services: Mapping[str, Service]) -> list[str]:
     """Names of services, each after those that it needs."""
     ordered: list[str] = []
 

@@ -9,7 +9,7 @@ from ikoma.compose.mounts import Sources
 from ikoma.compose.x_ikoma import RECREATE, ROLLING
 
 
-def why_alone(
+def explain_alone(
     app: App,
     model: ComposeModel,
     service: str,
@@ -28,7 +28,7 @@ def why_alone(
     return next((resource.reason for resource in found if strategy != ROLLING or not resource.is_data), None)
 
 
-def why_single(model: ComposeModel, service: str) -> str | None:
+def explain_single(model: ComposeModel, service: str) -> str | None:
     """The reason why a service has one container only, besides what keeps releases apart; None: it may have more."""
     services = model.services
     if service in model.one_shot:
@@ -41,6 +41,6 @@ def why_single(model: ComposeModel, service: str) -> str | None:
     return f"{inside[0]} runs inside it" if inside else None
 
 
-def why_one(app: App, model: ComposeModel, service: str, source: Sources, strategy: str | None) -> str | None:
+def explain_one(app: App, model: ComposeModel, service: str, source: Sources, strategy: str | None) -> str | None:
     """The reason why a service has one container only; None where it may have more."""
-    return why_alone(app, model, service, source, strategy) or why_single(model, service)
+    return explain_alone(app, model, service, source, strategy) or explain_single(model, service)

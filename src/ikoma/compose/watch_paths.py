@@ -31,7 +31,7 @@ def parse(given: Any) -> tuple[str, ...]:
     return tuple(globs)
 
 
-def touched(globs: Sequence[str], changed: Sequence[str], folder: str | None = None) -> list[str]:
+def select_touched(globs: Sequence[str], changed: Sequence[str], folder: str | None = None) -> list[str]:
     """Select the changed paths that the globs watch.
 
     Args:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ikoma.compose.compose_file import Web, is_port
 from ikoma.compose.model import ComposeModel, Port, Service
-from ikoma.compose.roles.backing_services import exposed_by, is_backing_service, is_tool, speaks_fastcgi
+from ikoma.compose.roles.backing_services import is_backing_service, is_tool, list_exposed_ports, speaks_fastcgi
 from ikoma.errors import InvalidCompose
 
 DEFAULT_PATH = "/health"
@@ -103,7 +103,7 @@ class _Asked:
     """None where an answer to the bare path need not be a good one."""
 
 
-def web(model: ComposeModel) -> Web | None:
+def find_web(model: ComposeModel) -> Web | None:
     """The settings by which the app answers HTTP; None where nothing says so.
 
     Raises:
@@ -136,7 +136,7 @@ def choose(model: ComposeModel, dockerfiles: Mapping[str, str] | None = None, wi
     return _guess(model, dockerfiles, without)
 
 
-def pinned(model: ComposeModel, found: Web | None) -> ComposeModel:
+def pin(model: ComposeModel, found: Web | None) -> ComposeModel:
     """A model whose x-ikoma block says what was chosen, so that every later look at it sees the same."""
     block = {key: value for key, value in model.said.items() if key not in ("service", "port", "health")}
     if found is None:
@@ -319,7 +319,7 @@ def _only_loopback(service: Service) -> bool:
 
 def _exposed(service: Service, dockerfile: str = "") -> int | None:
     """The first port that a service says it listens on, published or not."""
-    said = [str(item).partition("/") for item in (*service.expose, *exposed_by(dockerfile))]
+    said = [str(item).partition("/") for item in (*service.expose, *list_exposed_ports(dockerfile))]
     texts = [port for port, _, protocol in said if protocol in ("", "tcp")]
     texts += [str(service.environment.get(name) or "") for name in ("PORT", "HTTP_PORT")]
     return next((int(text) for text in texts if is_port(text) and _may_be_http(int(text), service, dockerfile)), None)

@@ -85,7 +85,7 @@ def _known(said: Next | Sequence[Next] | None, default: tuple[Next, ...]) -> tup
     return (said, *default) if isinstance(said, Next) else tuple(said)
 
 
-def stored_failure(
+def rebuild_failure(
     *,
     code: str,
     error: str,
@@ -95,13 +95,13 @@ def stored_failure(
     next: Sequence[Mapping[str, Any]] = (),
 ) -> IkomaError:
     """The error again that was written down with these facts."""
-    kinds = {kind.code: kind for kind in error_classes()}
+    kinds = {kind.code: kind for kind in list_error_classes()}
     led = [Next(**step) for step in next]
     return kinds.get(code, IkomaError)(error, hint=hint, audit_message=audit, next=led, **details)
 
 
-def error_classes(parent: type[IkomaError] = IkomaError) -> Iterator[type[IkomaError]]:
+def list_error_classes(parent: type[IkomaError] = IkomaError) -> Iterator[type[IkomaError]]:
     """Every kind of error."""
     yield parent
     for child in parent.__subclasses__():
-        yield from error_classes(child)
+        yield from list_error_classes(child)

@@ -68,7 +68,7 @@ def is_lost(error: psycopg.Error, connection: Connection) -> bool:
     return connection.closed or (error.sqlstate or "").startswith(_AWAY)
 
 
-def said(text: str | None) -> str | None:
+def shorten_said(text: str | None) -> str | None:
     """A server's words, of very many the first whole lines: what is cut inside of a secret is not known for one."""
     if text is None or len(text) <= _LONGEST_SAID:
         return text

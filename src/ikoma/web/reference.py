@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ikoma import __version__
-from ikoma.errors import IkomaError, error_classes
+from ikoma.errors import IkomaError, list_error_classes
 from ikoma.kernel.access import controls
 from ikoma.kernel.registry import Capability, Registry
 from ikoma.kernel.schemas import make_request_schema, make_result_schema
@@ -81,7 +81,7 @@ def describe_consent(item: Capability) -> str:
 
 def list_errors() -> dict[str, type[IkomaError]]:
     """Every error that a caller can meet, by its code."""
-    found = {kind.code: kind for kind in error_classes()}
+    found = {kind.code: kind for kind in list_error_classes()}
     return dict(sorted(found.items()))
 
 

@@ -17,7 +17,7 @@ from ikoma.errors import DatabaseForeign, DatabasesUnavailable, SqlFailed
 from ikoma.model import AppName, Secret
 from ikoma.ports.databases import Credentials
 from ikoma.postgres import provision
-from ikoma.postgres.clients.session import psql_session
+from ikoma.postgres.clients.session import make_psql_session
 from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.server.external import ExternalPostgres
 from ikoma.settings import Settings
@@ -194,7 +194,7 @@ def test_the_admins_psql_calls_nothing_of_an_app_by_mistake(
             CREATE OPERATOR ikoma.|| (LEFTARG = name, RIGHTARG = name, FUNCTION = public.joined);
             """
         )
-    argv, variables = psql_session(settings, None, owned.database)
+    argv, variables = make_psql_session(settings, None, owned.database)
     looked = [*argv, "--no-psqlrc", "-At", "-c", "SELECT current_user || '.'::name || current_database()"]
     said = subprocess.run(looked, env=os.environ | variables, capture_output=True, text=True, check=True).stdout
     assert said == f"ikoma.{app}\n"

@@ -93,12 +93,12 @@ def test_colours_say_how_something_is() -> None:
 def test_times_are_said_as_people_say_them(seconds: int, said: str) -> None:
     now = datetime(2026, 11, 30, 12, tzinfo=UTC)
     at = (now - timedelta(seconds=seconds)).isoformat()
-    assert words.age(at, now) == said
-    assert words.text_of(Time(at), people=False) == at
+    assert words.word_age(at, now) == said
+    assert words.write_value(Time(at), people=False) == at
 
 
 def test_long_ago_is_a_day() -> None:
-    assert words.age("2026-01-02T03:04:05Z", datetime(2026, 11, 30, tzinfo=UTC)) == "2026-01-02"
+    assert words.word_age("2026-01-02T03:04:05Z", datetime(2026, 11, 30, tzinfo=UTC)) == "2026-01-02"
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_long_ago_is_a_day() -> None:
     ],
 )
 def test_values_are_words_for_people_and_figures_for_programs(value: object, person: str, program: str) -> None:
-    assert (words.text_of(value, people=True), words.text_of(value, people=False)) == (person, program)
+    assert (words.write_value(value, people=True), words.write_value(value, people=False)) == (person, program)
 
 
 @pytest.mark.parametrize(

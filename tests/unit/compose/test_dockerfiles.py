@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ikoma.compose.dockerfiles import last_stage
+from ikoma.compose.dockerfiles import find_last_stage
 
 
 @pytest.mark.parametrize(
@@ -28,15 +28,15 @@ from ikoma.compose.dockerfiles import last_stage
     ],
 )
 def test_the_last_user_of_the_last_stage_counts(text: str, user: str) -> None:
-    assert last_stage(text).user == user
+    assert find_last_stage(text).user == user
 
 
 def test_an_argument_of_the_build_counts_where_the_file_declares_it() -> None:
-    assert last_stage("FROM node\nARG U=1\nUSER $U\n", args={"U": "9"}).user == "9"
-    assert last_stage("FROM node\nUSER ${U:-1}\n", args={"U": "9"}).user == "1"
+    assert find_last_stage("FROM node\nARG U=1\nUSER $U\n", args={"U": "9"}).user == "9"
+    assert find_last_stage("FROM node\nUSER ${U:-1}\n", args={"U": "9"}).user == "1"
 
 
 def test_variables_without_end_take_no_time_and_name_nothing() -> None:
     doubled = "\n".join(f"ARG A{n}=${{A{n - 1}}}${{A{n - 1}}}" for n in range(1, 200))
-    assert last_stage(f"ARG A0=xxxxxxxx\n{doubled}\nFROM ${{A199}}\n").base == ""
-    assert last_stage("FROM x\n" + "RUN a \\\n" * 50_000).base == "x"
+    assert find_last_stage(f"ARG A0=xxxxxxxx\n{doubled}\nFROM ${{A199}}\n").base == ""
+    assert find_last_stage("FROM x\n" + "RUN a \\\n" * 50_000).base == "x"

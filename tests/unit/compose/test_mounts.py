@@ -8,7 +8,7 @@ import pytest
 
 from ikoma.app_folder import App
 from ikoma.compose.model import EMPTY, parse_model
-from ikoma.compose.mounts import find_written, sources
+from ikoma.compose.mounts import find_sources, find_written
 from ikoma.model import AppName
 
 
@@ -69,7 +69,7 @@ def test_a_folder_that_a_container_may_write_is_data_unless_the_app_says_that_it
     data: set[str],
 ) -> None:
     volumes = [bind(app, path, read_only=only) for path, only in mounts]
-    found = sources(app, parse_model({"services": {"web": {"volumes": volumes}}, "x-ikoma": block}))
+    found = find_sources(app, parse_model({"services": {"web": {"volumes": volumes}}, "x-ikoma": block}))
     assert shown(app, found.paths) == source
     assert shown(app, found.writable) == writable
     assert shown(app, found.data) == data
@@ -90,7 +90,7 @@ def test_what_builds_configs_and_secrets_read_is_source_and_what_else_is_asked_f
         "configs": {"page": {"file": str(app.path / "config" / "page")}, "given": {"content": "text"}},
         "secrets": {"token": {"environment": "TOKEN"}},
     }
-    found = sources(app, parse_model(model), besides=("migrations", "seeds"))
+    found = find_sources(app, parse_model(model), besides=("migrations", "seeds"))
     assert shown(app, found.paths) == {"src", "outside", "config/page", "migrations"}
     assert found.holds(app.path / "src" / "deep" / "file")
     assert not found.holds(app.path / "src2")
@@ -123,7 +123,7 @@ def test_what_is_built_from_is_source_and_what_containers_write_in_it_is_mounted
 ) -> None:
     builds = {path: {"build": {"context": str(app.path / path)}} for path in contexts}
     model = {"services": {**builds, "web": {"volumes": [bind(app, path) for path in mounts]}}, "x-ikoma": block}
-    found = sources(app, parse_model(model), besides=("migrations",))
+    found = find_sources(app, parse_model(model), besides=("migrations",))
     assert shown(app, found.paths) == source | ({"migrations"} if "." not in contexts else set())
     assert shown(app, found.writable) == writable
     assert shown(app, found.data) == data
@@ -149,7 +149,7 @@ def test_what_is_built_from_is_source_and_what_containers_write_in_it_is_mounted
 def test_an_image_is_built_from_data_where_its_dockerfile_names_it(app: App, dockerfile: str, left_out: bool) -> None:
     build = {"context": str(app.path), "dockerfile_inline": f"FROM scratch\n{dockerfile}\n"}
     model = {"services": {"web": {"build": build, "volumes": [bind(app, "outside/up")]}}}
-    found = sources(app, parse_model(model))
+    found = find_sources(app, parse_model(model))
     assert shown(app, found.left_out) == ({"outside/up"} if left_out else set())
     assert not found.holds(app.path / "outside" / "up")
 
@@ -158,12 +158,12 @@ def test_a_way_that_leads_out_of_a_written_folder_is_no_source(app: App) -> None
     """A container may have put the link there."""
     (app.path / "data" / "certs").symlink_to("../config")
     volumes = [bind(app, "data"), bind(app, "data/certs", read_only=True)]
-    assert sources(app, parse_model({"services": {"web": {"volumes": volumes}}})).paths == ()
+    assert find_sources(app, parse_model({"services": {"web": {"volumes": volumes}}})).paths == ()
 
 
 def test_the_data_below_a_folder_is_told_without_what_lies_in_it(app: App) -> None:
     volumes = [bind(app, path) for path in ("src/uploads", "src/uploads/deep", "data")]
-    found = sources(app, parse_model({"services": {"web": {"volumes": volumes}}}))
+    found = find_sources(app, parse_model({"services": {"web": {"volumes": volumes}}}))
     assert shown(app, found.list_data_below(app.path / "src")) == {"src/uploads"}
 
 
@@ -178,30 +178,30 @@ def test_the_data_below_a_folder_is_told_without_what_lies_in_it(app: App) -> No
 )
 def test_a_volume_with_a_name_is_written_by_one(app: App, mount: dict[str, Any], writes: bool) -> None:
     model = parse_model({"services": {"web": {"volumes": [mount]}}})
-    assert [item.raw for item in find_written(model, "web", sources(app, EMPTY))] == [mount] * writes
+    assert [item.raw for item in find_written(model, "web", find_sources(app, EMPTY))] == [mount] * writes
 
 
 @pytest.mark.parametrize(("taken", "writes"), [("db", True), ("db:rw", True), ("db:ro", False), ("job", True)])
 def test_mounts_that_a_service_takes_from_another_are_its_own(app: App, taken: str, writes: bool) -> None:
     mount = {"type": "volume", "source": "store"}
     services = {"web": {"volumes_from": [taken]}, "job": {"volumes_from": ["db", "web"]}, "db": {"volumes": [mount]}}
-    found = find_written(parse_model({"services": services}), "web", sources(app, EMPTY))
+    found = find_written(parse_model({"services": services}), "web", find_sources(app, EMPTY))
     assert [item.raw for item in found] == [mount] * writes
 
 
 def test_what_nobody_may_look_into_is_no_source(app: App) -> None:
     mount = {"type": "bind", "source": "/proc/1/root", "target": "/there"}
-    assert sources(app, parse_model({"services": {"web": {"volumes": [mount]}}})).paths == ()
+    assert find_sources(app, parse_model({"services": {"web": {"volumes": [mount]}}})).paths == ()
 
 
 def test_a_folder_of_data_and_a_file_are_written_by_one_and_a_folder_of_source_by_each(app: App) -> None:
     for name, block, is_one in (("src", {"source": ["src"]}, False), ("src", {}, True), ("app.conf", {}, True)):
         model = parse_model({"services": {"web": {"volumes": [bind(app, name)]}}, "x-ikoma": block})
-        assert [item.raw for item in find_written(model, "web", sources(app, model))] == [bind(app, name)] * is_one
+        assert [item.raw for item in find_written(model, "web", find_sources(app, model))] == [bind(app, name)] * is_one
 
 
 def test_many_mounts_are_told_apart_in_time(app: App) -> None:
     paths = [f"data/{number}/{name}" for number in range(5_000) for name in ("in", "out")]
     mounts = [bind(app, path, read_only=path.endswith("in")) for path in paths]
-    found = sources(app, parse_model({"services": {"web": {"volumes": mounts}}}))
+    found = find_sources(app, parse_model({"services": {"web": {"volumes": mounts}}}))
     assert len(found.paths) == 5_000

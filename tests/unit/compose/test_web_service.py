@@ -6,7 +6,7 @@ import pytest
 
 from ikoma.compose.compose_file import Web
 from ikoma.compose.model import ComposeModel, parse_model
-from ikoma.compose.web_service import Candidate, choose, pinned, web
+from ikoma.compose.web_service import Candidate, choose, find_web, pin
 from ikoma.errors import InvalidCompose
 
 LOOPBACK = {"host_ip": "127.0.0.1"}
@@ -33,35 +33,35 @@ def asks(url: str) -> dict[str, Any]:
 
 
 def test_the_block_says_how_the_app_answers() -> None:
-    assert web(model({"service": "web", "port": "8080", "health": "/up"})) == Web("web", 8080, "/up")
-    assert web(model({"port": 80})) == Web("web", 80, "/health", named=False)
-    assert web(model({"port": 80, "health": False})) == Web("web", 80, None)
+    assert find_web(model({"service": "web", "port": "8080", "health": "/up"})) == Web("web", 8080, "/up")
+    assert find_web(model({"port": 80})) == Web("web", 80, "/health", named=False)
+    assert find_web(model({"port": 80, "health": False})) == Web("web", 80, None)
 
 
 def test_the_block_wins_over_everything_else() -> None:
     services = {"adb": service(port(8123, **LOOPBACK), image="clickhouse"), "web": service(port(3000))}
-    assert web(model({"service": "adb", "port": 8123}, **services)) == Web("adb", 8123, "/health", named=False)
+    assert find_web(model({"service": "adb", "port": 8123}, **services)) == Web("adb", 8123, "/health", named=False)
 
 
 def test_a_block_with_only_a_service_takes_its_port_from_that_service() -> None:
     published = service(port(9000, **LOOPBACK))
-    assert web(model({"service": "api"}, api=published, web=service(port(3000)))) == Web("api", 9000, None)
-    assert web(model({"service": "api"}, api=asks("http://localhost:81/up"), web={})) == Web("api", 81, "/up")
-    assert web(model({"service": "api"}, api={"expose": ["7000"]}, web={})) == Web("api", 7000, None)
+    assert find_web(model({"service": "api"}, api=published, web=service(port(3000)))) == Web("api", 9000, None)
+    assert find_web(model({"service": "api"}, api=asks("http://localhost:81/up"), web={})) == Web("api", 81, "/up")
+    assert find_web(model({"service": "api"}, api={"expose": ["7000"]}, web={})) == Web("api", 7000, None)
     assert choose(model({"service": "api"}, api={}, web={})).candidates == (Candidate("api", None),)
 
 
 def test_a_block_with_a_health_path_takes_the_port_that_the_service_publishes() -> None:
-    assert web(model({"health": "/up"}, web=service(port(3000)))) == Web("web", 3000, "/up")
+    assert find_web(model({"health": "/up"}, web=service(port(3000)))) == Web("web", 3000, "/up")
 
 
 def test_a_port_without_a_path_takes_the_path_of_the_healthcheck() -> None:
-    assert web(model({"port": 80}, web=asks("http://127.0.0.1/ready"))) == Web("web", 80, "/ready")
+    assert find_web(model({"port": 80}, web=asks("http://127.0.0.1/ready"))) == Web("web", 80, "/ready")
 
 
 def test_a_block_without_service_port_and_health_leaves_the_choice() -> None:
     block = {"domains": ["a.example.com"], "service": None, "port": None, "health": None}
-    assert web(model(block, web=service(port(3000)), db={"image": "postgres"})) == Web("web", 3000, None)
+    assert find_web(model(block, web=service(port(3000)), db={"image": "postgres"})) == Web("web", 3000, None)
 
 
 def test_an_app_can_say_that_it_answers_no_http() -> None:
@@ -85,7 +85,7 @@ def test_an_app_can_say_that_it_answers_no_http() -> None:
 )
 def test_a_wrong_block_is_refused(block: Any) -> None:
     with pytest.raises(InvalidCompose):
-        web(model(block))
+        find_web(model(block))
 
 
 # --- a port that is published
@@ -102,25 +102,25 @@ def test_the_one_service_published_beyond_loopback_is_routed_and_not_the_first_b
 def test_what_is_published_on_loopback_only_is_never_routed(address: str) -> None:
     alone = service(port(3000, host_ip=address), check="curl -f http://localhost:3000/")
     assert choose(model(None, web=alone)).web is None
-    assert web(model(None, admin=alone, web=service(port(80)))) == Web("web", 80, None)
+    assert find_web(model(None, admin=alone, web=service(port(80)))) == Web("web", 80, None)
 
 
 @pytest.mark.parametrize("address", ["", "0.0.0.0", "::", "192.168.1.10"])
 def test_every_other_address_is_beyond_loopback(address: str) -> None:
-    assert web(model(None, web=service(port(3000, host_ip=address)), worker={})) == Web("web", 3000, None)
+    assert find_web(model(None, web=service(port(3000, host_ip=address)), worker={})) == Web("web", 3000, None)
 
 
 def test_a_port_without_a_host_port_of_its_own_is_published_too() -> None:
-    assert web(model(None, web=service({"target": 3000, "protocol": "tcp"}))) == Web("web", 3000, None)
+    assert find_web(model(None, web=service({"target": 3000, "protocol": "tcp"}))) == Web("web", 3000, None)
 
 
 def test_a_service_with_one_port_on_loopback_is_reached_at_the_other() -> None:
     both = service(port(9090, **LOOPBACK), port(3000), check=["CMD", "curl", "-f", "http://localhost:9090/-/ready"])
-    assert web(model(None, web=both)) == Web("web", 3000, None)
+    assert find_web(model(None, web=both)) == Web("web", 3000, None)
 
 
 def test_the_healthcheck_gives_the_path_where_it_asks_the_published_port() -> None:
-    assert web(model(None, web=service(port(3000), check="curl -f http://localhost:3000/up"))) == Web(
+    assert find_web(model(None, web=service(port(3000), check="curl -f http://localhost:3000/up"))) == Web(
         "web", 3000, "/up"
     )
 
@@ -137,7 +137,7 @@ def test_the_healthcheck_gives_the_path_where_it_asks_the_published_port() -> No
 )
 def test_ports_that_speak_no_plain_http_count_for_nothing(other: dict[str, Any]) -> None:
     assert choose(model(None, web=service(other))).web is None
-    assert web(model(None, other=service(other), web=service(port(8080)))) == Web("web", 8080, None)
+    assert find_web(model(None, other=service(other), web=service(port(8080)))) == Web("web", 8080, None)
 
 
 @pytest.mark.parametrize("ports", [(3000, 9100), (8080, 80), (3000, 3001, 3002, 3003)])
@@ -152,7 +152,9 @@ def test_of_several_ports_the_one_of_the_healthcheck_or_of_the_variable_port_is_
     checked = service(port(9100), port(3000), check="wget -qO- localhost:3000/up")
     assert choose(model(None, web=checked)).web == Web("web", 3000, "/up")
     assert choose(model(None, web=checked)).others == ()
-    assert web(model(None, web=service(port(9100), port(3000), environment={"PORT": "3000"}))) == Web("web", 3000, None)
+    assert find_web(model(None, web=service(port(9100), port(3000), environment={"PORT": "3000"}))) == Web(
+        "web", 3000, None
+    )
 
 
 def test_of_several_published_services_none_is_guessed() -> None:
@@ -165,7 +167,7 @@ def test_of_several_published_services_none_is_guessed() -> None:
 
 def test_of_several_published_services_the_one_whose_healthcheck_asks_a_url_is_routed() -> None:
     api = service(port(8000), check="curl --fail http://localhost:8000/up")
-    assert web(model(None, api=api, mail=service(port(8025)))) == Web("api", 8000, "/up")
+    assert find_web(model(None, api=api, mail=service(port(8025)))) == Web("api", 8000, "/up")
     both = model(None, api=api, web=service(port(3000), check="curl -f http://localhost:3000/"))
     assert choose(both).web is None
     unpublished = {"studio": asks("http://localhost:3000/")}
@@ -219,7 +221,7 @@ def test_a_service_that_is_published_is_not_passed_over_for_one_that_is_not() ->
 def test_a_database_is_never_routed_by_a_guess(image: str) -> None:
     database = service(port(8080), check="curl -f http://localhost:8080/", image=image)
     assert choose(model(None, data=database)).web is None
-    assert web(model(None, data=database, web=service(port(3000)))) == Web("web", 3000, None)
+    assert find_web(model(None, data=database, web=service(port(3000)))) == Web("web", 3000, None)
 
 
 @pytest.mark.parametrize(
@@ -234,12 +236,14 @@ def test_a_database_is_never_routed_by_a_guess(image: str) -> None:
     ],
 )
 def test_what_people_open_beside_a_database_can_be_routed(image: str) -> None:
-    assert web(model(None, data=service(port(8081), image=image))) == Web("data", 8081, None)
+    assert find_web(model(None, data=service(port(8081), image=image))) == Web("data", 8081, None)
 
 
 def test_a_database_under_another_name_is_known_by_where_its_data_lies() -> None:
     volumes = [{"type": "volume", "source": "data", "target": "/var/lib/clickhouse"}]
-    found = web(model(None, adb=service(port(8123), image="acme/store:1", volumes=volumes), web=service(port(3000))))
+    found = find_web(
+        model(None, adb=service(port(8123), image="acme/store:1", volumes=volumes), web=service(port(3000)))
+    )
     assert found == Web("web", 3000, None)
 
 
@@ -258,7 +262,7 @@ def test_what_an_image_is_built_on_tells_whether_it_is_a_database(dockerfile: st
     data = {"build": {"context": "/x"}, "image": "shop", "ports": [port(8123)]}
     expected = None if is_database else Web("data", 8123, None)
     assert choose(model(None, data=data), {"data": dockerfile}).web == expected
-    assert web(model(None, data={**data, "build": {"context": "/x", "dockerfile_inline": dockerfile}})) == expected
+    assert find_web(model(None, data={**data, "build": {"context": "/x", "dockerfile_inline": dockerfile}})) == expected
 
 
 def test_a_stage_that_is_asked_for_is_the_one_that_counts() -> None:
@@ -294,7 +298,7 @@ def test_a_stage_that_is_asked_for_is_the_one_that_counts() -> None:
 )
 def test_the_url_of_a_healthcheck_is_understood(test: Any, expected: tuple[int, str | None]) -> None:
     api = {"image": "app", "environment": {"PORT": "7000"}, "healthcheck": {"test": test}}
-    assert web(model(None, api=api, worker={})) == Web("api", *expected)
+    assert find_web(model(None, api=api, worker={})) == Web("api", *expected)
 
 
 @pytest.mark.parametrize(
@@ -312,7 +316,7 @@ def test_the_url_of_a_healthcheck_is_understood(test: Any, expected: tuple[int, 
     ],
 )
 def test_other_healthchecks_tell_nothing(test: Any) -> None:
-    assert web(model(None, api={"image": "app", "healthcheck": {"test": test}})) is None
+    assert find_web(model(None, api={"image": "app", "healthcheck": {"test": test}})) is None
 
 
 def test_of_several_healthchecks_none_is_guessed() -> None:
@@ -330,9 +334,9 @@ def test_a_service_without_an_address_is_not_guessed(mode: str) -> None:
 @pytest.mark.parametrize("image", ["adminer", "dpage/pgadmin4:9", "axllent/mailpit", "prom/node-exporter:v1"])
 def test_what_those_look_into_who_run_an_app_is_not_taken_for_the_app(image: str) -> None:
     tool = service(port(8080), image=image)
-    assert web(model(None, tool=tool, web=service(port(3000)))) == Web("web", 3000, None)
+    assert find_web(model(None, tool=tool, web=service(port(3000)))) == Web("web", 3000, None)
     assert choose(model(None, tool=tool, web={"image": "app"})).web is None
-    assert web(model(None, tool=tool, db={"image": "postgres"})) == Web("tool", 8080, None)
+    assert find_web(model(None, tool=tool, db={"image": "postgres"})) == Web("tool", 8080, None)
 
 
 def test_a_port_that_a_dockerfile_exposes_is_named_and_not_routed() -> None:
@@ -376,10 +380,10 @@ def test_an_app_of_workers_is_told_how_to_say_which_service_answers() -> None:
 @pytest.mark.parametrize("block", [None, {"drain": "1s"}, {"port": 5}])
 def test_what_was_chosen_is_chosen_again_when_the_ports_are_gone(services: Any, block: Any) -> None:
     before = model(block, **services)
-    found = web(before)
-    after = pinned(before, found)
+    found = find_web(before)
+    after = pin(before, found)
     bare = {name: {**described.raw, "ports": None} for name, described in after.services.items()}
-    assert web(after.with_services(bare)) == found
+    assert find_web(after.with_services(bare)) == found
     assert after.said.get("drain") == (block or {}).get("drain")
 
 
@@ -388,7 +392,7 @@ def test_what_was_chosen_is_chosen_again_when_the_ports_are_gone(services: Any, 
 
 def test_a_port_of_video_streams_is_no_candidate() -> None:
     services = {"videos": service(port(1935)), "site": service(port(80), port(443))}
-    assert web(model(**services)) == Web("site", 80, None)
+    assert find_web(model(**services)) == Web("site", 80, None)
 
 
 @pytest.mark.parametrize(
@@ -406,7 +410,7 @@ def test_a_port_of_video_streams_is_no_candidate() -> None:
 def test_php_fpm_is_no_candidate_at_its_port(php: dict[str, Any]) -> None:
     assert choose(model(php={**php, "ports": [port(9000)]})).candidates == ()
     assert choose(model(php={**php, "expose": ["9000"]})).candidates == ()
-    assert web(model(php={**php, "ports": [port(9000)]}, nginx=service(port(80)))) == Web("nginx", 80, None)
+    assert find_web(model(php={**php, "ports": [port(9000)]}, nginx=service(port(80)))) == Web("nginx", 80, None)
 
 
 def test_php_fpm_is_told_by_its_dockerfile_too() -> None:
@@ -416,7 +420,7 @@ def test_php_fpm_is_told_by_its_dockerfile_too() -> None:
 
 @pytest.mark.parametrize("image", ["shop/fpmanager:1", "shop:1", "registry.example.com:9000/minifpm"])
 def test_others_may_answer_at_the_port_of_php_fpm(image: str) -> None:
-    assert web(model(shop=service(port(9000), image=image))) == Web("shop", 9000, None)
+    assert find_web(model(shop=service(port(9000), image=image))) == Web("shop", 9000, None)
 
 
 @pytest.mark.parametrize(
@@ -425,4 +429,4 @@ def test_others_may_answer_at_the_port_of_php_fpm(image: str) -> None:
 )
 def test_a_tool_in_the_apps_own_image_is_told_by_its_command(command: Any) -> None:
     services = {"shop": service(port(3000)), "tool": service(port(5555), command=command)}
-    assert web(model(**services)) == Web("shop", 3000, None)
+    assert find_web(model(**services)) == Web("shop", 3000, None)

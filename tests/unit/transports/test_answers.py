@@ -379,4 +379,4 @@ def test_a_failure_that_was_waited_for_looks_as_one_that_has_just_happened() -> 
     ],
 )
 def test_the_first_line_says_what_came_out(capability: str, fields: dict[str, Any], says: str) -> None:
-    assert sentences.first_line(capability, fields) == says
+    assert sentences.make_first_line(capability, fields) == says

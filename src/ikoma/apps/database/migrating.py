@@ -25,7 +25,7 @@ from ikoma.model import BackupName, quote_name
 from ikoma.ports.databases import Credentials, Databases, LedgerEntry, Migration, MigrationRehearsal
 from ikoma.ports.progress import Progress, ignore_progress
 from ikoma.postgres.migrations.lint import MigrationVerdict, lint_all
-from ikoma.postgres.migrations.losses import counted, losses
+from ikoma.postgres.migrations.losses import find_losses, word_rows
 from ikoma.postgres.sql.parser import read
 
 log = logging.getLogger("ikoma")
@@ -127,7 +127,7 @@ class DatabaseMigrator:
             return []
         rows = await self._databases.count_rows(credentials.require(app))
         if back.plan.backup is None:
-            found = [await read(losses, down, rows) for _, down in back.downs]
+            found = [await read(find_losses, down, rows) for _, down in back.downs]
             return list(dict.fromkeys(line for lines in found for line in lines))
         return self._compare_rows(app, back.plan.backup, rows)
 
@@ -137,7 +137,7 @@ class DatabaseMigrator:
         if owned is None or not sql:
             return []
         rows = await self._databases.count_rows(owned)
-        found = [line for item in sql for line in await read(losses, item, rows, only_rows=True)]
+        found = [line for item in sql for line in await read(find_losses, item, rows, only_rows=True)]
         return list(dict.fromkeys(found))
 
     async def compare_with_backup(self, app: App, backup: str) -> list[str]:
@@ -376,9 +376,9 @@ def _rehearsal_path(app: App) -> Path:
 def _describe_rows(table: str, rows: Mapping[str, int | None], held: Mapping[str, int]) -> str:
     """Compare the rows of a table now with those in the backup."""
     if table not in rows:
-        return f"{counted(held[table])} in the backup, and no such table now"
-    then = counted(held[table]) if table in held else "no such table"
-    return f"{counted(rows[table])} now, {then} in the backup"
+        return f"{word_rows(held[table])} in the backup, and no such table now"
+    then = word_rows(held[table]) if table in held else "no such table"
+    return f"{word_rows(rows[table])} now, {then} in the backup"
 
 
 def _find_kept_migrations(app: App, release: Release | None) -> Path | None:

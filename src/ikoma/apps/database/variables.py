@@ -49,7 +49,7 @@ def assign_database_variables(model: ComposeModel, written: Mapping[str, str]) -
     """Assign database variables to each service of a resolved model.
 
     Args:
-        model: one of which its Dockerfiles are a part (`with_dockerfiles`): they tell what is a database.
+        model: one of which its Dockerfiles are a part (`inline_dockerfiles`): they tell what is a database.
         written: names and values of the app's .env.
     """
     services = fill_in_builds(model)

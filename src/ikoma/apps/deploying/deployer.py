@@ -26,7 +26,7 @@ from ikoma.apps.files import retention
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.releases.release import Release, Releases, ServiceRecord, format_now
 from ikoma.apps.releases.scale import apply_scale
-from ikoma.apps.releases.scaling import fitting_scale
+from ikoma.apps.releases.scaling import fit_scale
 from ikoma.apps.rollouts import images, injection
 from ikoma.apps.rollouts.answering import Answering
 from ikoma.apps.rollouts.kept_logs import keep_logs
@@ -37,11 +37,11 @@ from ikoma.apps.secrets import app_secrets
 from ikoma.apps.source import checkout
 from ikoma.compose import web_service, x_ikoma
 from ikoma.compose.model import EMPTY, ComposeModel
-from ikoma.compose.mounts import sources
+from ikoma.compose.mounts import find_sources
 from ikoma.compose.placement import Placement
 from ikoma.compose.roles.jobs import find_jobs
-from ikoma.compose.services import find_service, with_image
-from ikoma.compose.single import why_one
+from ikoma.compose.services import find_service, replace_image
+from ikoma.compose.single import explain_one
 from ikoma.errors import (
     CannotRunTwice,
     EngineUnavailable,
@@ -223,7 +223,7 @@ class Deployer:
         await self._recovery.settle(app, options.progress)
         releases = Releases(app)
         earlier = self._require_serving(app)
-        model = with_image(app.name, releases.model(earlier), service, image)
+        model = replace_image(app.name, releases.model(earlier), service, image)
         runs = await self._check(app, model, judged=f"{image[:80]} is not allowed")
         in_use = await self._adopt(app, model, options.progress)
         given = releases.read_variables(earlier)
@@ -302,7 +302,7 @@ class Deployer:
             raise WebNeeded(f"{service} answers the requests of {app.name}: it needs a container.")
         if replicas < 2:
             return
-        reason = why_one(app, model, service, sources(app, model), extension.find_strategy(service))
+        reason = explain_one(app, model, service, find_sources(app, model), extension.find_strategy(service))
         shares = extension.find_strategy(service) == x_ikoma.ROLLING
         if reason is None and not shares and await self._engine.runtime.keeps_own_data(app, service):
             reason = "it keeps data in a volume without a name"
@@ -378,7 +378,7 @@ class Deployer:
             stops_first=change is not None and change.stops_first,
             command=change.command if change is not None else None,
             watch=0.0 if options.final else release.x_ikoma.watch,
-            scale=fitting_scale(app, runs),
+            scale=fit_scale(app, runs),
             before=Releases(app).model(current) if current else EMPTY,
         )
         return await self._rollouts.roll(
@@ -395,7 +395,7 @@ class Deployer:
 
 def _begin_release(app: App, model: ComposeModel, options: DeployOptions) -> Release:
     """A release that begins now."""
-    web = web_service.web(model)
+    web = web_service.find_web(model)
     one_shot, may_end = model.one_shot, find_jobs(model)
     brought = checkout.read_record(app)
     return Release(

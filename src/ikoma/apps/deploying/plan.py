@@ -33,7 +33,7 @@ from ikoma.apps.deploying.release_tree import SQL, mark_data, read_dotenv, read_
 from ikoma.apps.deploying.rollback import RollbackRequest, Rollbacks
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.releases.release import Release, Releases
-from ikoma.apps.releases.scaling import fitting_scale
+from ikoma.apps.releases.scaling import fit_scale
 from ikoma.apps.resolution.data_or_source import Kind, list_kinds
 from ikoma.apps.rollouts import images, injection
 from ikoma.apps.secrets import app_secrets
@@ -43,7 +43,7 @@ from ikoma.apps.validation.validator import Validator
 from ikoma.apps.yaml import file_choice
 from ikoma.compose.compose_file import Web
 from ikoma.compose.model import EMPTY, ComposeModel
-from ikoma.compose.mounts import Sources, sources
+from ikoma.compose.mounts import Sources, find_sources
 from ikoma.compose.roles.release_command import ReleaseCommand
 from ikoma.errors import CannotGoBack, DatabaseAhead, IkomaError, ImageGone, Next, PlanDrifted, PolicyViolation
 from ikoma.model import Secret
@@ -299,7 +299,7 @@ class Planner:
             app=app,
             before=before,
             after=after,
-            runs=injection.with_database(app, after, self._databases.find_endpoint()),
+            runs=injection.inject_database(app, after, self._databases.find_endpoint()),
             sources=found,
             changes=changes,
             secrets=secrets,
@@ -307,7 +307,7 @@ class Planner:
             former=current.images if current else {},
             given=given,
             contents=contents,
-            scale=fitting_scale(app, after),
+            scale=fit_scale(app, after),
             stops=stops,
         )
 
@@ -326,7 +326,7 @@ def _collect_secrets(app: App, release: Release | None) -> list[Secret]:
 
 
 async def _find_sources(app: App, model: ComposeModel) -> Sources:
-    return await asyncio.to_thread(sources, app, model, besides=SQL)
+    return await asyncio.to_thread(find_sources, app, model, besides=SQL)
 
 
 def _describe_route(web: Web | None, reason: str = "") -> str | None:

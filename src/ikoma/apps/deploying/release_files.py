@@ -29,7 +29,7 @@ from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot, SnapshotEntry
 from ikoma.apps.snapshots.snapshot import Snapshots
 from ikoma.apps.source.changes import find_changes
 from ikoma.apps.yaml import file_choice
-from ikoma.compose.mounts import sources
+from ikoma.compose.mounts import find_sources
 from ikoma.durable import open_whole_file_at, translate_disk_full
 from ikoma.errors import FileMissing, IkomaError, Next, NotAFile
 from ikoma.model import FilePath, format_moment, make_printable
@@ -116,7 +116,7 @@ class ReleaseFiles:
         if path is not None and not any(is_below(name, path) for name in self.entries):
             self._find_entry(path)
         root = Path(os.path.realpath(self._app.path))
-        found = sources(self._app, Releases(self._app).model(self._release), besides=SQL)
+        found = find_sources(self._app, Releases(self._app).model(self._release), besides=SQL)
         seen = find_changes(root, found, self.snapshot)
         folders = [name for name, item in self.entries.items() if item.kind == "folder" and not _is_folder(root / name)]
         texts = [name for name in self.texts.keys() - self.snapshot.entries.keys() if not self._is_there(name)]
@@ -217,7 +217,7 @@ def _is_folder(path: Path) -> bool:
 
 def _find_kind(folder: int, path: FilePath) -> str | None:
     try:
-        return file_history.kind_of(os.stat(path.parts[-1], dir_fd=folder, follow_symlinks=False).st_mode)
+        return file_history.name_kind(os.stat(path.parts[-1], dir_fd=folder, follow_symlinks=False).st_mode)
     except FileNotFoundError:
         return None
 

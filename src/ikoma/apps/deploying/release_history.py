@@ -14,10 +14,10 @@ from ikoma.apps.database.migrating import DatabaseMigrator
 from ikoma.apps.deploying.failure_report import FailureReport, Ledger
 from ikoma.apps.deploying.written_files import keep_written
 from ikoma.apps.releases.release import FAILED, Release, Releases
-from ikoma.apps.releases.scaling import fitting_scale
+from ikoma.apps.releases.scaling import fit_scale
 from ikoma.apps.rollouts import images
 from ikoma.apps.rollouts.rollouts import Rollouts
-from ikoma.apps.rollouts.way_out import tell_cause, waiting
+from ikoma.apps.rollouts.way_out import find_waiting, tell_cause
 from ikoma.apps.secrets import app_secrets
 from ikoma.apps.snapshots.snapshot import Snapshots
 from ikoma.errors import DatabasesUnavailable, DeployFailed, DiskFull, EngineUnavailable, IkomaError
@@ -80,7 +80,7 @@ class ReleaseHistory:
         Raises:
             NothingToAbandon: no database is waiting for that.
         """
-        underway = waiting(app)
+        underway = find_waiting(app)
         try:
             await self.recover(app)
         except (EngineUnavailable, DatabasesUnavailable):
@@ -101,7 +101,7 @@ class ReleaseHistory:
         Args:
             ledger: what the database has, where that is known to be so still.
         """
-        chosen = fitting_scale(app, Releases(app).model(release))
+        chosen = fit_scale(app, Releases(app).model(release))
         services = {
             name: replace(record, configuration=configurations.get(name), scale=chosen.get(name, record.scale))
             for name, record in release.services.items()

@@ -20,7 +20,7 @@ from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot
 from ikoma.apps.snapshots.snapshot import TREE, Snapshots
 from ikoma.apps.source.changes import compute_marks
 from ikoma.compose.model import ComposeModel
-from ikoma.compose.mounts import Sources, deployed_data, sources
+from ikoma.compose.mounts import Sources, find_sources, list_deployed_data
 from ikoma.compose.paths import locate
 from ikoma.compose.placement import Placement
 from ikoma.durable import write_file
@@ -41,7 +41,7 @@ def place_new(
         in_use: ids of the releases whose copies containers have, or had last; the newest first.
     """
     releases = Releases(app)
-    found, folder = sources(app, model, besides=SQL), releases.folder(release.id)
+    found, folder = find_sources(app, model, besides=SQL), releases.folder(release.id)
     known = releases.folder(earlier.id) / MANIFEST if earlier else None
     taken = Snapshots(app).take(found.paths, folder / MANIFEST, known, data=found.left_out)
     write_file(folder / _MARKS, orjson.dumps(mark_data(app, model, found)), mode=0o600)
@@ -55,7 +55,7 @@ def place_again(
 ) -> Placement:
     """Find the copy of a release that was made before, or make it of what was kept."""
     taken = Snapshot.read(Releases(app).folder(release.id) / MANIFEST, app.path)
-    found = sources(app, model, besides=SQL)
+    found = find_sources(app, model, besides=SQL)
     left = find_not_taken(taken, found)
     found = replace(
         found,
@@ -84,7 +84,7 @@ def mark_data(app: App, model: ComposeModel, found: Sources) -> dict[str, str]:
     root = Path(os.path.realpath(app.path))
     return {
         str(path.relative_to(root)): compute_marks(root, [path], [item for item in found.data if item != path])
-        for path in deployed_data(app, model, found)
+        for path in list_deployed_data(app, model, found)
     }
 
 

@@ -155,7 +155,7 @@ class _Adoption:
 
     def _bring(self, aside: Path, entries: Mapping[str, SnapshotEntry]) -> list[str]:
         """Put into the folder what a person has changed in it since the release; what gave way to a container's."""
-        before = entries_below(entries, self._folder)
+        before = list_below(entries, self._folder)
         if aside.name == _COPY:
             left = bring_changes(aside, self._place, before)
             target = self._app.state / self._kept.with_name(f"{self._kept.name}.{secrets.token_hex(4)}")
@@ -177,7 +177,7 @@ class _Adoption:
         return str(self._kept / path)
 
 
-def entries_below(entries: Mapping[str, SnapshotEntry], folder: Path) -> dict[Path, SnapshotEntry]:
+def list_below(entries: Mapping[str, SnapshotEntry], folder: Path) -> dict[Path, SnapshotEntry]:
     """The files and links that a snapshot has in a folder, by their paths in it."""
     return {
         Path(path).relative_to(folder): entry

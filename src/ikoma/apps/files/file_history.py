@@ -155,7 +155,7 @@ def _make_entry(
     entry.mkdir(mode=0o700)
     size, digest = _measure(folder, path, status)
     at = format_moment(moment)
-    version = FileVersion(entry.name, str(path), kind_of(status.st_mode), happened, at, size, digest)
+    version = FileVersion(entry.name, str(path), name_kind(status.st_mode), happened, at, size, digest)
     write_file(entry / "entry.json", json.dumps(asdict(version)), mode=0o600)
     place = os.open(entry, _DIRECTORY)
     try:
@@ -268,7 +268,7 @@ def _make_mark(path: FilePath) -> str:
     return hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
 
 
-def kind_of(mode: int) -> str:
+def name_kind(mode: int) -> str:
     """file, folder, link or other."""
     if stat.S_ISREG(mode):
         return "file"

@@ -158,7 +158,7 @@ def _collect(folder: int, before: tuple[str, ...], found: list[FolderEntry], rec
             status = os.stat(name, dir_fd=folder, follow_symlinks=False)
         except FileNotFoundError:  # it went while we looked
             continue
-        kind = file_history.kind_of(status.st_mode)
+        kind = file_history.name_kind(status.st_mode)
         size = status.st_size if kind == "file" else 0
         found.append(FolderEntry("/".join(parts), kind, size, _format_time(status.st_mtime)))
         if recursive and kind == "folder":

@@ -18,7 +18,7 @@ from ikoma.apps.importing.own_postgres import OwnPostgres, PostgresMover, find_v
 from ikoma.apps.importing.plan import CopiedFolder, CopiedVolume, ImportPlan
 from ikoma.apps.resolution.resolver import Resolutions
 from ikoma.apps.validation.validator import Validator
-from ikoma.compose.dockerfiles import with_dockerfiles
+from ikoma.compose.dockerfiles import inline_dockerfiles
 from ikoma.compose.model import EMPTY, ComposeModel
 from ikoma.errors import NotAdaptable, NotImportable
 from ikoma.ports.projects import ComposeProject
@@ -104,7 +104,7 @@ class ImportPlanner:
 
     async def _resolve(self, place: App, files: CutFiles) -> ComposeModel:
         model = (await self._resolutions.resolve(place, files.contents)).model
-        return EMPTY if model is None else await asyncio.to_thread(with_dockerfiles, place, model)
+        return EMPTY if model is None else await asyncio.to_thread(inline_dockerfiles, place, model)
 
     async def _move_database(self, project: ComposeProject, model: ComposeModel, files: CutFiles) -> OwnPostgres:
         """Take the project's own PostgreSQL out of the files, and let the other services use the app's database."""

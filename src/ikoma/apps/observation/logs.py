@@ -12,7 +12,7 @@ from ikoma.app_folder import App
 from ikoma.apps.releases.release import FAILED, Release, Releases
 from ikoma.apps.rollouts.kept_logs import read_logs
 from ikoma.apps.secrets import app_secrets
-from ikoma.compose.services import no_service
+from ikoma.compose.services import make_service_not_found
 from ikoma.errors import InvalidArguments, ServiceNotFound
 from ikoma.kernel.redaction.redaction import list_encodings, redact
 from ikoma.model import parse_moment
@@ -176,7 +176,7 @@ def _describe_failed(app: App) -> str:
 
 
 def _make_not_found(app: App, service: str, services: Sequence[str]) -> ServiceNotFound:
-    return no_service(f"{app.name} has no container of a service {service[:80]!r}.", service, services)
+    return make_service_not_found(f"{app.name} has no container of a service {service[:80]!r}.", service, services)
 
 
 def _select_lines(

@@ -9,7 +9,7 @@ from typing import Any
 from ikoma.apps.host_facts import HostFacts, IpNetwork
 from ikoma.apps.policy.containers import check_labels
 from ikoma.apps.yaml.violation import Place, Violation, quote
-from ikoma.compose.model import published_range
+from ikoma.compose.model import parse_published
 
 _OPTIONS = frozenset(("com.docker.network.driver.mtu", "com.docker.network.bridge.enable_icc"))
 _NETWORK = frozenset(
@@ -128,7 +128,7 @@ def _port(facts: HostFacts, place: Place, port: Mapping[str, Any]) -> Iterator[V
     if address and not _is_plain(address):
         yield Violation("host-interface", place, f"It is published on {address}.")
     published = str(port.get("published") or "0")
-    wanted = published_range(published)
+    wanted = parse_published(published)
     if wanted is None:
         yield Violation("platform-port", place, f"Which host port is meant by {quote(published)} cannot be told.")
         return

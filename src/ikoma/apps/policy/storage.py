@@ -16,7 +16,7 @@ from ikoma.apps.policy.containers import HARMLESS_DEVICES, check_labels
 from ikoma.apps.policy.images import check_reference, make_outside_violation
 from ikoma.apps.yaml.violation import Place, Violation
 from ikoma.compose.model import ComposeModel
-from ikoma.compose.mounts import Sources, sources
+from ikoma.compose.mounts import Sources, find_sources
 from ikoma.compose.paths import locate
 from ikoma.compose.x_ikoma import SOURCE
 from ikoma.errors import InvalidCompose
@@ -172,7 +172,7 @@ def _below_written(model: ComposeModel, facts: HostFacts) -> Iterator[tuple[Viol
 def _copied(model: ComposeModel, facts: HostFacts) -> Sources:
     """Find what a release has copies of; nothing where the file says nonsense, which is refused by itself."""
     try:
-        return sources(facts.app, model)
+        return find_sources(facts.app, model)
     except InvalidCompose:
         return Sources((), ())
 

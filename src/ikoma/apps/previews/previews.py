@@ -24,7 +24,7 @@ from ikoma.apps.app import Apps
 from ikoma.apps.database import credentials
 from ikoma.apps.database.backups import Backups
 from ikoma.apps.deploying.release_tree import SQL
-from ikoma.apps.deploying.written_folders import bring_changes, entries_below
+from ikoma.apps.deploying.written_folders import bring_changes, list_below
 from ikoma.apps.environment.editor import EnvFile
 from ikoma.apps.releases.release import format_now
 from ikoma.apps.resolution import preview_files
@@ -33,7 +33,7 @@ from ikoma.apps.resolution.resolver import Resolutions
 from ikoma.apps.snapshots.manifest import SnapshotEntry
 from ikoma.apps.snapshots.snapshot import MANIFEST, TREE, Snapshot, Snapshots
 from ikoma.compose.model import ComposeModel
-from ikoma.compose.mounts import deployed_data, find_dockerfiles, sources
+from ikoma.compose.mounts import find_dockerfiles, find_sources, list_deployed_data
 from ikoma.durable import make_folder, remove_tree, sync_folder, write_file
 from ikoma.errors import FileMissing, PathOutside, PreviewNameTaken, TooManyPreviews
 from ikoma.model import AppName, format_moment
@@ -199,8 +199,10 @@ def _leave_out_source(root: Path, path: Path, data: Collection[Path]) -> Sequenc
 def _copy(app: App, model: ComposeModel, into: App) -> None:
     """Copy an app's source, without ever following a link that is swapped in meanwhile."""
     root = Path(os.path.realpath(app.path))
-    source = sources(app, model, besides=(*SQL, "config"))
-    data = {*source.data} - {root / "config" for path in deployed_data(app, model, source) if path == root / "config"}
+    source = find_sources(app, model, besides=(*SQL, "config"))
+    data = {*source.data} - {
+        root / "config" for path in list_deployed_data(app, model, source) if path == root / "config"
+    }
     wanted = [item for path in source.paths for item in _leave_out_source(root, path, data)]
     paths = [item for item in wanted if os.path.lexists(item)]
     work = into.make_state() / "copying"
@@ -211,7 +213,7 @@ def _copy(app: App, model: ComposeModel, into: App) -> None:
     taken = snapshots.take(paths, work / MANIFEST, data=source.left_out)
     snapshots.materialise(taken, work / TREE, writable=[taken.root])
     own = {
-        into.path / path.relative_to(root): entries_below(_read_copied_files(into), path.relative_to(root))
+        into.path / path.relative_to(root): list_below(_read_copied_files(into), path.relative_to(root))
         for path in source.data
     }
     for item in sorted((work / TREE).iterdir()):

@@ -17,7 +17,7 @@ from ikoma.apps.app import Apps, log_failures
 from ikoma.apps.backups.folder import AppBackups
 from ikoma.apps.backups.names import SERVER, AppBackupName
 from ikoma.apps.schedules.runs import Outcome, ScheduleRun, ScheduleRuns
-from ikoma.apps.schedules.timetable import delay, find_last
+from ikoma.apps.schedules.timetable import compute_delay, find_last
 from ikoma.errors import IkomaError
 from ikoma.model import AppName, format_moment
 
@@ -45,7 +45,7 @@ class NightlyBackups:
 
     async def run(self) -> None:
         while True:
-            due = find_last(_CRON, "UTC", datetime.now(UTC) - delay(SERVER, NAME, _JITTER))
+            due = find_last(_CRON, "UTC", datetime.now(UTC) - compute_delay(SERVER, NAME, _JITTER))
             if due is not None and self._is_due(due):
                 await self.make_all(due)
             await asyncio.sleep(_LOOK_SECONDS)

@@ -48,22 +48,22 @@ class Part:
     put: str | None = None
 
 
-def messages(error: str) -> list[str]:
+def split_messages(error: str) -> list[str]:
     """Split what Compose said into its messages."""
     text = _DECODING.sub("", error.strip())
     found = [part.strip() for part in _SEVERAL.split(text)]
     return [part for part in found if part] or [error]
 
 
-def parts(message: str, source: Source, values: Values) -> list[Part]:
+def find_parts(message: str, source: Source, values: Values) -> list[Part]:
     """The parts of the files that a message is about; none where that cannot be told."""
     for pattern, find in _KNOWN:
         if (found := pattern.search(message)) and (known := list(find(found, values))):
             return known
-    return [part for place in places(message, source) for part in _owned(source, place)]
+    return [part for place in find_places(message, source) for part in _owned(source, place)]
 
 
-def places(message: str, source: Source) -> list[Place]:
+def find_places(message: str, source: Source) -> list[Place]:
     """The places that a message names, as far as they are there."""
     extra = [name for found in _EXTRA.finditer(message) for name in re.findall(r"'([^']+)'", found[1])]
     found = _WHERE.search(message)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ikoma.app_folder import App
 from ikoma.compose.model import ComposeModel
-from ikoma.compose.mounts import Sources, sources
+from ikoma.compose.mounts import Sources, find_sources
 from ikoma.compose.paths import locate
 
 SOURCE, DATA = "source", "data"
@@ -27,7 +27,7 @@ class Kind:
 def list_kinds(app: App, model: ComposeModel) -> Sequence[Kind]:
     """The kind of each path that a resolved model mounts or builds from, sorted by path."""
     root = Path(os.path.realpath(app.path))
-    found = sources(app, model)
+    found = find_sources(app, model)
     return sorted({*_mounted(root, model, found), *_built_from(root, model)}, key=lambda item: (item.path, item.kind))
 
 

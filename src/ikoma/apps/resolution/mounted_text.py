@@ -18,7 +18,7 @@ _LARGEST = 1 << 18
 _MOST_FILES, _MOST_LOOKED_AT = 50, 1000
 
 
-def mounted_text(app: App, model: ComposeModel, service: str) -> str:
+def read_mounted_text(app: App, model: ComposeModel, service: str) -> str:
     """All of it, one after another; what cannot be read is passed over."""
     found = [str(item.get("content") or "") for item in _configs(model, service)]
     for path in islice(_files(app, model, service), _MOST_FILES):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ikoma.compose.dockerfiles import stage_of
-from ikoma.compose.model import ComposeModel, Port, Service, published_range
+from ikoma.compose.model import ComposeModel, Port, Service, parse_published
 from ikoma.compose.roles.backing_services import is_backing_service
 from ikoma.compose.web_service import Candidate, find_port, is_loopback
 from ikoma.model import DomainName
@@ -160,7 +160,7 @@ def own_proxies(model: ComposeModel, texts: Mapping[str, str], dockerfiles: Mapp
     helpers = tuple(name for name, service in services.items() if _HELPERS.search(service.image))
     found = []
     for name, service in services.items():
-        kind = kind_of(service, dockerfiles.get(name, ""))
+        kind = find_kind(service, dockerfiles.get(name, ""))
         if kind is None or name == chosen or not _takes_the_ports(service):
             continue
         others = [other for other in services if other not in (name, *helpers)]
@@ -177,7 +177,7 @@ def sends_to_https(text: str) -> bool:
     return bool(_TO_HTTPS.search(text)) and not _HOW_THEY_CAME.search(text)
 
 
-def kind_of(service: Service, dockerfile: str) -> str | None:
+def find_kind(service: Service, dockerfile: str) -> str | None:
     """Tell what kind of reverse proxy a service may be, by its image; None where it is none."""
     image = stage_of(service.build, dockerfile).base if service.build else service.image
     last = image.partition("@")[0].rpartition("/")[2].partition(":")[0].lower()
@@ -196,7 +196,7 @@ def _takes_the_ports(service: Service) -> bool:
 
 
 def _meets(port: Port, number: int) -> bool:
-    wanted = published_range(port.published) or range(0)
+    wanted = parse_published(port.published) or range(0)
     return number in wanted and port.protocol == "tcp" and not is_loopback(port)
 
 

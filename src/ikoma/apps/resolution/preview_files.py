@@ -18,7 +18,7 @@ import orjson
 
 from ikoma.app_folder import App
 from ikoma.compose.model import ComposeModel, parse_model
-from ikoma.compose.web_service import pinned, web
+from ikoma.compose.web_service import find_web, pin
 from ikoma.durable import write_file
 from ikoma.errors import InvalidCompose, NameTooLong
 from ikoma.model import AppName
@@ -78,12 +78,12 @@ def name_of(app: AppName, ref: str) -> AppName:
     return AppName.parse(f"{app}--{slug}")
 
 
-def for_preview(name: AppName, model: ComposeModel) -> ComposeModel:
+def adapt_for_preview(name: AppName, model: ComposeModel) -> ComposeModel:
     """A resolved model as a preview runs it; that of an app itself stays as it is."""
     if name.previewed is None:
         return model
     with suppress(InvalidCompose):  # said at validation; ports that are gone would tell nothing any more
-        model = pinned(model, web(model))
+        model = pin(model, find_web(model))
     result = model.copy_raw()
     for service in result["services"].values():
         service.pop("ports", None)

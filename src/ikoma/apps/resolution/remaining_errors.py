@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ikoma.apps.resolution.compose_errors import IMAGE, Part, messages, parts, places
+from ikoma.apps.resolution.compose_errors import IMAGE, Part, find_parts, find_places, split_messages
 from ikoma.apps.yaml import form
 from ikoma.apps.yaml.lines import Place, Source
 from ikoma.apps.yaml.reading import Gathered
@@ -61,7 +61,7 @@ class Remainder:
         return self.taken.isdisjoint(_SERVICES)
 
 
-async def remainder(
+async def find_remainder(
     gathered: Gathered,
     resolved: Resolved | None,
     ask: Callable[[Gathered], Awaitable[tuple[Resolved, ComposeModel | None]]],
@@ -124,8 +124,8 @@ def _of_violations(gathered: Gathered) -> list[Part]:
 def _of_messages(found: Remainder, gathered: Gathered, error: str) -> list[Part]:
     source, refused = gathered.source, []
     values = {file: form.read(content, file).value for file, content in gathered.written.items()}
-    for message in messages(error):
-        of_it = parts(message, source, values)
+    for message in split_messages(error):
+        of_it = find_parts(message, source, values)
         refused += of_it
         if not _follows(found, message, source):
             found.refusals.append(Refusal(message, _at(source, message, of_it)))
@@ -135,7 +135,7 @@ def _of_messages(found: Remainder, gathered: Gathered, error: str) -> list[Part]
 def _at(source: Source, message: str, of_it: Sequence[Part]) -> tuple[str, int | None]:
     for part in of_it:
         return part.file, source.find_line_in(part.file, *part.place)
-    named = next((place for place in places(message, source) if place), None)
+    named = next((place for place in find_places(message, source) if place), None)
     return source.locate(*named) if named else source.locate_message(message)
 
 
@@ -149,7 +149,7 @@ def _follows(found: Remainder, message: str, source: Source) -> bool:
         return not found.taken.isdisjoint((f"{missing[1]}s", *_SERVICES))
     if "cannot extend" in message:
         return not found.is_whole
-    named = [place for place in places(message, source) if len(place) >= _LEAST_STEPS]
+    named = [place for place in find_places(message, source) if len(place) >= _LEAST_STEPS]
     return any(gone[: len(place)] == place != gone for gone in found.places for place in named)
 
 

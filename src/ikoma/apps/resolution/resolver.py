@@ -16,8 +16,8 @@ from ikoma.app_folder import App
 from ikoma.apps.environment import dotenv
 from ikoma.apps.environment.variables import ENV, VariableFault, VariableReader, Variables
 from ikoma.apps.policy.rules import word_problem
-from ikoma.apps.resolution.preview_files import for_preview
-from ikoma.apps.resolution.remaining_errors import Remainder, remainder
+from ikoma.apps.resolution.preview_files import adapt_for_preview
+from ikoma.apps.resolution.remaining_errors import Remainder, find_remainder
 from ikoma.apps.resolution.substitutes import substitute
 from ikoma.apps.resolution.variable_uses import Use, find_uses, find_variables_files
 from ikoma.apps.secrets import app_secrets
@@ -134,7 +134,7 @@ class Resolutions:
         async def ask(files: Gathered) -> tuple[Resolved, ComposeModel | None]:
             return await self._ask(app, files, await self._variables(app, files))
 
-        found = await remainder(
+        found = await find_remainder(
             resolution.gathered,
             resolution.resolved,
             ask,
@@ -209,12 +209,12 @@ class Resolutions:
         resolved = await self._engine.runtime.resolve(app.name, app.path, gathered.merged, gathered.for_compose)
         model = None
         if resolved.model is not None:
-            model = for_preview(app.name, parse_model(resolved.model))
+            model = adapt_for_preview(app.name, parse_model(resolved.model))
             resolved = replace(resolved, model=model.raw)
         secrets = await asyncio.to_thread(_secrets, gathered, variables, model)
         self._secrets[app] = tuple(secrets)
         if resolved.error is not None:
-            error = await asyncio.to_thread(without_parts, resolved.error, list_encodings(secrets))
+            error = await asyncio.to_thread(leave_out_parts, resolved.error, list_encodings(secrets))
             resolved = replace(resolved, error=error)
         return resolved, model
 
@@ -276,7 +276,7 @@ def _secrets(gathered: Gathered, variables: Variables, model: ComposeModel | Non
     return list(dict.fromkeys(found))
 
 
-def without_parts(message: str, secrets: Sequence[str]) -> str:
+def leave_out_parts(message: str, secrets: Sequence[str]) -> str:
     """The message without parts of these secrets, in capitals or not.
 
     Compose takes values apart, and then quotes what it cannot read. Whole values are taken out of all that leaves;

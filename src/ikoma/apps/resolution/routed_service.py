@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 
 from ikoma.app_folder import App
 from ikoma.apps.policy.enforcement import Policy
-from ikoma.apps.resolution.mounted_text import mounted_text
-from ikoma.apps.resolution.own_proxy import OwnProxy, kind_of, own_proxies, sends_to_https
+from ikoma.apps.resolution.mounted_text import read_mounted_text
+from ikoma.apps.resolution.own_proxy import OwnProxy, find_kind, own_proxies, sends_to_https
 from ikoma.apps.yaml.violation import Place, Violation
 from ikoma.compose.compose_file import Web
 from ikoma.compose.dockerfiles import read_dockerfiles
-from ikoma.compose.model import ComposeModel, Port, published_range
-from ikoma.compose.web_service import Choice, choose, pinned
+from ikoma.compose.model import ComposeModel, Port, parse_published
+from ikoma.compose.web_service import Choice, choose, pin
 from ikoma.errors import InvalidCompose
 from ikoma.ports.runtime import Runtime
 
@@ -74,7 +74,7 @@ class Settled:
         if could is None or could.port is None:
             return violation
         port = self.model.services[str(name)].ports[int(index)]
-        wanted = published_range(port.published) or range(0)
+        wanted = parse_published(port.published) or range(0)
         if not wanted or not _is_of_requests(port, wanted, Web(could.service, could.port, None)):
             return violation
         return replace(
@@ -108,29 +108,29 @@ class WebServices:
         except InvalidCompose:
             return Settled(model, None, own_proxies=proxies)
         unpublished = await self._unpublished(app, model, choice.web) if choice.web else ()
-        settled = _without(pinned(model, choice.web), choice.web, unpublished)
+        settled = _without(pin(model, choice.web), choice.web, unpublished)
         routed = choice.web.service if choice.web else None
         in_front = next((item for item in there if item.service == routed and item.behind), None)
         goes_round = routed is not None and await self._goes_round(app, model, routed, dockerfiles.get(routed, ""))
         return Settled(settled, choice, unpublished, proxies, in_front, goes_round)
 
     async def _goes_round(self, app: App, model: ComposeModel, name: str, dockerfile: str) -> bool:
-        if kind_of(model.services[name], dockerfile) is None:
+        if find_kind(model.services[name], dockerfile) is None:
             return False
-        return sends_to_https(await asyncio.to_thread(mounted_text, app, model, name))
+        return sends_to_https(await asyncio.to_thread(read_mounted_text, app, model, name))
 
     async def _own_proxies(self, app: App, model: ComposeModel, dockerfiles: Mapping[str, str]) -> tuple[OwnProxy, ...]:
         """Find the proxies whose ports cannot be had: one that an admin lets have them is nobody's concern."""
-        names = [name for name, service in model.services.items() if kind_of(service, dockerfiles.get(name, ""))]
+        names = [name for name, service in model.services.items() if find_kind(service, dockerfiles.get(name, ""))]
         if not names:
             return ()
-        texts = {name: await asyncio.to_thread(mounted_text, app, model, name) for name in names}
+        texts = {name: await asyncio.to_thread(read_mounted_text, app, model, name) for name in names}
         found = own_proxies(model, texts, dockerfiles)
         return tuple([item for item in found if await self._lacks_ports(app, model, item.service)])
 
     async def _lacks_ports(self, app: App, model: ComposeModel, name: str) -> bool:
         holders, low = await self._holders(app, model, name), LOW_PORT not in self._policy.list_waived_rules(app)
-        wanted = [published_range(port.published) for port in model.services[name].ports]
+        wanted = [parse_published(port.published) for port in model.services[name].ports]
         return any(
             self._why_not(numbers, holders.get(index), low=low)
             for index, numbers in enumerate(wanted)
@@ -142,7 +142,7 @@ class WebServices:
         low = LOW_PORT not in self._policy.list_waived_rules(app)
         found = []
         for index, port in enumerate(model.services[web.service].ports):
-            wanted = published_range(port.published) or range(0)
+            wanted = parse_published(port.published) or range(0)
             if not wanted or wanted == _ANY_PORT or not _is_of_requests(port, wanted, web):
                 continue
             reason = self._why_not(wanted, holders.get(index), low=low)

@@ -64,7 +64,7 @@ def find_unsupported(model: ComposeModel) -> Iterator[Obstacle]:
 
 def _web(model: ComposeModel) -> Iterator[Obstacle]:
     try:
-        web = web_service.web(model)
+        web = web_service.find_web(model)
     except InvalidCompose:
         return  # that is said by itself
     if web is None:

@@ -16,8 +16,8 @@ import orjson
 
 from ikoma.apps.policy import dockerfile
 from ikoma.apps.rollouts.builds import render_builds
-from ikoma.apps.rollouts.injection import with_dockerfiles_in
-from ikoma.compose.compose_file import encoded
+from ikoma.apps.rollouts.injection import write_dockerfiles
+from ikoma.compose.compose_file import encode
 from ikoma.compose.image_names import name_image, name_images_prefix, release_image
 from ikoma.compose.model import ComposeModel, Service
 from ikoma.compose.placement import Placement
@@ -54,7 +54,7 @@ async def provide(
     await _vet_bases(store, model, built, place, folder, progress=progress, secrets=secrets)
     compose_file = folder / "build.json"
     whole = {**described, "services": {**built, **_pulled(model)}}
-    write_file(compose_file, encoded(with_dockerfiles_in(folder, whole)), mode=0o600)
+    write_file(compose_file, encode(write_dockerfiles(folder, whole)), mode=0o600)
     await store.prepare(
         place.app,
         compose_file,
@@ -194,7 +194,7 @@ async def _pull(
     secrets: Sequence[Secret],
 ) -> None:
     compose_file = folder / "build.json"
-    write_file(compose_file, encoded({"name": place.app.project, "services": {service: described}}), mode=0o600)
+    write_file(compose_file, encode({"name": place.app.project, "services": {service: described}}), mode=0o600)
     await store.prepare(place.app, compose_file, build=[], pull=[service], progress=progress, secrets=secrets)
 
 

@@ -93,10 +93,10 @@ def inject(app: App, model: ComposeModel, endpoint: Endpoint) -> ComposeModel:
         endpoint: where containers reach PostgreSQL.
     """
     make_folders(app, model)
-    return with_database(app, model, endpoint)
+    return inject_database(app, model, endpoint)
 
 
-def with_database(app: App, model: ComposeModel, endpoint: Endpoint) -> ComposeModel:
+def inject_database(app: App, model: ComposeModel, endpoint: Endpoint) -> ComposeModel:
     """The model with the variables of the app's own database, for those services that are to have them."""
     owned = credentials.find(app)
     parts = credentials.list_parts(owned, endpoint) if owned else {}
@@ -157,7 +157,7 @@ def _freeze_dockerfile(app: App, build: dict[str, Any]) -> None:
     build["dockerfile_inline"] = fetched.rewrite(plain, read_arguments(build)).replace("$", "$$")
 
 
-def with_dockerfiles_in(folder: Path, model: Mapping[str, Any]) -> dict[str, Any]:
+def write_dockerfiles(folder: Path, model: Mapping[str, Any]) -> dict[str, Any]:
     """A file for builds with Dockerfiles as files beside it: an engine without BuildKit knows no inline ones."""
     kept = copy.deepcopy(dict(model))
     for name, service in kept["services"].items():

@@ -17,7 +17,7 @@ _HINT = (
 )
 
 
-def waiting(app: App) -> Underway:
+def find_waiting(app: App) -> Underway:
     """The rollout whose database is still to be taken back.
 
     Raises:

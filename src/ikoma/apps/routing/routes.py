@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from ikoma.app_folder import App
 from ikoma.apps.app import Apps, log_failures
 from ikoma.apps.releases.release import Release, Releases
-from ikoma.apps.releases.scaling import fitting_scale
+from ikoma.apps.releases.scaling import fit_scale
 from ikoma.apps.routing.addresses import list_addresses
 from ikoma.apps.routing.domains import read_domains, read_others_domains, write_domains
 from ikoma.apps.routing.maintenance import forget_side_after, read_side_after, write_side_after
@@ -330,7 +330,7 @@ class Routes:
         if release is None or release.web is None:
             return None
         service = release.web["service"]
-        slots = fitting_scale(app, Releases(app).model(release)).get(service, release.replicas(service))
+        slots = fit_scale(app, Releases(app).model(release)).get(service, release.replicas(service))
         return self._make_route(app, release.x_ikoma, slots)
 
     def _make_route(self, app: App, extension: Extension, slots: int) -> Route:

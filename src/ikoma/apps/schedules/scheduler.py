@@ -25,7 +25,7 @@ from ikoma.apps.schedules.schedule import (
     read_schedules,
     write_schedule,
 )
-from ikoma.apps.schedules.timetable import delay, find_last
+from ikoma.apps.schedules.timetable import compute_delay, find_last
 from ikoma.errors import IkomaError
 from ikoma.model import AppName, format_moment
 from ikoma.ports.databases import Databases
@@ -99,7 +99,7 @@ class Scheduler:
 
     def _find_due(self, app: App, schedule: Schedule) -> ScheduleRun | None:
         now = datetime.now(UTC)
-        late_by = delay(app.name, schedule.name, schedule.jitter)
+        late_by = compute_delay(app.name, schedule.name, schedule.jitter)
         due = find_last(schedule.cron, schedule.zone, now - late_by)
         if due is None or due <= schedule.since:
             return None

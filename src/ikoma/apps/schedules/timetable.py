@@ -33,7 +33,7 @@ def find_last(cron: str, zone: str, until: datetime) -> datetime | None:
     return _find(cron, zone, until + timedelta(seconds=1), reverse=True)
 
 
-def delay(app: str, schedule: str, jitter: int) -> timedelta:
+def compute_delay(app: str, schedule: str, jitter: int) -> timedelta:
     """The delay after which a due run begins: the same for a schedule, different for each, so they spread."""
     digest = hashlib.sha256(f"{app}/{schedule}".encode()).digest()
     return timedelta(seconds=int.from_bytes(digest[:4], "big") % (jitter + 1))

@@ -187,7 +187,7 @@ async def _refuse_unwatched(
         found = await _read_globs(app, repository, commit, f"{request.path}/" if request.path else "")
         globs = globs if found is None else found
     changed = await repository.compare_commits(since, commit) if globs else None
-    if changed is not None and not watch_paths.touched(globs, changed, request.path):
+    if changed is not None and not watch_paths.select_touched(globs, changed, request.path):
         raise NothingWatched(commit, changed, globs)
 
 
@@ -365,7 +365,7 @@ def _list_data(app: App, folder: Path) -> list[str]:
     root, found = Path(os.path.realpath(folder)), set[Path]()
     for release in (releases := Releases(app)).all():
         with suppress(IkomaError):  # one that never came to run
-            found.update(mounts.sources(app, releases.model(release)).data)
+            found.update(mounts.find_sources(app, releases.model(release)).data)
     inside = [path.relative_to(root) for path in found if path == root or root in path.parents]
     return sorted("" if path == Path() else str(path) for path in inside)
 

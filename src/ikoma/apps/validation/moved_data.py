@@ -16,7 +16,7 @@ from ikoma.apps.releases.release import Releases
 from ikoma.apps.validation.finding import Finding
 from ikoma.apps.yaml.lines import Source
 from ikoma.compose.model import EMPTY, ComposeModel, Mount, Service
-from ikoma.compose.mounts import find_written, sources
+from ikoma.compose.mounts import find_sources, find_written
 from ikoma.compose.paths import locate
 from ikoma.ports.runtime import ExistingResources
 
@@ -53,7 +53,7 @@ def find_left_behind(app: App, source: Source, model: ComposeModel, there: Exist
         if (service := model.services.get(name)) is None:
             found += [_gone(source, name, target, place) for target, place in had.items()]
             continue
-        for mount in find_written(before, name, sources(app, before)):
+        for mount in find_written(before, name, find_sources(app, before)):
             if (place := _find_old(app, before, mount, existing)) is not None:
                 had[os.path.normpath(mount.target)] = place
         found += _compare(app, source, model, service, had, existing)

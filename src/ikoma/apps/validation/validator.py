@@ -34,7 +34,7 @@ from ikoma.apps.validation.starts import find_starts
 from ikoma.apps.validation.variables import find_blank, find_database_variables, find_faults, find_missing_names
 from ikoma.apps.validation.web import find_own_proxies, find_routing, find_web
 from ikoma.apps.yaml.lines import Source
-from ikoma.compose.dockerfiles import with_dockerfiles
+from ikoma.compose.dockerfiles import inline_dockerfiles
 from ikoma.compose.model import EMPTY, ComposeModel
 from ikoma.compose.web_service import Choice
 from ikoma.errors import IkomaError, InvalidCompose
@@ -103,7 +103,7 @@ class Validator:
             report.warnings += await asyncio.to_thread(find_left_out, app, source, model)
             report.warnings += find_scaled(app, source, model)
             report.warnings += await asyncio.to_thread(find_starts, app, model)
-        whole = await asyncio.to_thread(with_dockerfiles, app, model or EMPTY)
+        whole = await asyncio.to_thread(inline_dockerfiles, app, model or EMPTY)
         report.warnings += find_database_variables(app, source, whole, written, self._databases)
         return report
 
@@ -166,7 +166,7 @@ class Validator:
             model = (await self._resolutions.resolve(app)).model
         except IkomaError:
             return EMPTY
-        return EMPTY if model is None else await asyncio.to_thread(with_dockerfiles, app, model)
+        return EMPTY if model is None else await asyncio.to_thread(inline_dockerfiles, app, model)
 
     async def read_texts(self, app: App, contents: Mapping[str, bytes] | None = None) -> Mapping[str, str]:
         """The app's compose files as they are written: path → text, the one that the others are merged over first."""

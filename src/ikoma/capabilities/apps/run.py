@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from ikoma.apps.rollouts.like import find_like
 from ikoma.apps.secrets import app_secrets
 from ikoma.capabilities.context import Call
-from ikoma.compose.roles.release_command import bad_command
+from ikoma.compose.roles.release_command import explain_bad_command
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed
 from ikoma.model import Effect, Role
 from ikoma.ports.rollout import CommandOutput
@@ -26,7 +26,7 @@ class AppsRunRequest(AppRequest):
     @field_validator("command")
     @classmethod
     def can_be_started(cls, command: list[str]) -> list[str]:
-        if problem := bad_command(command):
+        if problem := explain_bad_command(command):
             raise ValueError(problem)
         return command
 

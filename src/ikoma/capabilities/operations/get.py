@@ -10,7 +10,7 @@ import orjson
 from pydantic import Field
 
 from ikoma.capabilities.context import Call
-from ikoma.errors import Next, ShuttingDown, stored_failure
+from ikoma.errors import Next, ShuttingDown, rebuild_failure
 from ikoma.kernel.answers.failures import describe_failure
 from ikoma.kernel.answers.server_paths import ServerPaths
 from ikoma.kernel.answers.telling import Reader, Telling
@@ -105,7 +105,7 @@ def _read_result(record: Record, call: Call) -> dict[str, Any] | None:
 def tell_failure(record: Record, call: Call) -> dict[str, Any] | None:
     """The reason why it failed; what that quotes, SQL and rows and the like, is for those who could make the call."""
     if record.failure is not None:
-        error = stored_failure(**record.failure)
+        error = rebuild_failure(**record.failure)
     elif record.state == INTERRUPTED:
         error = ShuttingDown(_KILLED, hint=_BY_ITSELF if _made(record) is None else _AGAIN)
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from ikoma.apps.releases.release import Releases
-from ikoma.apps.rollouts.way_out import waiting
+from ikoma.apps.rollouts.way_out import find_waiting
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Loss, Result, Untrusted, capability, listed
 from ikoma.model import Effect, Role
@@ -33,7 +33,7 @@ class ReleaseAbandonResult(Result):
 async def losses(call: Call, request: AppRequest) -> Loss:
     """The way back to the backup, and in which tables the database differs from it."""
     app = call.app(request.app_name)
-    underway = waiting(app)
+    underway = find_waiting(app)
     differs = await call.platform.migrator.compare_with_backup(app, underway.backup or "")
     stays = f"the database of before {underway.release}: it stays as that release has left it"
     kept = (f"the file of the backup, {underway.backup}, where it is there", "what the database holds now")
@@ -48,7 +48,7 @@ async def abandon(call: Call, request: AppRequest) -> ReleaseAbandonResult:
     Use it only when a person agrees.
     """
     app = call.app(request.app_name)
-    underway = waiting(app)
+    underway = find_waiting(app)
     loss = await losses(call, request)
     given_up = await call.platform.recovery.abandon(app) is not None
     failed = next((item for item in Releases(app).all() if item.id == underway.release), None)

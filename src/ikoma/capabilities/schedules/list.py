@@ -10,7 +10,7 @@ from pydantic import Field
 from ikoma.app_folder import App
 from ikoma.apps.schedules.runs import ScheduleRun
 from ikoma.apps.schedules.schedule import Schedule, read_schedules
-from ikoma.apps.schedules.timetable import delay, find_next
+from ikoma.apps.schedules.timetable import compute_delay, find_next
 from ikoma.capabilities.context import Call
 from ikoma.kernel.page import Column, ResultPage
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed
@@ -81,7 +81,7 @@ def describe_schedules(call: Call, app: App, runs: int = 1) -> SchedulesListResu
 
 
 def _describe(app: App, schedule: Schedule, done: list[ScheduleRun], shown: int) -> ScheduledWork:
-    late_by = delay(app.name, schedule.name, schedule.jitter)
+    late_by = compute_delay(app.name, schedule.name, schedule.jitter)
     due = find_next(schedule.cron, schedule.zone, datetime.now(UTC) - late_by)
     keeps = (
         f"one a day for {schedule.keep_days} days, a week for {schedule.keep_weeks}, a month for {schedule.keep_months}"

@@ -10,7 +10,7 @@ from ikoma.apps.schedules.schedule import Schedule, ScheduleName, write_schedule
 from ikoma.apps.schedules.timetable import BadExpression, check_expression
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.schedules.list import SchedulesListResult, describe_schedules
-from ikoma.compose.roles.release_command import bad_command
+from ikoma.compose.roles.release_command import explain_bad_command
 from ikoma.errors import InvalidArguments, RoleTooLow
 from ikoma.kernel.answers.leading import may_call
 from ikoma.kernel.registry import AppRequest, capability, listed, registry
@@ -56,7 +56,7 @@ async def set_schedule(call: Call, request: SchedulesSetRequest) -> SchedulesLis
         check_expression(request.cron, request.zone)
     except BadExpression as error:
         raise InvalidArguments(str(error), hint='Five fields: "0 3 * * *" is three every night.') from None
-    if request.command and (problem := bad_command(request.command)):
+    if request.command and (problem := explain_bad_command(request.command)):
         raise InvalidArguments(f"command: {problem}.")
     if request.service and not request.command:
         raise InvalidArguments("service goes with command.")

@@ -36,7 +36,7 @@ def psql(app: str, admin: bool, arguments: tuple[str, ...]) -> None:
     from ikoma.apps.app import Apps
     from ikoma.apps.database import credentials
     from ikoma.model import AppName
-    from ikoma.postgres.clients.session import psql_session
+    from ikoma.postgres.clients.session import make_psql_session
 
     settings = load_settings_or_exit()
     try:
@@ -45,7 +45,7 @@ def psql(app: str, admin: bool, arguments: tuple[str, ...]) -> None:
         except ValueError as error:
             raise click.UsageError(f"APP: {error}") from None
         owned = credentials.require(Apps(settings.apps_root).find(name))
-        argv, variables = psql_session(settings, None if admin else owned, owned.database)
+        argv, variables = make_psql_session(settings, None if admin else owned, owned.database)
         more = _find_in_files(app, owned.database, arguments, is_admin=admin)
     except IkomaError as error:
         fail(error.message, error.code, AnswerWording("", {"appName": app}).sentence(error.hint))

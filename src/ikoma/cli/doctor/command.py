@@ -18,7 +18,7 @@ from ikoma.cli.blocks import Block, CheckList, Message
 from ikoma.cli.client import load_settings_or_exit
 from ikoma.cli.doctor import network, upkeep
 from ikoma.cli.doctor.finding import DoctorFinding
-from ikoma.cli.words import Phrase, Size, text_of
+from ikoma.cli.words import Phrase, Size, write_value
 from ikoma.settings import Settings
 
 _GIB = 1 << 30
@@ -36,7 +36,7 @@ def doctor(as_json: bool) -> None:
         {
             "check": item.check,
             "ok": item.ok,
-            "details": text_of(item.details, people=False),
+            "details": write_value(item.details, people=False),
             "fix": item.fix if item.ok is not True else "",
         }
         for item in findings

@@ -17,7 +17,7 @@ from ikoma.cli import pages
 from ikoma.cli.blocks import Block, FactList, ItemList, Message, Raw, Table
 from ikoma.cli.capability_index import read_commands
 from ikoma.cli.naming import AnswerWording, write_command_line
-from ikoma.cli.words import flat, guess, label
+from ikoma.cli.words import flatten, guess, label
 from ikoma.kernel.page import Column
 
 View = Callable[[Any], Sequence[Block]]
@@ -71,7 +71,7 @@ def lay_out_fields(result: Any) -> Sequence[Block]:
     if isinstance(result.get("markdown"), str):
         return [Raw(result["markdown"])]
     blocks: list[Block] = []
-    facts = flat({name: value for name, value in result.items() if name not in ("success", "message")})
+    facts = flatten({name: value for name, value in result.items() if name not in ("success", "message")})
     if result.get("message"):
         blocks.append(Message(str(result["message"]), "good"))
     blocks.append(FactList([(label(name), guess(name, value)) for name, value in facts if _is_fact(name, value)]))

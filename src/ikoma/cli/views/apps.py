@@ -8,7 +8,7 @@ from typing import Any
 from ikoma.cli.blocks import Block, CheckList, FactList, FindingList, ItemList, Message, Raw, Table
 from ikoma.cli.naming import word_call, write_command_line
 from ikoma.cli.pages import choose_address
-from ikoma.cli.words import Phrase, Size, Span, State, Time, label, plural
+from ikoma.cli.words import Phrase, Size, Span, State, Time, label, word_count
 from ikoma.kernel.page import Column
 
 _LOOKS = {"path": "HTTP path", "http": "HTTP path", "healthPath": "HTTP path"}
@@ -88,7 +88,9 @@ def show_health(result: Mapping[str, Any]) -> Sequence[Block]:
 
 def show_validation(result: Mapping[str, Any]) -> Sequence[Block]:
     errors, warnings = result["errors"], result["warnings"]
-    counted = ", ".join(plural(len(found), word) for found, word in ((errors, "error"), (warnings, "warning")) if found)
+    counted = ", ".join(
+        word_count(len(found), word) for found, word in ((errors, "error"), (warnings, "warning")) if found
+    )
     if result["valid"]:
         blocks: list[Block] = [Message(f"It can be deployed{f', with {counted}' if counted else ''}.", "good")]
     else:
@@ -203,7 +205,7 @@ def show_response(result: Mapping[str, Any]) -> Sequence[Block]:
         Raw(body),
     ]
     if result["truncated"]:
-        blocks.append(Message(f"It is cut after {plural(result['size'], 'byte')}; --limit shows more.", "warning"))
+        blocks.append(Message(f"It is cut after {word_count(result['size'], 'byte')}; --limit shows more.", "warning"))
     return blocks
 
 

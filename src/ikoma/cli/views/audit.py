@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ikoma.cli.blocks import Block, ItemList, Message, Table
-from ikoma.cli.words import Span, State, Time, plural
+from ikoma.cli.words import Span, State, Time, word_count
 from ikoma.kernel.page import Column
 
 
@@ -38,7 +38,7 @@ def show_entries(result: Mapping[str, Any]) -> Sequence[Block]:
     if result.get("odd"):
         blocks.append(
             Message(
-                f"{plural(result['odd'], 'line')} of the log are no entries: `ikoma audit verify` says where.",
+                f"{word_count(result['odd'], 'line')} of the log are no entries: `ikoma audit verify` says where.",
                 "warning",
             )
         )
@@ -46,13 +46,12 @@ def show_entries(result: Mapping[str, Any]) -> Sequence[Block]:
 
 
 def show_verdict(result: Mapping[str, Any]) -> Sequence[Block]:
-    counted = (
-        f"{result['entries']} entries in {plural(len(result['files']), 'file')}, {plural(result['anchors'], 'anchor')}"
-    )
+    files, anchors = word_count(len(result["files"]), "file"), word_count(result["anchors"], "anchor")
+    counted = f"{result['entries']} entries in {files}, {anchors}"
     if result["valid"]:
         blocks: list[Block] = [Message(f"The audit log is as it was written: {counted}.", "good")]
     else:
-        blocks = [Message(f"The audit log was changed: {plural(result['bad'], 'bad place')} in {counted}.", "bad")]
+        blocks = [Message(f"The audit log was changed: {word_count(result['bad'], 'bad place')} in {counted}.", "bad")]
         blocks.append(ItemList("", [_word_place(bad) for bad in result["found"]], "bad"))
     if result.get("lost"):
         blocks.append(

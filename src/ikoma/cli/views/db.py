@@ -8,7 +8,7 @@ from typing import Any
 
 from ikoma.cli.blocks import Block, FactList, ItemList, Message, Table
 from ikoma.cli.views import ForCall, write_command
-from ikoma.cli.words import Size, Span, Time, plural
+from ikoma.cli.words import Size, Span, Time, word_count
 from ikoma.kernel.page import Column
 
 _NUMBERS = (
@@ -56,7 +56,7 @@ def show_rows(result: Mapping[str, Any]) -> Sequence[Block]:
         Column(name, cut=True, right=kind in _NUMBERS) for name, kind in zip(result["columns"], types, strict=True)
     ]
     listed = [[_write_cell(value) for value in row] for row in result["rows"]]
-    said = plural(len(listed), "row")
+    said = word_count(len(listed), "row")
     more = (
         Message(f"{said}; there are more: --limit shows them.", "warning") if result.get("truncated") else Message(said)
     )
@@ -71,7 +71,7 @@ def show_backup(result: Mapping[str, Any]) -> Sequence[Block]:
         else "The backup is made; it is not proven by a restore."
     )
     tables = result.get("tables") or {}
-    counted = [f"{name}: {plural(count, 'row')}" for name, count in list(tables.items())[:20]]
+    counted = [f"{name}: {word_count(count, 'row')}" for name, count in list(tables.items())[:20]]
     facts = FactList(
         [
             ("file", result["backupPath"]),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ikoma.cli.blocks import Block, FactList, ItemList, LabelledSentence, Message, Table
-from ikoma.cli.words import Size, Span, Time, plural
+from ikoma.cli.words import Size, Span, Time, word_count
 from ikoma.kernel.page import Column
 
 
@@ -61,7 +61,7 @@ def show_plan(result: Mapping[str, Any]) -> Sequence[Block]:
     source = result.get("source") or {}
     files = [f"{word}: {path}" for word in ("added", "changed", "removed") for path in source.get(word) or ()]
     if files:
-        title = f"source: {plural(source.get('count', len(files)), 'file')}"
+        title = f"source: {word_count(source.get('count', len(files)), 'file')}"
         blocks.append(ItemList(title, files[:20] + ([f"and {len(files) - 20} more"] if len(files) > 20 else [])))
         blocks.append(FactList([("new content", Size(source.get("bytes")))]))
     folders = [(item["path"], item["kind"], item["reason"]) for item in result.get("folders") or ()]

@@ -8,7 +8,7 @@ from typing import Any
 from ikoma.cli.blocks import Block, FactList, Message, Table
 from ikoma.cli.pages import join_lines
 from ikoma.cli.views import ForCall, write_command
-from ikoma.cli.words import State, Time, plural
+from ikoma.cli.words import State, Time, word_count
 from ikoma.kernel.page import Column
 
 _LAST = 10
@@ -18,7 +18,7 @@ def show_hook(result: Mapping[str, Any], given: Mapping[str, Any]) -> Sequence[B
     if not result["exists"]:
         create = write_command("hook.create", given)
         return [Message(f"No pushes deploy it: `{create}` makes a webhook.")]
-    refused = plural(result["refused"], "delivery").replace("deliverys", "deliveries")
+    refused = word_count(result["refused"], "delivery").replace("deliverys", "deliveries")
     facts = FactList(
         [
             ("branch", result.get("branch")),

@@ -7,7 +7,7 @@ from typing import Any
 
 from ikoma.cli.blocks import Block, FactList, ItemList, Message, Raw, Table
 from ikoma.cli.views import shorten_image
-from ikoma.cli.words import Size, State, Time, plural
+from ikoma.cli.words import Size, State, Time, word_count
 from ikoma.kernel.page import Column
 
 
@@ -25,7 +25,7 @@ def show_one(item: Mapping[str, Any]) -> Sequence[Block]:
             ("failed of", item.get("cause")),
             ("it answered", item.get("answerStatus")),
             ("commit", item.get("commit")),
-            ("source", plural(source["files"], "file") if source else None),
+            ("source", word_count(source["files"], "file") if source else None),
             ("its size", Size(source["bytes"]) if source else None),
             ("migrations", item.get("applied")),
             ("backup", item.get("backup")),
@@ -77,7 +77,7 @@ def show_differences(result: Mapping[str, Any]) -> Sequence[Block]:
     source = result.get("source") or {}
     files = [f"{word}: {path}" for word in ("added", "changed", "removed") for path in source.get(word) or ()]
     more = source.get("count", 0) - len(files)
-    blocks.append(ItemList("source", [*files, f"and {plural(more, 'more file')}"] if more > 0 else files))
+    blocks.append(ItemList("source", [*files, f"and {word_count(more, 'more file')}"] if more > 0 else files))
     if result.get("diff"):
         blocks.append(Raw(result["diff"], colours=True))
     if result.get("truncated"):

@@ -74,7 +74,7 @@ def speaks_fastcgi(service: Service, dockerfile: str = "") -> bool:
     return any(map(_FASTCGI.search, (*said, " ".join((*service.entrypoint, *service.command)))))
 
 
-def exposed_by(dockerfile: str) -> list[str]:
+def list_exposed_ports(dockerfile: str) -> list[str]:
     """The ports that a Dockerfile says its image listens on."""
     return [port for line in _EXPOSE.findall(dockerfile) for port in line.split()]
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from ikoma.compose.model import ComposeModel, Service
 from ikoma.compose.roles.backing_services import is_backing_service
-from ikoma.compose.web_service import web
+from ikoma.compose.web_service import find_web
 from ikoma.errors import InvalidCompose
 
 _RESTS = ("no", "on-failure")
@@ -27,7 +27,7 @@ _SERVERS = frozenset(
 def find_jobs(model: ComposeModel) -> set[str]:
     """Services of a resolved model that may end well and are done then, besides those that others wait for."""
     try:
-        routed = web(model)
+        routed = find_web(model)
     except InvalidCompose:
         routed = None
     lasting = {*model.needed_healthy, *model.one_shot, *([routed.service] if routed else [])}

@@ -49,7 +49,7 @@ def parse(name: str, given: Any, duration: Callable[[str, Any], float]) -> dict[
     if not isinstance(breaking := given.get("breaking", False), bool):
         raise InvalidCompose(f"x-ikoma: {name}: breaking takes true or false.")
     words = [str(word).replace("$$", "$") for word in command]  # the model is written so that Compose can read it
-    if problem := bad_command(words):
+    if problem := explain_bad_command(words):
         raise InvalidCompose(f"x-ikoma: {name}: command: {problem}.")
     timeout = _SECONDS if given.get("timeout") is None else duration(f"{name}: timeout", given["timeout"])
     return {"service": service, "command": words, "timeout": timeout, "breaking": breaking}
@@ -59,7 +59,7 @@ def _is_word(given: Any) -> bool:
     return isinstance(given, str | int) and not isinstance(given, bool)  # what YAML makes of `true` is no program
 
 
-def bad_command(words: Collection[str]) -> str | None:
+def explain_bad_command(words: Collection[str]) -> str | None:
     """The reason why no process can be started so; None where one can."""
     if len(words) > _MOST_WORDS or any(len(word) > _LONGEST_WORD for word in words):
         return f"it takes at most {_MOST_WORDS} items of {_LONGEST_WORD} characters"
@@ -68,7 +68,7 @@ def bad_command(words: Collection[str]) -> str | None:
     return "an item holds a NUL character" if any(re.search("\0", word) for word in words) else None
 
 
-def needed_by(service: str, needs: Mapping[str, Collection[str]]) -> set[str]:
+def list_needed(service: str, needs: Mapping[str, Collection[str]]) -> set[str]:
     """All services that one waits for, and those that these wait for."""
     found: set[str] = set()
     waiting = [service]

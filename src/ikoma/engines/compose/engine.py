@@ -20,7 +20,7 @@ import orjson
 from ikoma.engines.compose import argv, failure
 from ikoma.engines.compose.downtime import DowntimeWatch
 from ikoma.engines.compose.progress import ComposeOutput
-from ikoma.engines.compose.staging import staged, without_root
+from ikoma.engines.compose.staging import staged, strip_root
 from ikoma.engines.compose.startup import ContainerStuck, ServiceStart, Startup
 from ikoma.engines.docker import archive, control, image_registry, listening, log_stream, one_off, ownership
 from ikoma.engines.docker.containers import (
@@ -173,7 +173,7 @@ class ComposeEngine:
                 return Resolved(None, f"Compose did not finish reading the file within {_RESOLVE_SECONDS} s.")
             except OutputTooLong:
                 return Resolved(None, f"With its variables the file is larger than {_LARGEST_MODEL >> 20} MiB.")
-            said = (without_root(root, part) for part in (finished.stdout, finished.stderr))
+            said = (strip_root(root, part) for part in (finished.stdout, finished.stderr))
             moved = ProcessResult(finished.code, *said)
         return _resolved(moved)
 
@@ -354,7 +354,7 @@ class ComposeEngine:
         if output.error and _UNAVAILABLE.search(output.error):
             return EngineUnavailable(f"The Docker Engine does not answer at {self._host}.")
         await self.read_version()  # where the engine has gone meanwhile, that is the answer
-        return failure.without_container(output)
+        return failure.describe_other(output)
 
     async def _failure(
         self,
@@ -365,12 +365,12 @@ class ComposeEngine:
         secrets: Sequence[Secret],
     ) -> Exception:
         if container is None:
-            return failure.without_container(output)
+            return failure.describe_other(output)
         hidden = list_encodings(secrets)
         if watch.exit_codes.get(container.id, container.exit_code) == _KILLED:  # that it was for memory may come later
             watch.out_of_memory |= {container.id} if await self._api.ran_out_of_memory(container.id) else set()
         check = await self._api.read_last_check(container.id) if container.health else None
-        return failure.of_container(
+        return failure.describe_container(
             container,
             output,
             watch,
@@ -414,7 +414,7 @@ def _resolved(finished: ProcessResult) -> Resolved:
 
 
 def _image_services(app: AppName, compose_file: Path) -> Mapping[str, str]:
-    return failure.image_services(app.project, orjson.loads(compose_file.read_bytes()))
+    return failure.map_images(app.project, orjson.loads(compose_file.read_bytes()))
 
 
 def _folder(compose_file: Path) -> Path:

@@ -25,7 +25,7 @@ _SHOULD_WAIT = (
 )
 
 
-def of_container(
+def describe_container(
     container: Container,
     output: ComposeOutput,
     watch: DowntimeWatch,
@@ -53,7 +53,7 @@ def of_container(
     return DeployFailed(message, hint=hint, audit_message=audit_message, **details, logs=logs)
 
 
-def without_container(output: ComposeOutput) -> IkomaError:
+def describe_other(output: ComposeOutput) -> IkomaError:
     """The error where no container is in trouble: a build, a pull or a network failed."""
     error = make_sentence(output.reason)
     logs = list(output.build_lines)[-LOG_LINES:]
@@ -84,7 +84,7 @@ def without_container(output: ComposeOutput) -> IkomaError:
     )
 
 
-def image_services(project: str, model: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
+def map_images(project: str, model: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
     """Service by the name of its image, for what Compose says about images."""
     services = model.get("services") or {}
     defaults = {f"{project}-{name}": name for name in services}

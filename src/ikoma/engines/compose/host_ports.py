@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import psutil
 
-from ikoma.compose.model import ComposeModel, published_range
+from ikoma.compose.model import ComposeModel, parse_published
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.engines.docker.containers import Container
 from ikoma.model import AppName
@@ -83,7 +83,7 @@ def _published(model: ComposeModel) -> Iterator[tuple[str, int, HostPort]]:
     """(service, index, host port) of each port the model publishes."""
     for name, service in model.services.items():
         for index, port in enumerate(service.ports):
-            for number in published_range(port.published) or ():
+            for number in parse_published(port.published) or ():
                 yield name, index, HostPort(port.protocol, number)
 
 

@@ -50,6 +50,6 @@ def sweep() -> None:
                 remove_tree(left)
 
 
-def without_root(root: Path, said: bytes) -> bytes:
+def strip_root(root: Path, said: bytes) -> bytes:
     """Compose's words with paths as they are on the server."""
     return said.replace(os.fsencode(root) + b"/", b"/").replace(os.fsencode(root), b"/")

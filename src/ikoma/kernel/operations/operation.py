@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from ikoma.errors import IkomaError, ShuttingDown, stored_failure
+from ikoma.errors import IkomaError, ShuttingDown, rebuild_failure
 from ikoma.kernel.access.callers import Caller, is_own
 from ikoma.kernel.answers.leading import dump_next
 from ikoma.kernel.operations.journal import OperationStep, Record
@@ -73,7 +73,7 @@ def follow(operation: Operation, progress: Progress) -> Iterator[None]:
 def take_over(operation: Operation, record: Record) -> None:
     operation.record, operation.answer = record, record.result
     if record.failure is not None:
-        operation.error = stored_failure(**record.failure)
+        operation.error = rebuild_failure(**record.failure)
     elif record.result is None:
         operation.error = ShuttingDown("The server was stopped or killed before this was done.")
     operation.ended.set()

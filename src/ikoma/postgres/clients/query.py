@@ -23,7 +23,7 @@ from ikoma.ports.databases import Credentials, QueryRows
 from ikoma.postgres.blockers import end_session
 from ikoma.postgres.clients import results
 from ikoma.postgres.clients.relay import Relay
-from ikoma.postgres.connect import Connection, connected, is_lost, said
+from ikoma.postgres.connect import Connection, connected, is_lost, shorten_said
 from ikoma.postgres.server.server import PostgresServer
 from ikoma.postgres.sql import statements
 from ikoma.postgres.sql.parser import find_excess, read
@@ -143,7 +143,7 @@ class _QuerySession:
     async def rows(self, limit: int) -> QueryRows:
         if self._place != 0:
             found = await self._result(self._text, limit)
-            return QueryRows(found.names, tuple(map(results.plain_type, found.kinds)), found.rows, found.cut)
+            return QueryRows(found.names, tuple(map(results.name_plain_type, found.kinds)), found.rows, found.cut)
         await self._result(self._text, 0)
         described = results.ResultSet()
         await self._wait(results.describe(self._connection.pgconn, b"ikoma_query", described), described)
@@ -181,7 +181,7 @@ class _QuerySession:
 
     def _refused(self, error: psycopg.Error) -> IkomaError:
         state, diagnosis = error.sqlstate or "", error.diag
-        message = said(diagnosis.message_primary) or "the query failed"
+        message = shorten_said(diagnosis.message_primary) or "the query failed"
         if state == _CANCELLED:
             return QueryTimeout()
         if state == _SYNTAX and "multiple commands" in message:
@@ -191,8 +191,8 @@ class _QuerySession:
         details: dict[str, Any] = {
             "sqlstate": state,
             "line": self._line(diagnosis.statement_position),
-            "detail": said(diagnosis.message_detail),
-            "serverHint": said(diagnosis.message_hint),
+            "detail": shorten_said(diagnosis.message_detail),
+            "serverHint": shorten_said(diagnosis.message_hint),
         }
         return QueryFailed(
             f"{message}.",

@@ -15,7 +15,7 @@ from psycopg.abc import PQGen
 from psycopg.generators import fetch, send
 
 from ikoma.errors import NotAQuery, QueryTooLarge
-from ikoma.postgres.clients.values import as_json
+from ikoma.postgres.clients.values import convert_to_json
 
 MOST_BYTES = 1 << 20
 """Limit of rows, as JSON."""
@@ -35,7 +35,7 @@ class ResultSet:
     cut: bool = False
 
 
-def plain_type(kind: int) -> str:
+def name_plain_type(kind: int) -> str:
     """The name of a type that EXPLAIN and SHOW answer with."""
     return _PLAIN.get(kind, "text")
 
@@ -91,6 +91,6 @@ def _columns(result: pq.abc.PGresult, found: ResultSet) -> None:
 def _row(result: pq.abc.PGresult, kinds: tuple[int, ...]) -> list[Any]:
     values = [result.get_value(0, column) for column in range(len(kinds))]
     return [
-        None if value is None else as_json(bytes(value).decode(errors="replace"), kind)
+        None if value is None else convert_to_json(bytes(value).decode(errors="replace"), kind)
         for value, kind in zip(values, kinds, strict=True)
     ]

@@ -13,7 +13,7 @@ from ikoma.postgres.server.tools import find_bundled
 from ikoma.settings import Settings
 
 
-def psql_session(
+def make_psql_session(
     settings: Settings, credentials: Credentials | None, database: str
 ) -> tuple[list[str], dict[str, str]]:
     """The argument list and the variables of a psql in this database.
@@ -46,4 +46,4 @@ def _server(settings: Settings) -> tuple[int, Secret]:
     port = cluster.read_remembered_port(root)
     if port is None:
         raise DatabasesUnavailable("PostgreSQL has not been started yet.", hint="Start it with `ikoma up`.")
-    return port, Secret(cluster.password(root))
+    return port, Secret(cluster.read_password(root))

@@ -19,7 +19,7 @@ _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _BRACKETS = re.compile(r"[\[\]{}]")
 
 
-def as_json(text: str, kind: int) -> Any:
+def convert_to_json(text: str, kind: int) -> Any:
     """The value of a column of this type (by its oid)."""
     read = _READ.get(kind)
     return text if read is None else read(text)

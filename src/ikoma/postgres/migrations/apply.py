@@ -20,7 +20,7 @@ from ikoma.postgres.connect import Connection
 from ikoma.postgres.lock_waits import insist
 from ikoma.postgres.migrations import ledger, stepwise
 from ikoma.postgres.migrations.no_transaction import is_marked
-from ikoma.postgres.migrations.sending import entered, execute, limit, plain_text
+from ikoma.postgres.migrations.sending import entered, execute, limit, strip_mark
 from ikoma.postgres.server.server import PostgresServer
 from ikoma.postgres.sql import statements
 from ikoma.postgres.sql.parser import read
@@ -56,7 +56,7 @@ async def migrate_whole(
     Args:
         look: called with the session just before the transaction ends.
     """
-    name, text = migration.name, plain_text(migration.sql)
+    name, text = migration.name, strip_mark(migration.sql)
     begun = _transaction(server, credentials, name, timeout=timeout, lock_timeout=lock_timeout)
     async with begun as (connection, relay):
         # Two runners at once: the second waits here, then finds the entry of the first.
@@ -96,7 +96,7 @@ async def revert(
 async def _revert(
     server: PostgresServer, credentials: Credentials, name: str, down: Migration, timeout: float, lock_timeout: float
 ) -> None:
-    text = plain_text(down.sql)
+    text = strip_mark(down.sql)
     begun = _transaction(server, credentials, down.name, timeout=timeout, lock_timeout=lock_timeout)
     async with begun as (connection, relay):
         await connection.execute("SELECT pg_advisory_xact_lock(%s)", (ledger.LOCK,))
@@ -108,7 +108,7 @@ async def _revert(
 
 async def run_sql(server: PostgresServer, credentials: Credentials, name: str, sql: str, *, timeout: float) -> None:
     """Run a file of SQL in one transaction, leaving no entry."""
-    text = plain_text(sql)
+    text = strip_mark(sql)
     await read(statements.check, name, text)
     begun = _transaction(server, credentials, name, timeout=timeout, lock_timeout=_SEED_LOCK_SECONDS)
     async with begun as (connection, relay):

@@ -13,7 +13,7 @@ import psycopg
 from ikoma.errors import CannotRevert, LedgerSpoiled, MigrationChanged, Next, SqlFailed
 from ikoma.model import quote_name
 from ikoma.ports.databases import Credentials, LedgerEntry, Migration
-from ikoma.postgres.connect import Connection, connected, is_lost, said
+from ikoma.postgres.connect import Connection, connected, is_lost, shorten_said
 from ikoma.postgres.server.server import PostgresServer
 
 MAKE = """
@@ -56,7 +56,7 @@ async def read_ledger(server: PostgresServer, credentials: Credentials) -> list[
             if is_lost(error, connection):
                 raise
             raise LedgerSpoiled(
-                f"ikoma.migrations cannot be read: {said(error.diag.message_primary)}.",
+                f"ikoma.migrations cannot be read: {shorten_said(error.diag.message_primary)}.",
                 audit_message=f"ikoma.migrations cannot be read: SQLSTATE {error.sqlstate}.",
             ) from error
 

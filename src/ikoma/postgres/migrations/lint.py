@@ -15,7 +15,7 @@ from typing import Any
 from ikoma.errors import SqlFailed
 from ikoma.ports.databases import Migration
 from ikoma.postgres.migrations import no_transaction
-from ikoma.postgres.migrations.locks import Lock, TableLock, find_locks, merged
+from ikoma.postgres.migrations.locks import Lock, TableLock, find_locks, merge
 from ikoma.postgres.migrations.rules import judge
 from ikoma.postgres.migrations.schema import KnownSchema
 from ikoma.postgres.migrations.table_rules import LintFinding
@@ -95,7 +95,7 @@ def _learn(migration: Migration, schema: KnownSchema, room: _Room) -> None:
     schema.begin(pending=False)
     for statement in statements.split(migration.sql.removeprefix("\ufeff")):
         if _DEFINES.match(statement.text) and room.for_(statement):
-            for node, command in parts_of(statement):
+            for node, command in split_statement(statement):
                 schema.learn(node, command)
 
 
@@ -110,7 +110,7 @@ def _lint(migration: Migration, schema: KnownSchema, room: _Room) -> MigrationVe
     found: list[tuple[int, LintFinding]] = []
     for statement in _unlike(statements.split(text)):
         if room.for_(statement):
-            parts += [(statement, *part) for part in parts_of(statement)]
+            parts += [(statement, *part) for part in split_statement(statement)]
         elif not found:
             found.append((statement.line, _TOO_LONG))
     made = {key for _, node, _ in parts for key in schema.list_created(node)}
@@ -123,7 +123,7 @@ def _lint(migration: Migration, schema: KnownSchema, room: _Room) -> MigrationVe
     reasons = tuple(_sentence(line, finding) for line, finding in found if finding.breaks)
     warnings = tuple(_sentence(line, finding) for line, finding in found if not finding.breaks)
     unknown = any(finding.unknown for _, finding in found)
-    verdict = MigrationVerdict(migration.name, not reasons, reasons, merged(iter(locks)), warnings, unknown)
+    verdict = MigrationVerdict(migration.name, not reasons, reasons, merge(iter(locks)), warnings, unknown)
     markers = [marker for marker in _markers(text) if not (outside and marker == no_transaction.MARK)]
     return _marked(verdict, markers)
 
@@ -140,7 +140,7 @@ def _unlike(known: list[Statement]) -> Iterator[Statement]:
             seen.add(rows[1])
 
 
-def parts_of(statement: Statement) -> Iterator[tuple[Any, Any]]:
+def split_statement(statement: Statement) -> Iterator[tuple[Any, Any]]:
     """The statement as the parser reads it; an ALTER TABLE once for each of its commands."""
     from pglast.parser import ParseError
 

@@ -84,7 +84,7 @@ _OF_TABLES = {"OBJECT_TRIGGER": _X, "OBJECT_POLICY": _X, "OBJECT_RULE": _X}
 _RELATIONS = ("OBJECT_TABLE", "OBJECT_VIEW", "OBJECT_MATVIEW", "OBJECT_FOREIGN_TABLE")
 
 
-def merged(locks: Iterator[TableLock]) -> tuple[TableLock, ...]:
+def merge(locks: Iterator[TableLock]) -> tuple[TableLock, ...]:
     """The strongest of each table, the strongest first."""
     found: dict[str, TableLock] = {}
     for lock in locks:

@@ -7,13 +7,13 @@ from typing import Any
 
 from ikoma.model import quote_name
 from ikoma.ports.databases import Migration
-from ikoma.postgres.migrations.lint import parts_of
+from ikoma.postgres.migrations.lint import split_statement
 from ikoma.postgres.migrations.nodes import walk
 from ikoma.postgres.migrations.schema import KnownSchema
 from ikoma.postgres.sql import statements
 
 
-def losses(sql: Migration, rows: Mapping[str, int | None], *, only_rows: bool = False) -> list[str]:
+def find_losses(sql: Migration, rows: Mapping[str, int | None], *, only_rows: bool = False) -> list[str]:
     """One line for each table and column that goes, and for each table that loses rows.
 
     Args:
@@ -24,7 +24,7 @@ def losses(sql: Migration, rows: Mapping[str, int | None], *, only_rows: bool = 
     added: set[tuple[str, str]] = set()
     found: list[str] = []
     for statement in statements.split(sql.sql.removeprefix("\ufeff")):
-        for node, command in parts_of(statement):
+        for node, command in split_statement(statement):
             lost = [*_lost(node, command, schema, rows), *_overwritten(node, schema, added)]
             found += [line for table, line in lost if not only_rows or _holds_rows(table, rows)]
             if command is not None and command.subtype.name == "AT_AddColumn" and not command.missing_ok:
@@ -45,16 +45,16 @@ def _lost(
     match type(node).__name__:
         case "DropStmt" if node.removeType.name == "OBJECT_TABLE":
             for table in map(schema.name_dotted, node.objects):
-                yield table, f"the table {quote_name(table)}, with {counted(rows.get(table))}"
+                yield table, f"the table {quote_name(table)}, with {word_rows(rows.get(table))}"
         case "DropStmt" if node.removeType.name == "OBJECT_SCHEMA":
             for part in node.objects:
                 yield None, f"the schema {quote_name(part.sval)}, with what is in it"
         case "AlterTableStmt" if command is not None and command.subtype.name == "AT_DropColumn":
             table = schema.name_relation(node.relation)
-            yield table, f"the column {quote_name(f'{table}.{command.name}')}, of {counted(rows.get(table))}"
+            yield table, f"the column {quote_name(f'{table}.{command.name}')}, of {word_rows(rows.get(table))}"
         case "TruncateStmt":
             for table in map(schema.name_relation, node.relations):
-                yield table, f"all rows of {quote_name(table)}: {counted(rows.get(table))}"
+                yield table, f"all rows of {quote_name(table)}: {word_rows(rows.get(table))}"
         case _:
             yield from _rows(node, schema)
 
@@ -97,7 +97,7 @@ def _find_filled(where: Any) -> set[str]:
     return {one.arg.fields[-1].sval for one in tests if type(one.arg).__name__ == "ColumnRef"}
 
 
-def counted(number: int | None) -> str:
+def word_rows(number: int | None) -> str:
     """A number of rows as a person reads it."""
     if number is None:
         return "rows that were not counted"

@@ -62,7 +62,7 @@ def walk(node: Any) -> Iterator[Any]:
             waiting += [getattr(item, name) for name in reversed(type(item).__slots__)]
 
 
-def columns_in(node: Any) -> list[str]:
+def list_columns(node: Any) -> list[str]:
     """Names of the columns that an expression reads."""
     found = [item for item in walk(node) if type(item).__name__ == "ColumnRef"]
     return [item.fields[-1].sval for item in found if hasattr(item.fields[-1], "sval")]
@@ -73,4 +73,4 @@ def keeps_value(command: Any) -> bool:
     using = command.def_.raw_default
     while type(using).__name__ == "TypeCast":
         using = using.arg
-    return using is None or (type(using).__name__ == "ColumnRef" and columns_in(using) == [command.name])
+    return using is None or (type(using).__name__ == "ColumnRef" and list_columns(using) == [command.name])

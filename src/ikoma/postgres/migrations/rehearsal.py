@@ -14,7 +14,7 @@ from ikoma.postgres.connect import Connection, connected
 from ikoma.postgres.migrations import stepwise
 from ikoma.postgres.migrations.apply import migrate_whole
 from ikoma.postgres.migrations.lint import lint
-from ikoma.postgres.migrations.locks import Lock, TableLock, merged
+from ikoma.postgres.migrations.locks import Lock, TableLock, merge
 from ikoma.postgres.migrations.no_transaction import is_marked
 from ikoma.postgres.server.server import PostgresServer
 from ikoma.postgres.sql.parser import read
@@ -75,7 +75,7 @@ async def rehearse(
         # They were let go of on the way.
         (await read(lint, migration.sql)).locks
         if is_marked(migration.sql)
-        else merged(
+        else merge(
             TableLock(before[table].name, lock, rewritten=table in changed)
             for table, mode in traces.locks
             if table in before and (lock := _parse(mode)) is not None

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from ikoma.postgres.migrations import no_transaction
-from ikoma.postgres.migrations.nodes import columns_in, walk
+from ikoma.postgres.migrations.nodes import list_columns, walk
 from ikoma.postgres.migrations.refusals import needs_no_transaction
 from ikoma.postgres.migrations.schema import KnownSchema, find_kind
 from ikoma.postgres.migrations.table_rules import FIRST, LATER, LintFinding, judge_command
@@ -166,7 +166,7 @@ def _unknown(what: str) -> LintFinding:
 
 def _index(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
     table = schema.name_relation(node.relation)
-    columns = [item.name for item in node.indexParams if item.name] + columns_in(node.indexParams)
+    columns = [item.name for item in node.indexParams if item.name] + list_columns(node.indexParams)
     if node.unique and not schema.is_new(table) and not schema.are_all_new(table, columns):
         yield LintFinding(f"adds a UNIQUE index to {table}", FIRST)
     if not node.concurrent and not schema.is_new(table):

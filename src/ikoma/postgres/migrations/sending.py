@@ -20,7 +20,7 @@ from ikoma.model import quote_name
 from ikoma.ports.databases import Credentials
 from ikoma.postgres.blockers import noted
 from ikoma.postgres.clients.relay import Relay
-from ikoma.postgres.connect import Connection, connected, is_lost, said
+from ikoma.postgres.connect import Connection, connected, is_lost, shorten_said
 from ikoma.postgres.lock_waits import LOCK_TIMEOUT
 from ikoma.postgres.server.server import PostgresServer
 from ikoma.postgres.sql import statements
@@ -56,7 +56,7 @@ async def entered(
             raise
 
 
-def plain_text(sql: str) -> str:
+def strip_mark(sql: str) -> str:
     """The text without the mark that some editors put in front; psql leaves it out too."""
     return sql.removeprefix("\ufeff")
 
@@ -120,13 +120,13 @@ def _failure(name: str, sql: str, result: pq.abc.PGresult, number: int, only: St
 
     def told(field: pq.DiagnosticField) -> str | None:
         value = result.error_field(field)
-        return said(value.decode(errors="replace")) if value else None
+        return shorten_said(value.decode(errors="replace")) if value else None
 
     position = told(pq.DiagnosticField.STATEMENT_POSITION)
     known = statements.split(sql)
     if position is not None:
         offset = int(position) - 1 + (only.start if only else 0)
-        statement, line = statements.at(known, offset), statements.find_line(sql, offset)
+        statement, line = statements.find_at(known, offset), statements.find_line(sql, offset)
     else:
         statement = only or (known[number - 1] if number <= len(known) else None)
         line = statement.line if statement else 1
@@ -155,12 +155,12 @@ def _refused(name: str, error: psycopg.Error) -> SqlFailed:
     """An error outside the statements themselves: while waiting for another run, or when deferred checks ran."""
     sqlstate = error.sqlstate or ""
     return SqlFailed(
-        f"{quote_name(name)}: {said(error.diag.message_primary) or 'PostgreSQL refused it'}.",
+        f"{quote_name(name)}: {shorten_said(error.diag.message_primary) or 'PostgreSQL refused it'}.",
         audit_message=f"{quote_name(name)}: {_condition(sqlstate)}.",
         hint=_HINTS.get(sqlstate),
         file=name,
         sqlstate=sqlstate,
-        detail=said(error.diag.message_detail),
+        detail=shorten_said(error.diag.message_detail),
     )
 
 

@@ -24,7 +24,7 @@ from ikoma.postgres.connect import Connection
 from ikoma.postgres.lock_waits import LOCK_TIMEOUT
 from ikoma.postgres.migrations import ledger
 from ikoma.postgres.migrations.no_transaction import find_fault, lets_others_work
-from ikoma.postgres.migrations.sending import entered, execute, limit, plain_text
+from ikoma.postgres.migrations.sending import entered, execute, limit, strip_mark
 from ikoma.postgres.server.server import PostgresServer
 from ikoma.postgres.sql import parser, statements
 from ikoma.postgres.sql.statements import Statement
@@ -98,7 +98,7 @@ async def _begun(
 
 
 async def _run(connection: Connection, relay: Relay, file: Migration, timeout: float, lock_timeout: float) -> None:
-    text = plain_text(file.sql)
+    text = strip_mark(file.sql)
     for statement, node in await parser.read(_read, file.name, text):
         patience = timeout if lets_others_work(node) else lock_timeout
         await limit(connection, timeout=timeout, lock_timeout=patience, local=False)
@@ -119,7 +119,7 @@ def _read(name: str, text: str) -> list[tuple[Statement, Any]]:
         node = (parser.parse_tree(statement.text) or (None,))[0]
         fault = find_fault(getattr(node, "stmt", None))
         if fault is not None:
-            raise statements.refusal(name, statement, f"This statement {fault[0]}.", fault[1])
+            raise statements.make_refusal(name, statement, f"This statement {fault[0]}.", fault[1])
         found.append((statement, node.stmt))
     return found
 

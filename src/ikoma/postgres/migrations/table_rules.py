@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ikoma.postgres.migrations.nodes import Type, columns_in, keeps_value
+from ikoma.postgres.migrations.nodes import Type, keeps_value, list_columns
 from ikoma.postgres.migrations.schema import KnownSchema, make_column
 
 LATER = "stop using it in one release, and drop it in the next"
@@ -102,7 +102,7 @@ def _constrain(table: str, command: Any, schema: KnownSchema) -> Iterator[LintFi
 
 def _constrained(node: Any) -> list[str]:
     keys = [key.sval for key in (*(node.keys or ()), *(node.fk_attrs or ()))]
-    return keys or columns_in(node.raw_expr) or columns_in(node.exclusions)
+    return keys or list_columns(node.raw_expr) or list_columns(node.exclusions)
 
 
 def _drop_constraint(table: str, command: Any, schema: KnownSchema) -> Iterator[LintFinding]:

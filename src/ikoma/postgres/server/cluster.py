@@ -147,7 +147,7 @@ async def close_to_public(connection: psycopg.AsyncConnection[tuple[object, ...]
     await connection.execute("SELECT pg_reload_conf()")  # one that was taken over has read the rules of before
 
 
-def password(root: Path) -> str:
+def read_password(root: Path) -> str:
     return (root / "password").read_text()
 
 

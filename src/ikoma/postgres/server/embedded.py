@@ -173,7 +173,7 @@ class EmbeddedPostgres:
         port = cluster.read_remembered_port(self._root)
         if port is None:
             return False
-        self._port, self._password = port, cluster.password(self._root)
+        self._port, self._password = port, cluster.read_password(self._root)
         try:
             await (await connect(self.admin())).close()
         except DatabasesUnavailable:
@@ -210,7 +210,7 @@ class EmbeddedPostgres:
 
     async def _bring_up(self) -> None:
         program = await cluster.create(self._root, self._settings.postgres_password)
-        self._password = cluster.password(self._root)
+        self._password = cluster.read_password(self._root)
         known_port = self._settings.postgres_port or cluster.read_remembered_port(self._root)
         for tries_left in reversed(range(1 if known_port else _PORTS_TRIED)):
             self._port = known_port or postmaster.find_free_port()

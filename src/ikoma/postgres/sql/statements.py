@@ -112,7 +112,7 @@ def is_outside(sql: str, begin: int, offset: int) -> bool:
     return False
 
 
-def at(statements: list[Statement], offset: int) -> Statement | None:
+def find_at(statements: list[Statement], offset: int) -> Statement | None:
     """The statement that holds the character at this offset."""
     return next((item for item in reversed(statements) if item.start <= offset), None)
 
@@ -211,7 +211,7 @@ def _check_meaning(name: str, statement: Statement) -> None:
     nodes = parser.parse_tree(statement.text)
     if nodes is None:
         problem = f"This statement is longer than {parser.LONGEST_TREE >> 10} KiB."
-        raise refusal(name, statement, problem, "Split it; only COPY, PREPARE and their like are limited.")
+        raise make_refusal(name, statement, problem, "Split it; only COPY, PREPARE and their like are limited.")
     node = nodes[0].stmt
     inside = (
         TransactionStmtKind.TRANS_STMT_SAVEPOINT,
@@ -221,7 +221,7 @@ def _check_meaning(name: str, statement: Statement) -> None:
     if isinstance(node, ast.TransactionStmt) and node.kind not in inside:
         word = statement.text.split(None, 1)[0].upper()
         problem, hint = f"{word} has no place here.", "Remove it: each file runs in a transaction of its own."
-        raise refusal(name, statement, problem, hint)
+        raise make_refusal(name, statement, problem, hint)
     if isinstance(node, ast.CopyStmt) and node.filename is None:
         raise _copy_refusal(name, statement)
 
@@ -236,7 +236,7 @@ def _unreadable(name: str, sql: str, error: _Unreadable, number: int) -> SqlFail
     line = find_line(sql, offset)
     if found := _META.match(sql, sql.rfind("\n", 0, offset + 1) + 1):
         command = Statement(statement.number, line, offset, found[0])
-        return refusal(name, command, f"{found[0]} is a command of psql, not SQL.", "Remove it.")
+        return make_refusal(name, command, f"{found[0]} is a command of psql, not SQL.", "Remove it.")
     return SqlFailed(
         f"{quote_name(name)}, line {line}: {_complaint(sql, error)}.",
         audit_message=f"{quote_name(name)}, line {line}: SyntaxError (42601).",
@@ -312,10 +312,10 @@ def _complaint(sql: str, error: _Unreadable) -> str:
 
 def _copy_refusal(name: str, statement: Statement) -> SqlFailed:
     problem = "COPY cannot read from or write to the client here."
-    return refusal(name, statement, problem, "Write INSERT statements.")
+    return make_refusal(name, statement, problem, "Write INSERT statements.")
 
 
-def refusal(name: str, statement: Statement, problem: str, hint: str) -> SqlFailed:
+def make_refusal(name: str, statement: Statement, problem: str, hint: str) -> SqlFailed:
     """The error of a statement that is not sent, with its place."""
     return SqlFailed(
         f"{quote_name(name)}, line {statement.line}: {problem}",

@@ -14,7 +14,7 @@ from ikoma.apps.database.own_database import explain_backup, explain_create
 from ikoma.apps.database.variables import assign_database_variables, find_own_databases
 from ikoma.apps.environment.dotenv import DATABASE_PARTS
 from ikoma.apps.rollouts import injection
-from ikoma.compose.dockerfiles import with_dockerfiles
+from ikoma.compose.dockerfiles import inline_dockerfiles
 from ikoma.compose.model import ComposeModel, parse_model, parse_service
 from ikoma.model import AppName
 from ikoma.ports.databases import Endpoint
@@ -235,7 +235,7 @@ def app(tmp_path: Path) -> App:
 
 
 def run_again(app: App, model: ComposeModel) -> dict[str, Any]:
-    found = injection.with_database(app, model, Endpoint("ikoma-postgres", 5432, True))
+    found = injection.inject_database(app, model, Endpoint("ikoma-postgres", 5432, True))
     return {name: service.raw for name, service in found.services.items()}
 
 
@@ -280,7 +280,7 @@ def test_what_tls_takes_can_be_told_under_any_name(app: App) -> None:
     model = parse_model({"services": {"web": {}}, "x-ikoma": {"database": {"web": names}}})
     frozen = injection.freeze(app, model, env={}, memory=1 << 20)
     endpoint = Endpoint("ikoma-postgres", 5432, True, tls_port=5433, certificate="-----BEGIN\n")
-    found = injection.with_database(app, frozen, endpoint).services["web"].environment
+    found = injection.inject_database(app, frozen, endpoint).services["web"].environment
     password = credentials.require(app).password.reveal()
     assert found == {
         "DB": f"postgresql://shop:{password}@ikoma-postgres:5433/shop?sslmode=require",
@@ -299,7 +299,7 @@ def built(tmp_path: Path, text: str, **build: Any) -> ComposeModel:
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(text)
     data = {"build": {"context": str(tmp_path), **build}}
-    return with_dockerfiles(app, parse_model({"services": {"data": data, "web": {"image": "shop:1"}}}))
+    return inline_dockerfiles(app, parse_model({"services": {"data": data, "web": {"image": "shop:1"}}}))
 
 
 @pytest.mark.parametrize(

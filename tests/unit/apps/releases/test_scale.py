@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ikoma.app_folder import App
-from ikoma.apps.releases.scaling import fitting_scale
+from ikoma.apps.releases.scaling import fit_scale
 from ikoma.compose.model import parse_model
 from ikoma.model import AppName
 
@@ -32,4 +32,4 @@ def test_a_number_counts_as_far_as_a_model_can_have_it(
 ) -> None:
     app = App(AppName("shop"), tmp_path)
     (app.make_state() / "scale.json").write_text(json.dumps(chosen))
-    assert fitting_scale(app, parse_model(MODEL)) == fitting
+    assert fit_scale(app, parse_model(MODEL)) == fitting

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from ikoma.app_folder import App
-from ikoma.apps.resolution.preview_files import for_preview, name_of, read
+from ikoma.apps.resolution.preview_files import adapt_for_preview, name_of, read
 from ikoma.compose.compose_file import Web
 from ikoma.compose.model import parse_model
-from ikoma.compose.web_service import web
+from ikoma.compose.web_service import find_web
 from ikoma.errors import NameTooLong
 from ikoma.model import AppName
 
@@ -73,7 +73,7 @@ def test_what_only_one_can_have_is_left_out() -> None:
         "x-ikoma": {"service": "web", "port": 80, "domains": ["shop.example.com"], "redirects": {"a.de": "b.de"}},
     }
     name = name_of(APP, "main")
-    assert for_preview(name, parse_model(model)).raw == {
+    assert adapt_for_preview(name, parse_model(model)).raw == {
         "services": {
             "web": {"image": "web", "networks": {"default": {"aliases": ["www"]}, "theirs": None}},
             "job": {"network_mode": "none"},
@@ -83,12 +83,12 @@ def test_what_only_one_can_have_is_left_out() -> None:
         "x-ikoma": {"service": "web", "port": 80},
     }
     own = parse_model(model)
-    assert for_preview(APP, own) is own
+    assert adapt_for_preview(APP, own) is own
 
 
 def test_a_preview_is_routed_as_its_app_though_its_ports_are_left_out() -> None:
     ports = [{"target": 3000, "published": "3000", "protocol": "tcp"}]
     model = parse_model({"services": {"web": {"image": "a", "ports": ports}, "worker": {"image": "b"}}})
-    assert web(for_preview(name_of(APP, "main"), model)) == web(model) == Web("web", 3000, None)
+    assert find_web(adapt_for_preview(name_of(APP, "main"), model)) == find_web(model) == Web("web", 3000, None)
     both = parse_model({"services": {"a": {"ports": ports}, "b": {"ports": ports}, "c": {"expose": ["80"]}}})
-    assert web(for_preview(name_of(APP, "main"), both)) is web(both) is None
+    assert find_web(adapt_for_preview(name_of(APP, "main"), both)) is find_web(both) is None

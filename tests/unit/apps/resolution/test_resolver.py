@@ -12,7 +12,7 @@ from ikoma.apps.environment import nesting
 from ikoma.apps.host_facts import HostFacts
 from ikoma.apps.policy import model as policy
 from ikoma.apps.policy.rules import word_problem
-from ikoma.apps.resolution.resolver import Resolution, Resolutions, without_parts
+from ikoma.apps.resolution.resolver import Resolution, Resolutions, leave_out_parts
 from ikoma.apps.validation.variables import find_blank
 from ikoma.apps.yaml.violation import quote
 from ikoma.engines.compose.engine import ComposeEngine
@@ -105,7 +105,7 @@ def test_what_compose_quotes_shows_no_part_of_a_secret(line: str, what: str, tmp
 )
 def test_a_message_is_left_as_it_is_where_it_shows_nothing(message: str) -> None:
     other = "another-secret-of-the-app"
-    assert without_parts(message, [other]) == message
+    assert leave_out_parts(message, [other]) == message
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_message_is_left_as_it_is_where_it_shows_nothing(message: str) -> None
     ],
 )
 def test_parts_are_hidden_where_a_value_was_taken_apart(message: str, left: str) -> None:
-    assert without_parts(message, ["short", TOKEN]) == left
+    assert leave_out_parts(message, ["short", TOKEN]) == left
 
 
 def test_a_text_is_quoted_whole_or_not_at_all() -> None:

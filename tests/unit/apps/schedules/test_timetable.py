@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ikoma.apps.schedules.timetable import BadExpression, check_expression, delay, find_last, find_next
+from ikoma.apps.schedules.timetable import BadExpression, check_expression, compute_delay, find_last, find_next
 
 
 def at(text: str) -> datetime:
@@ -56,8 +56,8 @@ def test_usual_expressions_are_taken(cron: str) -> None:
 
 
 def test_starts_are_spread_and_each_is_always_the_same() -> None:
-    found = {delay(f"app{number}", "nightly", 7200) for number in range(50)}
+    found = {compute_delay(f"app{number}", "nightly", 7200) for number in range(50)}
     assert len(found) > 40
     assert all(timedelta() <= item <= timedelta(hours=2) for item in found)
-    assert delay("shop", "nightly", 7200) == delay("shop", "nightly", 7200)
-    assert delay("shop", "nightly", 0) == timedelta()
+    assert compute_delay("shop", "nightly", 7200) == compute_delay("shop", "nightly", 7200)
+    assert compute_delay("shop", "nightly", 0) == timedelta()

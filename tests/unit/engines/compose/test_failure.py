@@ -18,7 +18,7 @@ def test_a_container_that_could_not_start_again_is_not_blamed_for_how_it_ended_b
     output = ComposeOutput("shop", ignore_progress, ())
     output.note_not_started("a", "cannot join network of a non running container")
     ended = container("a", state="exited", health=None, exit_code=143)
-    error = failure.of_container(ended, output, watch, timeout=1, logs=[], check=None)
+    error = failure.describe_container(ended, output, watch, timeout=1, logs=[], check=None)
     assert "could not be started" in error.message
     assert "143" not in error.message
     assert error.details["exitCode"] is None
@@ -26,10 +26,10 @@ def test_a_container_that_could_not_start_again_is_not_blamed_for_how_it_ended_b
 
 def test_a_hint_names_last_lines_only_where_there_are_some() -> None:
     output = ComposeOutput("shop", ignore_progress, ())
-    assert "last lines" not in failure.without_container(output).hint
+    assert "last lines" not in failure.describe_other(output).hint
     ended = container("a", state="exited", health=None, exit_code=3)
     watch = DowntimeWatch(DockerApi("unix:///nowhere"), "shop", ())
-    assert "last lines" in failure.of_container(ended, output, watch, timeout=1, logs=[], check=None).hint
+    assert "last lines" in failure.describe_container(ended, output, watch, timeout=1, logs=[], check=None).hint
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_where_docker_has_no_addresses_for_a_network_it_says_what_helps(
 ) -> None:
     output = ComposeOutput("shop", ignore_progress, ())
     output.read_line(json.dumps({"error": True, "message": f"Error response from daemon: {said}"}))
-    error = failure.without_container(output)
+    error = failure.describe_other(output)
     assert type(error) is kind
     assert hint in error.hint
 
@@ -60,7 +60,7 @@ def test_a_service_of_which_no_container_can_be_made_is_named() -> None:
     reason = "Error response from daemon: No command specified"
     output.read_line(json.dumps({"id": "service:web:1", "status": "Error", "text": reason}))
     output.read_line(json.dumps({"error": True, "message": reason}))
-    error = failure.without_container(output)
+    error = failure.describe_other(output)
     assert error.message == "No container of the service web could be made: No command specified."
     assert error.details["service"] == "web"
     assert "give the service a `command:`" in error.hint

@@ -17,7 +17,7 @@ class Heard:
 
     def __init__(self, secrets: Sequence[str] = ()) -> None:
         self.said: list[tuple[str, float | None]] = []
-        services = failure.image_services("my-app", {"services": {"web": {}, "db": {"image": "postgres:18"}}})
+        services = failure.map_images("my-app", {"services": {"web": {}, "db": {"image": "postgres:18"}}})
         self.output = ComposeOutput("my-app", self._progress, [Secret(text) for text in secrets], services)
 
     def _progress(self, message: str, fraction: float | None = None) -> None:
@@ -75,7 +75,7 @@ def test_the_service_of_an_image_that_cannot_be_pulled_is_known() -> None:
     heard.event(id="Image postgres:18", status="Working", text="Pulling")
     heard.event(id="Image postgres:18", status="Error", text="Error", details="no such host")
     heard.event(error=True, message="no such host\nno such host")
-    error = failure.without_container(heard.output)
+    error = failure.describe_other(heard.output)
     assert error.message == "The image of db could not be pulled: no such host."
     assert error.audit_message == "The image of db could not be pulled."
     assert error.details["service"] == "db"
@@ -86,9 +86,9 @@ def test_a_failed_build_is_blamed_on_the_only_one_that_was_running() -> None:
     for name in ("Image my-app-web", "Image postgres:18"):
         heard.event(id=name, status="Working", text="Building")
     heard.event(error=True, message="boom")
-    assert failure.without_container(heard.output).details["service"] is None
+    assert failure.describe_other(heard.output).details["service"] is None
     heard.event(id="Image postgres:18", status="Done", text="Built")
-    assert failure.without_container(heard.output).details["service"] == "web"
+    assert failure.describe_other(heard.output).details["service"] == "web"
 
 
 def test_buildkit_says_itself_which_build_failed() -> None:
@@ -96,7 +96,7 @@ def test_buildkit_says_itself_which_build_failed() -> None:
     for name in ("Image my-app-web", "Image postgres:18"):
         heard.event(id=name, status="Working", text="Building")
     heard.event(error=True, message="target db: failed to solve: process did not complete: exit code: 7")
-    assert failure.without_container(heard.output).details["service"] == "db"
+    assert failure.describe_other(heard.output).details["service"] == "db"
 
 
 def test_secrets_and_terminal_codes_are_in_nothing_that_is_kept() -> None:

@@ -12,8 +12,8 @@ import pytest
 
 import ikoma
 from ikoma import capabilities
-from ikoma.errors import DeployFailed, IkomaError, Next, stored_failure
-from ikoma.errors.base import error_classes
+from ikoma.errors import DeployFailed, IkomaError, Next, rebuild_failure
+from ikoma.errors.base import list_error_classes
 from ikoma.kernel.access.callers import Caller
 from ikoma.kernel.answers.failures import describe_failure
 from ikoma.kernel.answers.leading import Leading, dump_next
@@ -28,7 +28,7 @@ ADMIN = Caller("k", "ann", Role.ADMIN)
 
 
 def _leading() -> list[IkomaError]:
-    return [kind() for kind in error_classes() if kind.default_next]
+    return [kind() for kind in list_error_classes() if kind.default_next]
 
 
 @pytest.mark.parametrize("error", _leading(), ids=lambda error: type(error).__name__)
@@ -91,7 +91,7 @@ def _raised() -> Iterator[tuple[str, str, str]]:
                     yield f"{path.name}:{node.lineno}", node.func.id, said["hint"]
 
 
-KINDS = {kind.__name__: kind for kind in error_classes()}
+KINDS = {kind.__name__: kind for kind in list_error_classes()}
 
 
 def test_a_hint_that_names_a_call_which_shows_more_leads_there() -> None:
@@ -139,8 +139,8 @@ def test_what_leads_on_is_the_same_in_the_record_of_an_operation() -> None:
         "It broke.", next=Next("release.show", {"appName": "shop", "release": "20260101000000-abcdef"})
     )
     kept = [dump_next(item) for item in error.next]
-    again = stored_failure(code=error.code, error=error.message, hint=error.hint, details={}, next=kept)
+    again = rebuild_failure(code=error.code, error=error.message, hint=error.hint, details={}, next=kept)
     for failure in (error, again):
         failure.lead = LEADING.choose(failure.next, ADMIN, Role.ADMIN, GIVEN)
     assert describe_failure(error) == describe_failure(again)
-    assert stored_failure(code="deploy_failed", error="x", hint="y", details={}).next == (), "of an earlier version"
+    assert rebuild_failure(code="deploy_failed", error="x", hint="y", details={}).next == (), "of an earlier version"

@@ -19,7 +19,7 @@ from ikoma import capabilities
 from ikoma.cli import main
 from ikoma.cli.capability_index import read_verbs
 from ikoma.cli.naming import AnswerWording
-from ikoma.errors.base import error_classes
+from ikoma.errors.base import list_error_classes
 from ikoma.kernel.access import controls
 from ikoma.kernel.access.callers import Caller
 from ikoma.kernel.answers.leading import may_call
@@ -53,7 +53,7 @@ def _sentences() -> Iterator[str]:
 
 
 def _errors() -> Iterator[str]:
-    for kind in error_classes():
+    for kind in list_error_classes():
         yield kind.default_hint
         yield kind().message
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ikoma.ports.databases import Migration
-from ikoma.postgres.migrations.losses import losses
+from ikoma.postgres.migrations.losses import find_losses
 
 OVERWRITTEN = "the values of orders.note, in all rows"
 ROWS = {"orders": 3, "empty": 0, "other.notes": None, "now obey": 2}
@@ -43,9 +43,9 @@ ROWS = {"orders": 3, "empty": 0, "other.notes": None, "now obey": 2}
     ],
 )
 def test_only_what_holds_rows_now_is_lost(sql: str, lost: list[str]) -> None:
-    assert losses(Migration.of("x.sql", sql), ROWS, only_rows=True) == lost
+    assert find_losses(Migration.of("x.sql", sql), ROWS, only_rows=True) == lost
 
 
 def test_where_no_table_holds_rows_nothing_is_lost() -> None:
     for sql in ("DROP SCHEMA other CASCADE", "TRUNCATE a, b", "DELETE FROM a"):
-        assert losses(Migration.of("x.sql", sql), {"a": 0, "b": 0}, only_rows=True) == []
+        assert find_losses(Migration.of("x.sql", sql), {"a": 0, "b": 0}, only_rows=True) == []

@@ -9,7 +9,7 @@ from ikoma.app_folder import App
 from ikoma.apps.validation.finding import Finding
 from ikoma.apps.yaml.lines import Source
 from ikoma.compose.model import ComposeModel
-from ikoma.compose.mounts import sources
+from ikoma.compose.mounts import find_sources
 from ikoma.rollout_state import RolloutState
 
 
@@ -18,7 +18,7 @@ def find_left_out(app: App, source: Source, model: ComposeModel) -> list[Finding
     if RolloutState(app).serving() is not None:
         return []
     root, found = Path(os.path.realpath(app.path)), []
-    for path in sources(app, model).left_out:
+    for path in find_sources(app, model).left_out:
         if path.is_dir() and any(path.iterdir()):
             folder = path.relative_to(root)
             problem = f"Containers write to {folder}, so it is data, and empty where an image is built."

@@ -9,8 +9,8 @@ from ikoma.app_folder import App
 from ikoma.compose.exclusive_resources import find_preempted
 from ikoma.compose.model import EMPTY, ComposeModel
 from ikoma.compose.mounts import Sources
-from ikoma.compose.services import in_order
-from ikoma.compose.single import why_alone
+from ikoma.compose.services import sort_by_need
+from ikoma.compose.single import explain_alone
 from ikoma.compose.x_ikoma import ROLLING, Extension
 from ikoma.engines.docker.containers import Container
 from ikoma.ports.replicas import Replica
@@ -86,7 +86,7 @@ def _decided(facts: RolloutFacts, there: Sequence[Container]) -> list[ServiceDec
     services = facts.model.services
     one_shot = facts.model.one_shot
     found: dict[str, ServiceDecision] = {}
-    for name in in_order(services):
+    for name in sort_by_need(services):
         containers = [item for item in there if item.service == name]
         shared = services[name].shares_with
         again = facts.again or name in one_shot or bool(shared and shared in found and found[shared].new)
@@ -107,7 +107,7 @@ def _decided(facts: RolloutFacts, there: Sequence[Container]) -> list[ServiceDec
 
 def _alone(facts: RolloutFacts, name: str, replaced: Sequence[Container]) -> str | None:
     strategy = facts.extension.find_strategy(name)
-    if reason := why_alone(facts.app, facts.model, name, facts.sources, strategy, facts.before):
+    if reason := explain_alone(facts.app, facts.model, name, facts.sources, strategy, facts.before):
         return reason
     if strategy != ROLLING and any(item.id in facts.keeping for item in replaced):
         return "it keeps data in a volume without a name"

@@ -11,11 +11,11 @@ import orjson
 
 from ikoma.app_folder import App
 from ikoma.checkpoints import reached
-from ikoma.compose.compose_file import encoded
+from ikoma.compose.compose_file import encode
 from ikoma.compose.model import SHARED_NAMESPACES, ComposeModel
 from ikoma.compose.new_folders import forget_list, hand_over
-from ikoma.compose.roles.release_command import ReleaseCommand, needed_by
-from ikoma.compose.web_service import web
+from ikoma.compose.roles.release_command import ReleaseCommand, list_needed
+from ikoma.compose.web_service import find_web
 from ikoma.durable import write_file
 from ikoma.engines.compose.downtime import DowntimeWatch
 from ikoma.engines.compose.engine import ComposeEngine
@@ -43,7 +43,7 @@ def find_answering(target: RolloutTarget) -> frozenset[str]:
     """Services whose containers have requests to wait for: the one that answers now, and the one that will."""
     if target.web is None:
         return frozenset()
-    now = web(target.before)
+    now = find_web(target.before)
     return frozenset((target.web.service, now.service if now else target.web.service))
 
 
@@ -128,7 +128,7 @@ class NewRollout:
         there = await self._engine.list_resources()
         require_alike(self._app.name, self._target.model, there)
         self._note()
-        write_file(self._target.place.compose_file, encoded(self._rendered.model.raw), mode=0o600)
+        write_file(self._target.place.compose_file, encode(self._rendered.model.raw), mode=0o600)
         for path, given in self._rendered.files.items():
             path.parent.mkdir(mode=0o700, exist_ok=True)
             write_file(path, given.content, mode=given.mode)
@@ -203,7 +203,7 @@ class NewRollout:
 
         if change is not None and (command := self._plan.command) is not None:
             needs = {name: service.depends_on for name, service in self._target.model.services.items()}
-            needed = needed_by(command.service, needs)
+            needed = list_needed(command.service, needs)
             first = [start for start in starts if start.service in needed]
             if first:
                 await bring_up(first)
@@ -311,7 +311,7 @@ class NewRollout:
         only = {name: {**what.services[name].raw, "depends_on": {}} for name in what.services if name in scale}
         file = with_existing({**what.top, "services": only}, there)
         creation_file = self._target.place.folder / "create.json"
-        write_file(creation_file, encoded(file), mode=0o600)
+        write_file(creation_file, encode(file), mode=0o600)
         self._new += await self._engine.create(
             self._app.name, creation_file, scale=scale, progress=progress, secrets=secrets
         )

@@ -9,8 +9,8 @@ from functools import partial
 from ikoma.app_folder import App
 from ikoma.checkpoints import reached
 from ikoma.compose.exclusive_resources import find_preempted
-from ikoma.compose.services import in_order
-from ikoma.compose.single import why_alone
+from ikoma.compose.services import sort_by_need
+from ikoma.compose.single import explain_alone
 from ikoma.engines.compose.downtime import DowntimeWatch
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.engines.compose.replicas import make_replicas
@@ -66,7 +66,7 @@ class StandbyReactivation:
         reached("noted")
         lasting = [item for item in self._earlier if not item.one_shot and item.id not in self._standby.done]
         coming = {item.service for item in lasting}
-        starts = [self._start(name, lasting) for name in in_order(self._target.model.services) if name in coming]
+        starts = [self._start(name, lasting) for name in sort_by_need(self._target.model.services) if name in coming]
         await self._engine.bring_up(
             self._app.name,
             starts,
@@ -114,7 +114,7 @@ class StandbyReactivation:
         }
         strategy, source = self._target.extension.find_strategy(service), self._target.place.sources
         away = set(find_preempted(self._app, self._target.before, self._target.model, service, source, strategy))
-        alone = why_alone(self._app, self._target.model, service, source, strategy, self._target.before)
+        alone = explain_alone(self._app, self._target.model, service, source, strategy, self._target.before)
         away |= {service} if alone else set()
         return ServiceStart(service, containers, after, partial(self._make_room, away) if away else None)
 

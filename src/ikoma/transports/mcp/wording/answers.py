@@ -142,7 +142,7 @@ def _apart(
 def _quote(theirs: Mapping[str, Any]) -> str:
     theirs = {name: sentences.select_failed(value) for name, value in theirs.items()}
     if "rows" in theirs:
-        return sentences.table(theirs.get("columns", ()), theirs["rows"])
+        return sentences.draw_table(theirs.get("columns", ()), theirs["rows"])
     if len(theirs) == 1:
         return sentences.list_plain(*theirs.values())
     return "\n".join(f"{name}:\n{sentences.list_plain(value)}" for name, value in theirs.items())
@@ -152,7 +152,7 @@ def _text_of(
     capability: Capability, fields: Mapping[str, Any], ours: Mapping[str, Any], quoted: str, marked: Collection[str]
 ) -> str:
     plain = {name: value for name, value in ours.items() if name not in marked}
-    said = [sentences.first_line(capability.name, fields), *sentences.outline(plain, capability.name)]
+    said = [sentences.make_first_line(capability.name, fields), *sentences.outline(plain, capability.name)]
     failures = [_text(ours[name]) for name in sorted(marked) if ours.get(name)]
     lines = [*said, quoted, *failures, *sentences.list_following(ours, capability.arguments)]
     return "\n".join(line for line in lines if line) or "Done."

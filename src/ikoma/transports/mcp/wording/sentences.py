@@ -52,7 +52,7 @@ _LEFT_OUT: Mapping[str, frozenset[str]] = {
 _SHOWN_FIRST = ("id", "name", "version", "path", "domain", "preview")
 
 
-def first_line(capability: str, fields: Fields) -> str:
+def make_first_line(capability: str, fields: Fields) -> str:
     """One sentence that says what came out; nothing where the fields say it as shortly."""
     if isinstance(fields.get("message"), str):
         return str(fields["message"])
@@ -104,7 +104,7 @@ def select_failed(value: Any) -> Any:
     return value
 
 
-def table(columns: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
+def draw_table(columns: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
     """The first rows of a query, a line for each."""
     lines = [" | ".join(map(str, columns)), *(" | ".join(map(_short, row)) for row in rows[:_MOST_ROWS])]
     if len(rows) > _MOST_ROWS:

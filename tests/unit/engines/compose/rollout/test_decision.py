@@ -11,8 +11,8 @@ import pytest
 from ikoma.app_folder import App
 from ikoma.compose.model import ComposeModel, parse_model
 from ikoma.compose.mounts import Sources
-from ikoma.compose.services import in_order
-from ikoma.compose.single import why_single
+from ikoma.compose.services import sort_by_need
+from ikoma.compose.single import explain_single
 from ikoma.compose.x_ikoma import Extension
 from ikoma.engines.compose.rollout.decision import RolloutFacts, decide
 from ikoma.engines.docker.containers import Container
@@ -41,7 +41,7 @@ MODEL = {
     ],
 )
 def test_what_runs_once_shares_a_namespace_or_has_a_name_has_one_container(service: str, reason: str | None) -> None:
-    assert why_single(parse_model(MODEL), service) == reason
+    assert explain_single(parse_model(MODEL), service) == reason
 
 
 def wanted(services: dict[str, Any], **more: Any) -> RolloutFacts:
@@ -184,8 +184,8 @@ def test_services_come_after_those_they_need_also_in_a_circle() -> None:
         "side": {"pid": "service:api"},
     }
     circle = {"a": {"depends_on": {"b": {}}}, "b": {"depends_on": {"a": {}}}}
-    assert in_order(parse_model({"services": services}).services) == ["db", "api", "web", "side"]
-    assert sorted(in_order(parse_model({"services": circle}).services)) == ["a", "b"]
+    assert sort_by_need(parse_model({"services": services}).services) == ["db", "api", "web", "side"]
+    assert sorted(sort_by_need(parse_model({"services": circle}).services)) == ["a", "b"]
 
 
 STORE = {"volumes": [{"type": "volume", "source": "store"}]}
