@@ -91,7 +91,7 @@ folder = Path(sys.argv[1])
 ikoma.capabilities.trash.__path__.append(str(folder))
 registry = capabilities.load()
 capability_index.FILE = folder / "commands.json"
-capability_index.FILE.write_text(docs.commands_file(registry))
+capability_index.FILE.write_text(docs.make_commands_file(registry))
 item = registry.get("trash.lamp")
 
 context = click.Context(main)

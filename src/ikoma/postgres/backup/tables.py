@@ -34,7 +34,7 @@ from ikoma.postgres.backup.table_shape import (
     read_tables,
     read_triggers,
 )
-from ikoma.postgres.connect import Connection, connected, is_lost, said
+from ikoma.postgres.connect import Connection, connected, is_lost, shorten_said
 from ikoma.postgres.lock_waits import DEADLOCK, LOCK_TIMEOUT, insist
 from ikoma.postgres.server.server import PostgresServer
 
@@ -340,7 +340,8 @@ def _refuse(error: psycopg.Error, in_the_way: Sequence[str]) -> IkomaError:
             sqlstate=state,
         )
     return RestoreFailed(
-        f"The tables could not be restored, and are as they were: {said(error.diag.message_primary) or 'refused'}.",
+        "The tables could not be restored, and are as they were: "
+        f"{shorten_said(error.diag.message_primary) or 'refused'}.",
         audit_message=f"The tables could not be restored ({state}), and are as they were.",
         sqlstate=state,
     )
