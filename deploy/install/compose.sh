@@ -69,7 +69,8 @@ write_compose_file() {
 fill_compose_file() {
     sed -e "s|@IMAGE@|$image|" -e "s|@PROXY_IMAGE@|$proxy_image|" -e "s|@POSTGRES_IMAGE@|$postgres_image|" \
         -e "s|@MEMORY@|$(container_memory_mb)|" -e "s|@POSTGRES_PORT@|$(setting POSTGRES_PORT)|" \
-        -e "s|@LISTEN@|$(listen_addresses)|" -e "s|@SOCKET@|$(socket)|" "$root/deploy/docker-compose.yml"
+        -e "s|@LISTEN@|$(listen_addresses)|" -e "s|@SOCKET@|$(socket)|" \
+        -e "s|@DOCKER_ROOT@|$(docker info -f '{{.DockerRootDir}}')|g" "$root/deploy/docker-compose.yml"
 }
 
 # None of the three may take all of the memory: half of it, and on a small machine 512 MB.

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Makes the machine of machine.py and waits in it. Run in new namespaces, with the machine's folder:
 #   unshare --mount --net --pid --uts --ipc --fork --kill-child bash machine.sh FOLDER [SYSTEM]
 # SYSTEM is the root of another Debian; without it, the programs and settings of this one are seen, and can be changed.

@@ -69,3 +69,5 @@ def assert_well(machine: Machine) -> None:
         assert machine.path(f"{HOME}/{place}").stat().st_mode & 0o777 == 0o600
     assert machine.do("find", HOME, "/usr/local", "/etc", "-name", "*.new") == "", "half of a file is left"
     assert machine.do("ikoma", "check").startswith("✓")
+    seen = machine.do("docker", "exec", "ikoma", "ls", "/var/lib/docker/volumes")
+    assert "ikoma-postgres" in seen, "an import sees the volumes"
