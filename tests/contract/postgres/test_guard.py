@@ -14,6 +14,7 @@ from ikoma.errors import DatabasesUnavailable
 from ikoma.model import AppName
 from ikoma.ports.databases import Credentials
 from ikoma.postgres.connect import connected
+from ikoma.postgres.server import resource_guard
 from ikoma.postgres.server.resource_guard import SessionLimits, guard, look
 from tests.contract.postgres.conftest import Postgres, make_database
 
@@ -22,14 +23,22 @@ HOLDS = b"DO $$ DECLARE held text := repeat('x', 300 << 20); BEGIN PERFORM pg_sl
 SHARED = b"SELECT count(*) FROM pg_class; DO $$ BEGIN PERFORM pg_sleep(1); END $$"
 
 
-async def ended(postgres: Postgres, parameters: dict[str, object], statement: bytes, limits: SessionLimits) -> bool:
-    """Whether the guard ends a session with this statement before it ends by itself."""
+async def ended(
+    postgres: Postgres,
+    parameters: dict[str, object],
+    statement: bytes,
+    limits: SessionLimits,
+    told: Callable[[], bool] = lambda: True,
+) -> bool:
+    """Whether the guard ends a session with this statement before it ends by itself, and tells of it."""
     guarding = asyncio.ensure_future(guard(postgres.server, limits, pause=0.1))
     try:
         async with await psycopg.AsyncConnection.connect(**parameters, autocommit=True) as session:  # type: ignore[arg-type]
             await session.execute(statement)
     except psycopg.errors.AdminShutdown:
-        await asyncio.sleep(0.5)  # it says so once it has done it
+        async with asyncio.timeout(60):
+            while not told():  # it says so once it has done it
+                await asyncio.sleep(0.05)
         return True
     finally:
         guarding.cancel()
@@ -41,9 +50,17 @@ def test_a_session_that_takes_too_much_memory_is_ended(
     postgres: Postgres, owned: Credentials, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "ikoma.postgres"):
-        assert postgres.do(ended(postgres, postgres.server.as_app(owned), HOLDS, SessionLimits(200 * MIB, 3600)))
+        limits = SessionLimits(200 * MIB, 3600)
+        assert postgres.do(
+            ended(
+                postgres,
+                postgres.server.as_app(owned),
+                HOLDS,
+                limits,
+                lambda: "DB_SESSION_MEMORY_MB" in caplog.text,
+            )
+        )
     assert owned.role in caplog.text
-    assert "DB_SESSION_MEMORY_MB" in caplog.text
 
 
 def test_a_statement_that_takes_too_long_is_ended(
@@ -51,9 +68,14 @@ def test_a_statement_that_takes_too_long_is_ended(
 ) -> None:
     with caplog.at_level(logging.WARNING, "ikoma.postgres"):
         assert postgres.do(
-            ended(postgres, postgres.server.as_app(owned), b"SELECT pg_sleep(60)", SessionLimits(200 * MIB, 1))
+            ended(
+                postgres,
+                postgres.server.as_app(owned),
+                b"SELECT pg_sleep(60)",
+                SessionLimits(200 * MIB, 1),
+                lambda: "DB_STATEMENT_MAX_MINUTES" in caplog.text,
+            )
         )
-    assert "DB_STATEMENT_MAX_MINUTES" in caplog.text
 
 
 def test_within_the_limits_nothing_is_ended(postgres: Postgres, owned: Credentials) -> None:
@@ -88,26 +110,51 @@ def test_a_session_that_rests_takes_no_time(postgres: Postgres, owned: Credentia
     postgres.do(rests(asyncio.sleep))
 
 
+class Turns:
+    """In place of the guard's clock: it looks again when it is told to, however long all else takes."""
+
+    def __init__(self) -> None:
+        self._rests, self._goes_on = asyncio.Event(), asyncio.Event()
+
+    async def sleep(self, seconds: float) -> None:
+        self._rests.set()
+        await self._goes_on.wait()
+        self._goes_on.clear()
+
+    async def has_looked(self) -> None:
+        async with asyncio.timeout(60):
+            await self._rests.wait()
+
+    async def look_again(self) -> None:
+        self._rests.clear()
+        self._goes_on.set()
+        await self.has_looked()
+
+
 def test_an_app_that_takes_every_lock_does_not_shut_the_others_out(
-    postgres: Postgres, owned: Credentials, caplog: pytest.LogCaptureFixture
+    postgres: Postgres, owned: Credentials, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def taken() -> None:
-        guarding = asyncio.ensure_future(guard(postgres.server, SessionLimits(4096 * MIB, 3600), pause=5))
+        turns = Turns()
+        monkeypatch.setattr(resource_guard, "asyncio", turns)
+        guarding = asyncio.ensure_future(guard(postgres.server, SessionLimits(4096 * MIB, 3600)))
         try:
             async with await psycopg.AsyncConnection.connect(
                 **postgres.server.as_app(owned), autocommit=True
             ) as session:
-                await asyncio.sleep(1)  # it has looked once
+                await turns.has_looked()
                 # What it knows of the role it must read again, and that takes a lock.
                 await session.execute("ALTER ROLE CURRENT_USER PASSWORD 'another'")
                 with pytest.raises(psycopg.errors.OutOfMemory):
                     await session.execute("SELECT count(pg_advisory_lock(i)) FROM generate_series(1, 10000000) AS i")
                 with pytest.raises(DatabasesUnavailable):
                     await postgres.databases.read_version()
-                await asyncio.sleep(6)
-                await postgres.databases.read_version()
-                with pytest.raises(psycopg.errors.AdminShutdown):
-                    await session.execute("SELECT 1")
+                await turns.look_again()
+                async with asyncio.timeout(60):
+                    with pytest.raises(psycopg.errors.AdminShutdown):
+                        while True:
+                            await session.execute("SELECT 1")
+                    await _answers(postgres)
         finally:
             guarding.cancel()
             await asyncio.wait([guarding])
@@ -115,6 +162,16 @@ def test_an_app_that_takes_every_lock_does_not_shut_the_others_out(
     with caplog.at_level(logging.WARNING, "ikoma.postgres"):
         postgres.do(taken())
     assert "locks" in caplog.text
+
+
+async def _answers(postgres: Postgres) -> None:
+    """Wait until others are let in: the locks are free once the session has ended."""
+    while True:
+        try:
+            await postgres.databases.read_version()
+            return
+        except DatabasesUnavailable:
+            await asyncio.sleep(0.05)
 
 
 def test_the_app_with_the_most_locks_loses_its_sessions_first(postgres: Postgres, owned: Credentials) -> None:
