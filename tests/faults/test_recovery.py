@@ -122,7 +122,7 @@ def burned() -> Iterator[Burned]:
         server.start()
         _make_apps(server)
         found.key = server.do("keys.create", {"name": "of old", "role": "observer"})["key"]
-        for app in APPS:
+        for app in (PLAIN, *APPS):
             server.do("backup.create", {"appName": app})
         for step in PAGE[:FIRE]:
             found.type(step.bare)
@@ -325,8 +325,11 @@ def test_an_app_whose_backup_is_damaged_is_told_and_the_others_come_back(burned:
     (backup,) = store.glob(f"{DATA}-*.backup")
     dump = (backup / "database.sql").read_bytes()
     (backup / "database.sql").write_bytes(dump[: len(dump) // 2])
+    newest = max(store.glob(f"{PLAIN}-*.backup"), key=lambda path: read_manifest(path).backup.created_at)
+    (newest / "folder.tar").unlink()
     done = burned.recover("--from", str(store))
     assert done.returncode == 1
+    assert "folder.tar is not there. An earlier backup was taken." in done.stdout
     assert f"✗ {DATA} is not back." in done.stdout
     assert "database.sql has" in done.stdout
     assert f"✓ {PLAIN} is back" in done.stdout

@@ -147,17 +147,18 @@ class _AppRecovery:
         """Fetch the best backup of an app that is whole; one before it where that is not."""
         if not self.record.backups[app]:
             raise BackupMissing(f"{self.source.name} holds no backup of {app} that this server has signed.")
-        failure: BackupDamaged | None = None
+        failures: list[BackupDamaged] = []
         for name in self.record.backups[app]:
             try:
                 offer = self._find_offer(name)
                 place = await asyncio.to_thread(fetch, self.settings, self.source, offer, self.progress)
-                return require_whole(place, offer).backup, place
+                backup = require_whole(place, offer).backup
             except BackupDamaged as error:
-                failure = failure or error
-                notes.append(f"{error.message} The one before was taken.")
-        assert failure is not None
-        raise failure
+                failures.append(error)
+            else:
+                notes += [f"{error.message} An earlier backup was taken." for error in failures]
+                return backup, place
+        raise failures[0]
 
     def _find_offer(self, name: str) -> OfferedBackup:
         there = self.settings.backups_root / name

@@ -6,8 +6,6 @@ import os
 from pathlib import Path
 
 from ikoma.apps.backups.folder import SignedBackup
-from ikoma.apps.backups.names import SERVER
-from ikoma.apps.offsite.copy import SERVER as OWNER_OF_STATE
 from ikoma.apps.offsite.copy import OffsiteCopy, list_copies, read_copy
 from ikoma.apps.offsite.fetching import fetch
 from ikoma.apps.offsite.sealing import Opener
@@ -43,9 +41,8 @@ class OffsiteBackups:
         return [_offer(copy) for copy in found if copy.name.endswith(".backup")]
 
     def fetch(self, offer: OfferedBackup, place: Path) -> SignedBackup:
-        owner = OWNER_OF_STATE if offer.app == SERVER else offer.app
         try:
-            copy = read_copy(self._store, owner, offer.name, None)
+            copy = read_copy(self._store, offer.app, offer.name, None)
             with _Hinting():
                 fetch(self._store, self._opener, copy, place, ignore_progress)
         except (OffsiteDamaged, OffsiteMissing) as error:
@@ -70,5 +67,4 @@ class _Hinting:
 
 
 def _offer(copy: OffsiteCopy) -> OfferedBackup:
-    app = str(SERVER) if copy.owner == OWNER_OF_STATE else copy.owner
-    return OfferedBackup(app, copy.name, copy.created_at, copy.size, copy.proven_at, copy.key)
+    return OfferedBackup(copy.owner, copy.name, copy.created_at, copy.size, copy.proven_at, copy.key)
