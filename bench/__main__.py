@@ -17,6 +17,7 @@ from bench.figures import Figure
 from bench.machine import facts
 from bench.mcp import mcp
 from bench.migrations import migrations
+from bench.offsite import offsite
 from bench.point_in_time import point_in_time
 from bench.proxy import proxy
 from bench.reads import reads
@@ -33,6 +34,7 @@ SUBJECTS: Mapping[str, Callable[[World], Iterator[Figure]]] = {
     "proxy": proxy,
     "audit": audit,
     "backups": backups,
+    "off-site": offsite,
     "point in time": point_in_time,
     "migrations": migrations,
     "snapshots": snapshots,

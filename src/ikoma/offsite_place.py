@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ikoma.errors import InvalidSetting
@@ -18,6 +19,7 @@ from ikoma.model import Secret
 _RECIPIENT = re.compile(r"age1[02-9ac-hj-np-z]{58}|ssh-(?:ed25519|rsa) [A-Za-z0-9+/=]{40,}(?: .*)?")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _LONGEST_LOCK = 3650
+_PATHS = ("identity_file", "ssh_key", "known_hosts", "ca_file")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,24 @@ class OffsitePlace:
         """The place as it was set: it holds no secret."""
         where = f"{self.user}@{self.host}" if self.kind == "sftp" else self.host
         return f"{self.kind}://{where}/{self.path.lstrip('/')}"
+
+    @property
+    def secret_files(self) -> list[Path]:
+        """The files that hold a secret key."""
+        return [path for path in (self.identity_file, self.ssh_key) if path is not None]
+
+    def to_plain(self) -> dict[str, Any]:
+        """The place as JSON holds it, with what opens it in plain: for a pipe, and for nothing that is kept."""
+        paths = {name: str(value) if (value := getattr(self, name)) else None for name in _PATHS}
+        secret = self.secret.reveal() if self.secret else None
+        return {**asdict(replace(self, secret=None)), **paths, "secret": secret}
+
+    @classmethod
+    def from_plain(cls, told: Mapping[str, Any]) -> OffsitePlace:
+        """The place of which `to_plain` told."""
+        paths = {name: Path(told[name]) if told[name] else None for name in _PATHS}
+        secret = Secret(told["secret"]) if told["secret"] else None
+        return cls(**{**told, **paths, "secret": secret, "recipients": tuple(told["recipients"])})
 
 
 def parse_offsite_place(values: Mapping[str, str], home: Path, *, sends: bool = True) -> OffsitePlace | None:

@@ -140,6 +140,11 @@ class Settings:
         return self.ikoma_state / "state.db"
 
     @property
+    def backup_key_file(self) -> Path:
+        """The key by which this server signs its backups."""
+        return self.ikoma_state / "backups.key"
+
+    @property
     def postgres_folder(self) -> Path:
         """The folder that PostgreSQL's own user can reach."""
         return self.ikoma_state / "postgres"

@@ -29,6 +29,9 @@ from ikoma.apps.importing.planner import ImportPlanner
 from ikoma.apps.observation.health import HealthObserver
 from ikoma.apps.observation.logs import AppLogs
 from ikoma.apps.observation.verification import Verifier
+from ikoma.apps.offsite.keeping import OffsiteKeeper
+from ikoma.apps.offsite.offsite import Offsite
+from ikoma.apps.offsite.returning import BackupReturn
 from ikoma.apps.policy.waivers import Waivers
 from ikoma.apps.previews.previews import Previews
 from ikoma.apps.recovery.state_backup import StateBackupMaker
@@ -44,7 +47,7 @@ from ikoma.apps.trash.restoring import AppRestorer
 from ikoma.apps.validation.validator import Validator
 from ikoma.errors import AppNotFound
 from ikoma.kernel.access.approvals import Approvals
-from ikoma.kernel.access.callers import Caller, Callers
+from ikoma.kernel.access.callers import SCHEDULE, Caller, Callers
 from ikoma.kernel.answers.leading import Lists, list_all
 from ikoma.kernel.audit.log import AuditLog
 from ikoma.kernel.call import CallContext, Emit
@@ -72,6 +75,9 @@ class Platform:
     backup_maker: AppBackupMaker
     state_backups: StateBackupMaker
     backup_restorer: AppBackupRestorer
+    offsite: Offsite
+    offsite_keeper: OffsiteKeeper
+    backup_return: BackupReturn
     trash: Trash
     restorer: AppRestorer
     resolutions: Resolutions
@@ -122,6 +128,11 @@ class Call:
     """To which capabilities its caller may be led."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server stops."""
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether its caller is no person and no program of theirs, but a schedule."""
+        return self.caller.id.startswith(SCHEDULE)
 
     def app(self, name: AppName) -> App:
         """The app of that name; AppNotFound, with the nearest name this caller may know of."""

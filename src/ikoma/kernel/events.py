@@ -36,6 +36,8 @@ class EventKind(StrEnum):
     FAILED = "operation.failed"
     ROLLED_BACK = "app.rolled_back"
     """IKOMA has left a release that turned unhealthy."""
+    OFFSITE = "offsite.failed"
+    """A backup does not get off this machine."""
     HEALTH = "app.health"
     """The health of an app is another one."""
 

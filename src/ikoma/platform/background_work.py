@@ -82,6 +82,7 @@ def start_apps_work(
     supervisor.start("events of other processes", events.relay)
     supervisor.start("backup sweep", partial(sweep_backups, platform.backup_maker))
     supervisor.start("restores of backups", partial(finish_restores, pipeline, platform.apps, platform.backup_restorer))
+    supervisor.start("copies off this machine", platform.offsite_keeper.run)
     supervisor.start("trash", partial(look_after_trash, pipeline, platform.trash, platform.restorer))
     supervisor.start("imports", partial(take_back_imports, platform.importer, alone, events.publish))
     supervisor.start("former files and variables", partial(prune_versions, platform.apps))

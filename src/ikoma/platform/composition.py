@@ -37,6 +37,9 @@ from ikoma.apps.observation.health import HEALTHY, UNHEALTHY, HealthObserver
 from ikoma.apps.observation.logs import AppLogs
 from ikoma.apps.observation.restarts import Restarts
 from ikoma.apps.observation.verification import Verifier
+from ikoma.apps.offsite.keeping import OffsiteKeeper
+from ikoma.apps.offsite.offsite import Offsite
+from ikoma.apps.offsite.returning import BackupReturn
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.policy.waivers import Waivers
 from ikoma.apps.previews.previews import Previews
@@ -162,9 +165,11 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
         operations = Operations(journal)
         stack.push_async_callback(operations.close, _GRACE_SECONDS)
         backups = Backups(settings.backups_root)
-        app_backups = AppBackups(settings.backups_root, BackupKey(settings.ikoma_state / "backups.key"))
+        app_backups = AppBackups(settings.backups_root, BackupKey(settings.backup_key_file))
+        offsite = Offsite(settings.offsite, settings.ikoma_state / "offsite", settings.backup_key_file)
         backup_maker = AppBackupMaker(engine, databases, app_backups)
         schedule_runs = ScheduleRuns(store, journal)
+        keeper = OffsiteKeeper(offsite, apps, backups, app_backups, schedule_runs, events.publish)
         waivers = Waivers(store)
         hooks = Webhooks(store, apps)
         policy = Policy(
@@ -204,7 +209,7 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
         supervisor = Supervisor()
         secrets = SecretIndex(
             apps,
-            [Secret(server.admin()["password"])],
+            [Secret(server.admin()["password"]), *_list_own_secrets(settings)],
             resolutions.list_secrets,
             lambda app: resolutions.find_names(app).union(read_others_domains(app)),
         )
@@ -220,6 +225,9 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
             app_backups=app_backups,
             backup_maker=backup_maker,
             state_backups=StateBackupMaker(settings, apps, trash, app_backups),
+            offsite=offsite,
+            offsite_keeper=keeper,
+            backup_return=BackupReturn(offsite, backups, app_backups),
             trash=trash,
             restorer=AppRestorer(engine, databases, trash),
             validator=validator,
@@ -298,6 +306,11 @@ def _scrub_logs(scrubber: Scrubber) -> None:
     for handler in logging.getLogger().handlers:
         if not isinstance(handler.formatter, ScrubbingFormatter):
             handler.setFormatter(ScrubbingFormatter(handler.formatter or logging.Formatter(), scrubber))
+
+
+def _list_own_secrets(settings: Settings) -> list[Secret]:
+    """The secrets of settings that no line of a log and no answer may hold."""
+    return [settings.offsite.secret] if settings.offsite and settings.offsite.secret else []
 
 
 def _list_anchor_places(settings: Settings) -> list[Place]:

@@ -174,6 +174,21 @@ class AppBackups:
             raise
         sync_folder(self.root)
 
+    def take_in(self, app: AppName, name: AppBackupName, place: Path) -> None:
+        """Give its name to a backup that came into a work folder from elsewhere, once it was compared.
+
+        Raises:
+            BackupForeign: it is another app's or another server's.
+            BackupDamaged: a file is not what its manifest says.
+            BackupExists: there is one of that name by now.
+        """
+        signed = read_manifest(place, name)
+        self._key.require_own(signed.key, name)
+        if signed.backup.app != app:
+            raise BackupForeign(f"{name} is a backup of {signed.backup.app}, not of {app}.")
+        signed.backup.require_files(place)
+        self.adopt(place, name)
+
     def record(self, place: Path, backup: AppBackup) -> None:
         """Write the manifest, signed."""
         told = asdict(backup)

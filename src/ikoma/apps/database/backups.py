@@ -6,7 +6,9 @@ A dump is whole or absent, is never overwritten, and carries its manifest only o
 from __future__ import annotations
 
 import difflib
+import hashlib
 import logging
+import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +19,7 @@ from pathlib import Path
 
 import orjson
 
-from ikoma.durable import sweep, write_file
+from ikoma.durable import sweep, sync_folder, write_file
 from ikoma.errors import BackupDamaged, BackupExists, BackupForeign, BackupMissing
 from ikoma.model import AppName, BackupName, format_moment
 from ikoma.ports.databases import Dump
@@ -131,6 +133,34 @@ class Backups:
         path = self.root / BackupName.parse(name)
         path.with_name(f"{path.name}.json").unlink(missing_ok=True)
         path.unlink(missing_ok=True)
+
+    def take_in(self, app: AppName, name: BackupName, place: Path) -> None:
+        """Take in a dump that came into a folder from elsewhere, with its manifest, once it was compared.
+
+        Args:
+            place: a folder on the same filesystem.
+
+        Raises:
+            BackupForeign: it is another app's.
+            BackupDamaged: it is not what its manifest says.
+            BackupExists: there is one of that name by now.
+        """
+        try:
+            manifest = _read_manifest(place / f"{name}.json")
+            with (place / name).open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise BackupDamaged(f"The manifest of {name} cannot be read.") from error
+        if manifest.app != app:
+            raise BackupForeign(f"{name} is a backup of {manifest.app}, not of {app}.")
+        if manifest.sha256 != digest:
+            raise BackupDamaged(f"{name} is not what its manifest says.")
+        try:
+            os.link(place / name, self.root / name)  # never over another
+        except FileExistsError:
+            raise BackupExists(f"A backup named {name} exists already.") from None
+        os.rename(place / f"{name}.json", self.root / f"{name}.json")
+        sync_folder(self.root)
 
     def find(self, app: AppName, name: BackupName) -> BackupManifest:
         """Find a backup of this app that can be restored by a call: whole, as far as its manifest tells.

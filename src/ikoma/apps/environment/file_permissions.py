@@ -29,6 +29,7 @@ def find_exposed(settings: Settings) -> list[Path]:
         settings.database_file.with_name(settings.database_file.name + "-wal"),
         settings.postgres_password_file,
         *([settings.source_ssh_key] if settings.source_ssh_key else []),
+        *(settings.offsite.secret_files if settings.offsite else []),
     ]
     folders = [settings.ikoma_home, settings.ikoma_state, settings.apps_root, settings.backups_root]
     return [

@@ -3,8 +3,8 @@
     OWNER/NAME/00001.age …   parts: a tar file of the backup's files, cut, each piece encrypted by itself
     OWNER/NAME/copy.json     the record, signed by the server that sent it; written last: without it there is no copy
 
-OWNER is an app, or `_server`. The record is not encrypted: a server that cannot open its copies still knows what it
-has there. It tells app, name, times and sizes, and nothing of what is inside.
+OWNER is an app, or `ikoma` for the server itself. The record is not encrypted: a server that cannot open its copies
+still knows what it has there. It tells app, name, times and sizes, and nothing of what is inside.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -21,8 +22,7 @@ from ikoma.apps.offsite.store import OffsiteStore
 from ikoma.errors import BackupDamaged, BackupForeign, OffsiteDamaged, OffsiteMissing
 
 RECORD = "copy.json"
-SERVER = "_server"
-_OWNER = re.compile(r"_server|[a-z0-9][a-z0-9_-]{0,62}")
+_OWNER = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _MOST_RECORD = 64 << 20
 
@@ -40,17 +40,17 @@ class OffsiteCopy:
     """The record of a copy. Moments are RFC 3339 in UTC."""
 
     owner: str
-    """The app, or SERVER for the server's own state."""
+    """The app, or `ikoma` for the server itself."""
     name: str
     created_at: str
-    """When the backup was made."""
+    """The time at which the backup was made."""
     sent_at: str
-    """When its last part was read back there and found as it was sent."""
+    """The time at which its last part was read back there and found as it was sent."""
     size: int
     """Bytes of the backup's files."""
     parts: tuple[CopyPart, ...]
     proven_at: str | None = None
-    """When the backup was proven by a restore."""
+    """The time at which a restore has proven the backup."""
     scheduled: bool = False
     """Whether a schedule made it: then it is let go of when it was kept long enough."""
     locked_until: str | None = None
@@ -61,6 +61,11 @@ class OffsiteCopy:
     @property
     def folder(self) -> str:
         return f"{self.owner}/{self.name}/"
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether nobody can delete it yet."""
+        return self.locked_until is not None and datetime.fromisoformat(self.locked_until) > datetime.now(UTC)
 
     def name_part(self, number: int) -> str:
         """The object's name of a part; the first is 1."""

@@ -44,7 +44,7 @@ def _open_parts(
         if len(under_way) >= _AT_ONCE:
             yield under_way.popleft().result()
             done += 1
-            progress(f"fetch {copy.name}: {100 * done // len(copy.parts)} %")
+            progress(f"fetch {copy.name}", done / len(copy.parts))
     while under_way:
         yield under_way.popleft().result()
 

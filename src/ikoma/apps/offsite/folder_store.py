@@ -21,7 +21,7 @@ class FolderStore:
     def __init__(self, place: OffsitePlace) -> None:
         self._root = Path(place.path)
 
-    def put(self, name: str, content: bytes) -> None:
+    def put(self, name: str, content: bytes, digest: bytes) -> None:
         with self._translated():
             self._require_root()
             path = self._root / name
@@ -45,6 +45,7 @@ class FolderStore:
         with self._translated():
             self._require_root()
             for folder, _, names in os.walk(self._root / prefix):
+                sweep(Path(folder))  # what killed senders left
                 for name in sorted(names):
                     path = Path(folder, name)
                     with suppress(FileNotFoundError):

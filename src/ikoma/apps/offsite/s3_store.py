@@ -7,7 +7,6 @@ compliance): nobody can delete it before, this server included.
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -24,6 +23,7 @@ from ikoma.offsite_place import OffsitePlace
 _PIECE = 1 << 20
 _NOT_THERE = {"NoSuchKey", "404", "NotFound"}
 _DENIED = {"401", "403"}
+_NO_LOCK = {"InvalidRequest", "InvalidArgument", "NotImplemented"}
 
 
 class S3Store:
@@ -52,15 +52,15 @@ class S3Store:
             ),
         )
 
-    def put(self, name: str, content: bytes) -> None:
+    def put(self, name: str, content: bytes, digest: bytes) -> None:
         more: dict[str, Any] = {}
         if self._lock_days:
             until = datetime.now(UTC) + timedelta(days=self._lock_days)
             more = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": until}
-        digest = base64.b64encode(hashlib.sha256(content).digest()).decode()
+        checksum = base64.b64encode(digest).decode()
         with self._translated(name):
             self._client.put_object(
-                Bucket=self._bucket, Key=self._prefix + name, Body=content, ChecksumSHA256=digest, **more
+                Bucket=self._bucket, Key=self._prefix + name, Body=content, ChecksumSHA256=checksum, **more
             )
 
     def read(self, name: str) -> Iterator[bytes]:
@@ -103,7 +103,12 @@ class S3Store:
             status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
             if code in _NOT_THERE:
                 raise OffsiteMissing(f"There is no {name} off this machine.") from None
-            if code == "NoSuchBucket" or status in _DENIED or "ObjectLock" in code:
+            if self._lock_days and code in _NO_LOCK:
+                raise OffsiteRefused(
+                    f"{self._where} does not lock what it is given: {code}.",
+                    hint="Make a bucket with Object Lock, or unset OFFSITE_LOCK_DAYS.",
+                ) from None
+            if code == "NoSuchBucket" or status in _DENIED:
                 raise OffsiteRefused(f"{self._where} refuses: {code}: {told.get('Message', '')[:200]}") from None
             raise OffsiteUnreachable(f"{self._where} fails: {code}: {told.get('Message', '')[:200]}") from None
         except (BotoCoreError, HTTPClientError) as error:

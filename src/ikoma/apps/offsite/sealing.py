@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pyrage
-
 from ikoma.errors import InvalidSetting, OffsiteDamaged, OffsiteSealed
 
 
@@ -21,6 +19,8 @@ class Seal:
 
     def close(self, content: bytes) -> bytes:
         """The content, encrypted, as a whole age file."""
+        import pyrage  # here and below: not for the server's own process
+
         sealed = io.BytesIO()
         pyrage.encrypt_io(io.BytesIO(content), sealed, self._recipients)  # half the time of pyrage.encrypt
         return sealed.getvalue()
@@ -49,6 +49,8 @@ class Opener:
         """
         if not self._identities:
             raise OffsiteSealed(f"{what} is encrypted, and this server holds no key that opens it.")
+        import pyrage
+
         try:
             return bytes(pyrage.decrypt(sealed, self._identities))
         except pyrage.DecryptError as error:
@@ -58,15 +60,18 @@ class Opener:
 
 
 def _parse_recipient(text: str) -> Any:
+    import pyrage
+
+    kind = pyrage.ssh if text.startswith("ssh-") else pyrage.x25519
     try:
-        return (
-            pyrage.ssh.Recipient.from_str(text) if text.startswith("ssh-") else pyrage.x25519.Recipient.from_str(text)
-        )
+        return kind.Recipient.from_str(text)
     except pyrage.RecipientError:
         raise InvalidSetting(f"OFFSITE_AGE_RECIPIENTS holds {text!r}, which is no public key.") from None
 
 
 def _read_identities(file: Path) -> list[Any]:
+    import pyrage
+
     try:
         content = file.read_bytes()
         if b"PRIVATE KEY-----" in content:

@@ -21,7 +21,7 @@ import orjson
 
 from ikoma.apps.backups.signing import BackupKey
 from ikoma.apps.offsite.copy import RECORD, CopyPart, OffsiteCopy, read_copy
-from ikoma.apps.offsite.packing import cut, pack
+from ikoma.apps.offsite.packing import PART_BYTES, cut, pack
 from ikoma.apps.offsite.sealing import Seal
 from ikoma.apps.offsite.store import OffsiteStore
 from ikoma.checkpoints import reached
@@ -39,7 +39,7 @@ class Shipment:
     """A backup that is to be sent: whose, its name, and its files by the names that they have in the copy."""
 
     owner: str
-    """The app, or SERVER."""
+    """The app, or `ikoma` for the server itself."""
     name: str
     created_at: str
     files: Mapping[str, Path]
@@ -70,7 +70,7 @@ def send(
     """
     size = sum(path.stat().st_size for path in shipment.files.values())
     named = OffsiteCopy(shipment.owner, shipment.name, shipment.created_at, "", size, ())
-    arrived = _Arrived(journal, shipment, size)
+    arrived = _Arrived(journal, shipment)
     there = {item.name: item.size for item in store.list_objects(named.folder)}
     parts: list[CopyPart] = []
     under_way: deque[Future[CopyPart]] = deque()
@@ -78,12 +78,12 @@ def send(
     def collect() -> None:
         parts.append(arrived.note(len(parts) + 1, under_way.popleft().result()))
         reached("part sent")
-        progress(f"send {shipment.name}: {min(100, 100 * sum(part.size for part in parts) // max(1, size))} %")
+        progress(f"send {shipment.name}", min(1.0, len(parts) * PART_BYTES / max(1, size)))
 
     with ThreadPoolExecutor(_AT_ONCE) as workers:
         for number, content in enumerate(cut(pack(shipment.files)), 1):
             name = named.name_part(number)
-            part = arrived.find(number, content)
+            part = arrived.find(number)
             if part is not None and there.get(name) == part.size:
                 done: Future[CopyPart] = Future()
                 done.set_result(part)
@@ -124,10 +124,11 @@ def _send_part(store: OffsiteStore, seal: Seal, name: str, content: bytes) -> Co
 
 def _put(store: OffsiteStore, name: str, content: bytes) -> CopyPart:
     """Write an object and read it back, a few times where the store fails."""
-    part = CopyPart(len(content), hashlib.sha256(content).hexdigest())
+    digest = hashlib.sha256(content).digest()
+    part = CopyPart(len(content), digest.hex())
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            store.put(name, content)
+            store.put(name, content, digest)
             found = _describe(store.read(name))
             if found == part:
                 return part
@@ -158,30 +159,26 @@ def _forget_more(store: OffsiteStore, copy: OffsiteCopy, parts: int, there: Mapp
 
 
 class _Arrived:
-    """The journal: a line for each part that is there. It counts for the same files and the same content alone."""
+    """The journal: a line for each part that is there. It counts for the same files alone, as they were then."""
 
-    def __init__(self, file: Path, shipment: Shipment, size: int) -> None:
+    def __init__(self, file: Path, shipment: Shipment) -> None:
         self._file = file
-        self._known: dict[int, tuple[str, CopyPart]] = {}
-        self._plain: dict[int, str] = {}
-        head = {"owner": shipment.owner, "name": shipment.name, "createdAt": shipment.created_at, "size": size}
+        self._known: dict[int, CopyPart] = {}
+        head = _describe_files(shipment)
         with suppress(FileNotFoundError):
             first, *lines = file.read_bytes().splitlines()
-            if first == orjson.dumps(head):
+            if first == head:
                 self._read(lines)
         if not self._known:
-            file.write_bytes(orjson.dumps(head) + b"\n")
+            file.write_bytes(head + b"\n")
 
-    def find(self, number: int, content: bytes) -> CopyPart | None:
-        """The part with this content, where it has arrived."""
-        self._plain[number] = hashlib.sha256(content).hexdigest()
-        plain, part = self._known.get(number, ("", None))
-        return part if plain == self._plain[number] else None
+    def find(self, number: int) -> CopyPart | None:
+        """A part, where it has arrived."""
+        return self._known.get(number)
 
     def note(self, number: int, part: CopyPart) -> CopyPart:
-        plain = self._plain.pop(number)
-        if self._known.get(number) != (plain, part):
-            line = orjson.dumps({"number": number, "plain": plain, "size": part.size, "sha256": part.sha256})
+        if self._known.get(number) != part:
+            line = orjson.dumps({"number": number, "size": part.size, "sha256": part.sha256})
             with self._file.open("ab") as stream:
                 stream.write(line + b"\n")
         return part
@@ -190,6 +187,13 @@ class _Arrived:
         for line in lines:
             try:
                 told = orjson.loads(line)
-                self._known[told["number"]] = told["plain"], CopyPart(told["size"], told["sha256"])
+                self._known[told["number"]] = CopyPart(told["size"], told["sha256"])
             except (ValueError, KeyError, TypeError):
                 return  # the line that a killed sender did not finish
+
+
+def _describe_files(shipment: Shipment) -> bytes:
+    """Name the files, with what shows that one was written since."""
+    found = [(name, path.stat()) for name, path in sorted(shipment.files.items())]
+    files = [(name, there.st_ino, there.st_size, there.st_mtime_ns) for name, there in found]
+    return orjson.dumps([shipment.owner, shipment.name, shipment.created_at, files])

@@ -7,7 +7,6 @@ is written under another name, flushed where the server can, and gets its own by
 from __future__ import annotations
 
 import asyncio
-import secrets
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -39,14 +38,17 @@ class SftpStore:
         self._connecting = asyncio.Lock()
         threading.Thread(target=self._loop.run_forever, name="sftp", daemon=True).start()
 
-    def put(self, name: str, content: bytes) -> None:
+    def put(self, name: str, content: bytes, digest: bytes) -> None:
         self._do(self._put(name, content))
 
     def read(self, name: str) -> Iterator[bytes]:
-        offset = 0
-        while piece := self._do(self._read(name, offset)):
-            offset += len(piece)
-            yield piece
+        file = self._do(self._open(name))
+        try:
+            while piece := self._do(self._read(file)):
+                yield piece
+        finally:
+            with suppress(OffsiteUnreachable):
+                self._do(file.close())
 
     def list_objects(self, prefix: str) -> Iterator[StoredObject]:
         yield from self._do(self._list(prefix.rstrip("/")))
@@ -63,8 +65,8 @@ class SftpStore:
 
     async def _put(self, name: str, content: bytes) -> None:
         path = self._path(name)
-        folder = path.rpartition("/")[0]
-        written = f"{folder}/{_WRITING}{secrets.token_hex(6)}"
+        folder, _, last = path.rpartition("/")
+        written = f"{folder}/{_WRITING}{last}"  # what a killed sender left is written over by the next
         async with self._session() as sftp:
             try:
                 await self._write(sftp, written, content)
@@ -76,17 +78,21 @@ class SftpStore:
 
     async def _write(self, sftp: asyncssh.SFTPClient, path: str, content: bytes) -> None:
         async with sftp.open(path, "wb", asyncssh.SFTPAttrs(permissions=0o600)) as file:
-            await file.write(content)
+            for offset in range(0, len(content), _PIECE):  # it copies all that it is given
+                await file.write(content[offset : offset + _PIECE])
             with suppress(asyncssh.SFTPOpUnsupported):
                 await file.fsync()
 
-    async def _read(self, name: str, offset: int) -> bytes:
+    async def _open(self, name: str) -> asyncssh.SFTPClientFile:
         async with self._session() as sftp:
             try:
-                async with sftp.open(self._path(name), "rb") as file:
-                    return bytes(await file.read(_PIECE, offset))  # type: ignore[arg-type] # its stubs do not know "rb"
+                return await sftp.open(self._path(name), "rb")
             except _NO_FOLDER_YET:
                 raise OffsiteMissing(f"There is no {name} off this machine.") from None
+
+    async def _read(self, file: asyncssh.SFTPClientFile) -> bytes:
+        async with self._session():
+            return await file.read(_PIECE)
 
     async def _list(self, folder: str) -> list[StoredObject]:
         found: list[StoredObject] = []
@@ -144,13 +150,14 @@ class SftpStore:
             raise
 
     async def _connect(self) -> asyncssh.SFTPClient:
-        place = self._place
+        place, known = self._place, self._place.known_hosts
+        assert known is not None
         self._connection = await asyncssh.connect(
             place.host,
             place.port,
             username=place.user,
             client_keys=[str(place.ssh_key)],
-            known_hosts=str(place.known_hosts),
+            known_hosts=str(known) if known.is_file() else asyncssh.import_known_hosts(""),
             agent_path=None,
             config=None,
             connect_timeout=15,
@@ -182,9 +189,10 @@ class SftpStore:
         except (asyncssh.SFTPPermissionDenied, asyncssh.PermissionDenied) as error:
             raise OffsiteRefused(f"{self._where} refuses: {error.reason}.") from None
         except asyncssh.HostKeyNotVerifiable:
+            known = self._place.known_hosts
+            scan = f"ssh-keyscan -p {self._place.port} {self._place.host} >> {known}"
             raise OffsiteRefused(
-                f"{self._where} is not the one that {self._place.known_hosts} knows.",
-                hint=f"`ssh-keyscan {self._place.host} >> {self._place.known_hosts}`, once you compared its key.",
+                f"{self._where} is not the one that {known} knows.", hint=f"`{scan}`, once you compared its key."
             ) from None
         except asyncssh.Error as error:
             raise OffsiteUnreachable(f"{self._where} fails: {error.reason or type(error).__name__}.") from None

@@ -27,11 +27,15 @@ class OffsiteStore(Protocol):
     Each raises OffsiteUnreachable where the place does not answer, and OffsiteRefused where it says no.
     """
 
-    def put(self, name: str, content: bytes) -> None:
-        """Write an object, whole or not at all, in place of one of that name."""
+    def put(self, name: str, content: bytes, digest: bytes) -> None:
+        """Write an object, whole or not at all, in place of one of that name.
+
+        Args:
+            digest: the SHA-256 of the content, for a store that compares it.
+        """
 
     def read(self, name: str) -> Iterator[bytes]:
-        """The content of an object in pieces of at most a MiB; OffsiteMissing where there is none."""
+        """The content of an object in pieces of a few MiB at most; OffsiteMissing where there is none."""
 
     def list_objects(self, prefix: str) -> Iterator[StoredObject]:
         """List the objects below a folder such as `shop/`; "" is all. None where there is no such folder."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Protocol
 
-from ikoma.apps.database.backups import BackupManifest
 from ikoma.apps.schedules.schedule import Schedule
 
 _PERIODS: Mapping[str, Callable[[datetime], tuple[int, ...]]] = {
@@ -15,7 +15,20 @@ _PERIODS: Mapping[str, Callable[[datetime], tuple[int, ...]]] = {
 }
 
 
-def choose_superfluous(made: list[BackupManifest], all_of_app: list[BackupManifest], rule: Schedule) -> set[str]:
+class KeptBackup(Protocol):
+    """A backup as far as it matters to whether it is kept: here, or off this machine."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def created_at(self) -> str: ...
+
+    @property
+    def proven_at(self) -> str | None: ...
+
+
+def choose_superfluous(made: Sequence[KeptBackup], all_of_app: Sequence[KeptBackup], rule: Schedule) -> set[str]:
     """Choose the backups to let go of, by name.
 
     Args:

@@ -74,6 +74,7 @@ async def losses(call: Call, request: AppsRestoreRequest) -> Loss | None:
     """All that was written since the backup; it stays in another one."""
     if request.backup_name is None or request.plan:
         return None
+    await call.platform.backup_return.ensure(request.app_name, request.backup_name, call.progress)
     app, backup = _find(call, request.backup_name, request)
     replaced = await call.platform.backup_restorer.list_losses(app, backup)
     kept = ("all of it as it is now, in a backup that is made before", "what is not in the backup")
@@ -118,6 +119,7 @@ async def restore(call: Call, request: AppsRestoreRequest) -> AppsRestoreResult:
 
 async def _go_back(call: Call, name: AppBackupName, request: AppsRestoreRequest) -> AppsRestoreResult:
     """Take an app that is there to a backup of the whole."""
+    await call.platform.backup_return.ensure(request.app_name, name, call.progress)
     app, backup = _find(call, name, request)
     if request.plan:
         return await _tell(call, app, backup)

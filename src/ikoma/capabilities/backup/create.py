@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 from ikoma.apps.backups.names import SERVER, AppBackupName
+from ikoma.apps.offsite.keeping import describe_backup_files
 from ikoma.capabilities.backup.list import COLUMNS, BackupFacts, BackupRequest, describe_backup, find_backed_up
 from ikoma.capabilities.context import Call
 from ikoma.kernel.page import ResultPage
@@ -53,11 +54,17 @@ async def create(call: Call, request: BackupCreateRequest) -> BackupCreateResult
     warnings = (
         ["The app ran meanwhile: files of its volumes and folder are of several moments."] if made.running else []
     )
+    keeper = call.platform.offsite_keeper
+    backup = describe_backup_files(call.platform.app_backups, made)
+    left = await keeper.leave(backup, call.progress, scheduled=call.is_scheduled)
+    if left is not None and left.warning is not None:
+        warnings.append(left.warning)
+    copied = " Its copy off this machine is verified." if left is not None and left.verified_at else ""
     return BackupCreateResult(
         success=True,
-        message=f"{name} is made, and proven by a restore.",
+        message=f"{name} is made, and proven by a restore.{copied}",
         path=str(call.platform.app_backups.root / name),
         seconds=made.seconds,
-        backups=[describe_backup(made)],
+        backups=[describe_backup(made, call.platform.offsite.known().find(of, name))],
         warnings=warnings,
     )

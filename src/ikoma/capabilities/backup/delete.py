@@ -11,6 +11,7 @@ from ikoma.capabilities.backup.list import (
     BackupFacts,
     BackupRequest,
     describe_backup,
+    describe_copy,
     describe_dump,
     find_backed_up,
     list_backups,
@@ -51,16 +52,25 @@ async def losses(call: Call, request: BackupDeleteRequest) -> Loss:
 async def delete(call: Call, request: BackupDeleteRequest) -> BackupDeleteResult:
     """Delete a backup for good."""
     of = find_backed_up(call, request.app_name)
-    name = _find(call, of, request.backup_name).name
-    if name.endswith(".sql"):
+    found = _find(call, of, request.backup_name)
+    name, message = found.name, f"{found.name} is deleted for good."
+    if (copy := call.platform.offsite.known().find(of, name)) is not None:
+        if copy.is_locked:
+            message = f"{name} is deleted here; its copy off this machine is locked until {copy.locked_until}."
+        else:
+            await call.platform.offsite.delete(of, name)
+    if "here" in found.places and name.endswith(".sql"):
         await asyncio.to_thread(call.platform.backups.remove, name)
-    else:
+    elif "here" in found.places:
         await asyncio.to_thread(call.platform.app_backups.remove, AppBackupName(name))
     left = await asyncio.to_thread(list_backups, call, of)
-    return BackupDeleteResult(success=True, message=f"{name} is deleted for good.", backups=left)
+    return BackupDeleteResult(success=True, message=message, backups=left)
 
 
 def _find(call: Call, of: AppName, name: AnyBackupName) -> BackupFacts:
+    copy = call.platform.offsite.known().find(of, name)
+    if copy is not None and not (call.platform.backups.root / name).exists():
+        return describe_copy(copy)
     if name.endswith(".sql"):
         return describe_dump(call.platform.backups.find(of, BackupName(name)))
     return describe_backup(call.platform.app_backups.find(of, AppBackupName(name)))

@@ -10,6 +10,7 @@ from pydantic import Field
 from ikoma.apps.backups.folder import AppBackup
 from ikoma.apps.backups.names import SERVER, AppOrServer
 from ikoma.apps.database.backups import BackupManifest
+from ikoma.apps.offsite.copy import OffsiteCopy
 from ikoma.capabilities.context import Call
 from ikoma.kernel.page import Column, ResultPage
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed
@@ -38,6 +39,10 @@ class BackupFacts(Result):
     proven_at: str | None
     restore_seconds: float | None
     """How long that restore took: to recover takes about as long."""
+    places: list[str]
+    """here, off-site."""
+    offsite_verified_at: str | None
+    """When its copy off this machine was read back there and found whole; null: there is none."""
 
 
 COLUMNS = (
@@ -46,6 +51,7 @@ COLUMNS = (
     Column("size", kind="size", right=True),
     Column("holds", cut=True),
     Column("proven", "provenAt", "time"),
+    Column("where", "places"),
 )
 
 
@@ -62,7 +68,7 @@ class BackupListResult(Result):
 @capability("backup.list", role=Role.OBSERVER, effect=Effect.READS, rare=True)
 @listed("database", "backups", "List the backups of an app.", not_over_mcp=("limit",))
 async def listing(call: Call, request: BackupListRequest) -> BackupListResult:
-    """List an app's backups; what each holds, and whether a restore has proven it. The newest is first."""
+    """List an app's backups; what each holds, whether a restore has proven it, where it is. The newest is first."""
     found = await asyncio.to_thread(list_backups, call, find_backed_up(call, request.app_name))
     return BackupListResult(
         app_name=request.app_name, backups=found[: request.limit], truncated=len(found) > request.limit
@@ -76,12 +82,14 @@ def find_backed_up(call: Call, name: AppName) -> AppName:
 
 def list_backups(call: Call, app: AppName) -> list[BackupFacts]:
     """The backups of an app of both kinds, newest first."""
-    found = [describe_dump(item) for item in call.platform.backups.list_of(app)]
-    found += [describe_backup(item) for item in call.platform.app_backups.list_of(app)]
+    copies = {copy.name: copy for copy in call.platform.offsite.known().list_of(app)}
+    found = [describe_dump(item, copies.pop(item.name, None)) for item in call.platform.backups.list_of(app)]
+    found += [describe_backup(item, copies.pop(item.name, None)) for item in call.platform.app_backups.list_of(app)]
+    found += [describe_copy(copy) for copy in copies.values()]
     return sorted(found, key=lambda item: item.created_at, reverse=True)
 
 
-def describe_backup(backup: AppBackup) -> BackupFacts:
+def describe_backup(backup: AppBackup, copy: OffsiteCopy | None = None) -> BackupFacts:
     """The facts of a whole app's backup."""
     is_server = backup.app == SERVER
     parts = {
@@ -98,10 +106,12 @@ def describe_backup(backup: AppBackup) -> BackupFacts:
         proven=backup.proven_at is not None,
         proven_at=backup.proven_at,
         restore_seconds=backup.restore_seconds,
+        places=_list_places(copy),
+        offsite_verified_at=copy.sent_at if copy else None,
     )
 
 
-def describe_dump(manifest: BackupManifest) -> BackupFacts:
+def describe_dump(manifest: BackupManifest, copy: OffsiteCopy | None = None) -> BackupFacts:
     """The facts of a database's backup."""
     return BackupFacts(
         name=manifest.name,
@@ -111,4 +121,25 @@ def describe_dump(manifest: BackupManifest) -> BackupFacts:
         proven=manifest.proven_at is not None,
         proven_at=manifest.proven_at,
         restore_seconds=manifest.restore_seconds,
+        places=_list_places(copy),
+        offsite_verified_at=copy.sent_at if copy else None,
     )
+
+
+def describe_copy(copy: OffsiteCopy) -> BackupFacts:
+    """The facts of a backup that is off this machine alone: what is in a whole app's is encrypted."""
+    return BackupFacts(
+        name=copy.name,
+        created_at=copy.created_at,
+        size=copy.size,
+        holds=["database"] if copy.name.endswith(".sql") else [],
+        proven=copy.proven_at is not None,
+        proven_at=copy.proven_at,
+        restore_seconds=None,
+        places=["off-site"],
+        offsite_verified_at=copy.sent_at,
+    )
+
+
+def _list_places(copy: OffsiteCopy | None) -> list[str]:
+    return ["here", "off-site"] if copy else ["here"]

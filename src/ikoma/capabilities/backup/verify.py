@@ -44,6 +44,7 @@ class BackupVerifyResult(Result):
 async def verify(call: Call, request: BackupVerifyRequest) -> BackupVerifyResult:
     """Prove a backup: its files and signature, and a restore beside that is compared."""
     of = find_backed_up(call, request.app_name)
+    await call.platform.backup_return.ensure(of, request.backup_name, call.progress)
     if of == SERVER:
         backup = call.platform.app_backups.find(of, AppBackupName(request.backup_name))
         facts = describe_backup(await call.platform.state_backups.verify(backup))

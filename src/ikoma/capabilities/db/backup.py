@@ -6,6 +6,7 @@ from typing import Annotated
 
 from ikoma.apps.database import own_database
 from ikoma.apps.database.proof import BackupProof
+from ikoma.apps.offsite.keeping import describe_dump_files
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed
 from ikoma.model import BackupName, Effect, Role, quote_name
@@ -31,6 +32,8 @@ class DbBackupResult(Result):
     """How long writing the file took, without the checksums and the proof."""
     restore_seconds: float
     """How long that restore took: to recover takes about as long."""
+    offsite_verified_at: str | None
+    """When its copy off this machine was read back there and found whole; null: there is none yet."""
     warnings: Annotated[list[str], Untrusted("warnings", ours=True)]
     """Parts the backup does not hold, and tables of which only the rows were counted."""
 
@@ -47,8 +50,11 @@ async def backup(call: Call, request: DbBackupRequest) -> DbBackupResult:
         dump = await call.platform.databases.dump(
             app.name, target, summed=True, before=proof.make, progress=call.progress
         )
-    call.platform.backups.record(app.name, dump, restored_in=proof.seconds)
+    manifest = call.platform.backups.record(app.name, dump, restored_in=proof.seconds)
     taken = proof.require()
+    files = describe_dump_files(call.platform.backups, manifest)
+    left = await call.platform.offsite_keeper.leave(files, call.progress, scheduled=call.is_scheduled)
+    warnings = [left.warning] if left is not None and left.warning is not None else []
     return DbBackupResult(
         backup_path=str(dump.path),
         size=dump.size,
@@ -57,7 +63,10 @@ async def backup(call: Call, request: DbBackupRequest) -> DbBackupResult:
         proven=True,
         dump_seconds=round(dump.seconds, 3),
         restore_seconds=round(taken, 3),
-        warnings=_list_uncompared(dump) + own_database.explain_backup(await call.platform.validator.resolve_model(app)),
+        offsite_verified_at=left.verified_at if left is not None else None,
+        warnings=warnings
+        + _list_uncompared(dump)
+        + own_database.explain_backup(await call.platform.validator.resolve_model(app)),
     )
 
 

@@ -124,6 +124,7 @@ async def restore(call: Call, request: DbRestoreRequest) -> DbRestoreResult:
     if request.time is not None:
         return await _go_back(call, app, request.time, plan=request.plan)
     assert request.backup_name is not None
+    await call.platform.backup_return.ensure(request.app_name, request.backup_name, call.progress)
     manifest = await asyncio.to_thread(_find_manifest, call, request.app_name, request.backup_name)
     if request.tables is not None:
         return await _restore_tables(call, app, manifest, request)

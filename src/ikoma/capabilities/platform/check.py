@@ -9,7 +9,7 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
-from ikoma.capabilities.context import Call
+from ikoma.capabilities.context import Call, Platform
 from ikoma.errors import IkomaError
 from ikoma.kernel.registry import Request, Result, capability, listed
 from ikoma.model import Effect, Role
@@ -43,6 +43,8 @@ async def check(call: Call, request: Request) -> PlatformCheckResult:
         details["background"] = {"error": f"These failed, and are started again: {', '.join(sorted(failing))}."}
     if platform.point_in_time.is_on:
         details["pointInTime"] = await _ask(_archive(call))
+    if platform.offsite.is_on:
+        details["offsite"] = await asyncio.to_thread(_describe_offsite, platform)
     details["proxy"] = platform.routes.describe_condition()  # apps are reached by their own ports in any case
     checks = PlatformCheckChecks(docker=passed["docker"], postgres=passed["postgres"], apps_root=passed["appsRoot"])
     return PlatformCheckResult(healthy=all(passed.values()), checks=checks, details=details)
@@ -62,6 +64,18 @@ async def _archive(call: Call) -> dict[str, Any]:
     assert window is not None
     facts = {"since": window.since, "until": window.until, "lagSeconds": window.lag_seconds}
     return {**facts, "error": f"{window.problem}."} if window.problem else facts
+
+
+def _describe_offsite(platform: Platform) -> dict[str, Any]:
+    """The place of copies as it was last looked at; an error where it fails, or where copies are too old."""
+    known = platform.offsite.known()
+    facts = {"place": known.place, "copies": len(known.copies), "lookedAt": known.looked_at}
+    if known.problem is not None:
+        return {**facts, "failingSince": known.failing_since, "error": known.problem}
+    behind = platform.offsite_keeper.list_behind()
+    if behind:
+        return {**facts, "error": f"The newest proven backup has not left this machine for a day: {', '.join(behind)}."}
+    return facts
 
 
 async def _ask(question: Awaitable[dict[str, Any]]) -> dict[str, Any]:

@@ -72,6 +72,7 @@ def _examine(settings: Settings) -> Iterator[DoctorFinding]:
     yield from upkeep.upgrades(settings)
     yield from upkeep.versions(settings)
     yield from upkeep.keys(settings)
+    yield from upkeep.offsite(settings)
     yield from network.check_domains(settings)
 
 

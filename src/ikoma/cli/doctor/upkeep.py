@@ -106,6 +106,22 @@ def _moment(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
+def offsite(settings: Settings) -> Iterator[DoctorFinding]:
+    """Say whether copies of backups leave this machine, where a place for them is set."""
+    if settings.offsite is None:
+        return
+    try:
+        told = client.call("platform.check", {}, timeout=_SECONDS)["details"].get("offsite")
+    except (client.CallFailed, SystemExit):
+        return
+    if told is None:
+        yield DoctorFinding("off-site backups", None, "the server does not know of OFFSITE_URL yet", _restart(settings))
+    elif "error" in told:
+        yield DoctorFinding("off-site backups", None, told["error"], f"see to {told['place']}, or correct OFFSITE_URL")
+    else:
+        yield DoctorFinding("off-site backups", True, f"{told['copies']} at {told['place']}")
+
+
 def upgrades(settings: Settings) -> Iterator[DoctorFinding]:
     """Say whether an upgrade of IKOMA has not ended: it is at work, or was killed."""
     try:

@@ -78,6 +78,7 @@ def show_backup(result: Mapping[str, Any]) -> Sequence[Block]:
             ("size", Size(result["size"])),
             ("SHA-256", result["sha256"]),
             ("restored in", Span(result["restoreSeconds"] * 1000) if result.get("restoreSeconds") else None),
+            ("off-site", "verified" if result.get("offsiteVerifiedAt") else None),
         ]
     )
     return [Message(said, "good" if proven else "warning"), facts, ItemList("tables", counted), *_make_warnings(result)]

@@ -58,7 +58,7 @@ class Caller:
     @property
     def is_patient(self) -> bool:
         """Whether its calls wait for an app until it is free: nobody is there who could ask again."""
-        return self.id.startswith(_SCHEDULE)
+        return self.id.startswith(SCHEDULE)
 
     @property
     def decides_as(self) -> str:
@@ -125,7 +125,7 @@ def _make_admin(digest: str) -> Caller:
     return Caller(id=ADMIN, name=ADMIN, role=Role.ADMIN, digest=digest)
 
 
-_SCHEDULE = "schedule:"
+SCHEDULE = "schedule:"
 CARETAKER = Caller(
     "ikoma", "ikoma", Role.ADMIN, capabilities=("deploy.rollback", "preview.remove", "apps.restore", "trash.delete")
 )
@@ -139,7 +139,7 @@ RECOVERY = Caller("recovery", "recovery", Role.ADMIN)
 
 def make_schedule_caller(app: AppName, name: str, capability: str) -> Caller:
     """A schedule of an app: it makes its one call, and can do nothing else."""
-    return Caller(f"{_SCHEDULE}{app}:{name}", f"schedule:{name}", Role.BUILDER, (app,), (capability,))
+    return Caller(f"{SCHEDULE}{app}:{name}", f"schedule:{name}", Role.BUILDER, (app,), (capability,))
 
 
 def make_hook_caller(app: AppName) -> Caller:

@@ -25,6 +25,7 @@ from ikoma.errors import (
     OffsiteUnreachable,
 )
 from ikoma.offsite_place import OffsitePlace
+from ikoma.ports.progress import ignore_progress
 
 BIG = PART_BYTES * 2 + 12_345
 
@@ -49,22 +50,18 @@ class Bench:
 
     def send(self, name: str = "shop-1.backup", store: FolderStore | None = None) -> OffsiteCopy:
         shipment = Shipment("shop", name, "2026-11-30T10:00:00.000Z", self.files, proven_at="2026-11-30T10:00:01.000Z")
-        return send(store or self.store, Seal([self.recipient]), self.key, shipment, self.journal, ignore)
+        return send(store or self.store, Seal([self.recipient]), self.key, shipment, self.journal, ignore_progress)
 
     def fetch(self, copy: OffsiteCopy, identity: Path | None = None) -> Path:
         target = self.path / f"fetched-{os.urandom(4).hex()}"
         target.mkdir()
-        fetch(self.store, Opener(identity or self.identity), copy, target, ignore)
+        fetch(self.store, Opener(identity or self.identity), copy, target, ignore_progress)
         return target
 
 
 def write(path: Path, content: bytes) -> Path:
     path.write_bytes(content)
     return path
-
-
-def ignore(step: str) -> None:
-    pass
 
 
 @pytest.fixture
@@ -96,12 +93,12 @@ class Failing(FolderStore):
         self.left = after
         self.puts: list[str] = []
 
-    def put(self, name: str, content: bytes) -> None:
+    def put(self, name: str, content: bytes, digest: bytes) -> None:
         if self.left <= 0:
             raise OffsiteUnreachable("It went away.")
         self.left -= 1
         self.puts.append(name)
-        super().put(name, content)
+        super().put(name, content, digest)
 
 
 def test_a_sender_that_was_cut_off_goes_on_with_what_is_missing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,8 +125,8 @@ def test_another_content_of_that_name_is_sent_from_the_beginning(bench: Bench, m
 class Lying(FolderStore):
     """A place that says yes, and keeps something else."""
 
-    def put(self, name: str, content: bytes) -> None:
-        super().put(name, content[:-1] + bytes([content[-1] ^ 1]))
+    def put(self, name: str, content: bytes, digest: bytes) -> None:
+        super().put(name, content[:-1] + bytes([content[-1] ^ 1]), digest)
 
 
 def test_a_place_that_keeps_something_else_is_found_out(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
