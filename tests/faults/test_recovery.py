@@ -64,7 +64,7 @@ class Burned:
     server: Server
     store: Path
     sealed: Path
-    """The same backups, as encrypted copies off the machine."""
+    """Backups as encrypted copies off the machine."""
     identity: Path
     """The file with the secret key that opens them."""
     key: str = ""

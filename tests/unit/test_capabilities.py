@@ -103,8 +103,8 @@ assert not views.is_well("trash.lamp", {"bright": False})
 assert [block.text for block in views.lay_out_result("trash.lamp", {"bright": False}, {})] == ["The lamp is off."]
 assert [tools.make_tool(found).name for found in tools.choose([*registry], ["trash"])].count("trash_lamp") == 1
 assert "trash_lamp" in tools.map_names(registry)
-assert "## trash" in docs.capabilities_page(registry) and "### trash.lamp" in docs.capabilities_page(registry)
-assert "`lamp APP`" in docs.commands_page("| task | commands |\\n| --- | --- |\\n")
+assert "## trash" in docs.make_capabilities_page(registry) and "### trash.lamp" in docs.make_capabilities_page(registry)
+assert "`lamp APP`" in docs.make_commands_page("| task | commands |\\n| --- | --- |\\n")
 assert "ikoma lamp myapp" in reference.render_reference(registry)
 assert "/execute/trash.lamp" in openapi.make_document(registry)["paths"]
 """

@@ -154,7 +154,7 @@ class Call:
                 return app
             raise
 
-    def kept_of_database(self, app: App) -> tuple[str]:
+    def list_kept_of_database(self, app: App) -> tuple[str]:
         """The parts of an app's database that remain whatever becomes of it, for a person who is asked."""
         latest = self.platform.backups.find_latest(app.name)
         return (

@@ -53,7 +53,7 @@ async def losses(call: Call, request: AppRequest) -> Loss:
         lost.append(str(undo))
     kept = (
         f"a copy of all of it in the trash, which apps.restore brings back within {platform.trash.days} days",
-        *call.kept_of_database(app),
+        *call.list_kept_of_database(app),
     )
     return Loss(f"Remove {app.name} with all its data.", tuple(lost), kept)
 

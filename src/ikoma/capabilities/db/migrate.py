@@ -66,7 +66,9 @@ async def losses(call: Call, request: DbMigrateRequest) -> Loss | None:
     lost = await migrator.count_sql_losses(app, wanted)
     names = ", ".join(quote_name(item.name) for item in wanted)
     return (
-        Loss(f"Apply {names} to the database of {app.name}.", tuple(lost), call.kept_of_database(app)) if lost else None
+        Loss(f"Apply {names} to the database of {app.name}.", tuple(lost), call.list_kept_of_database(app))
+        if lost
+        else None
     )
 
 

@@ -102,7 +102,7 @@ async def losses(call: Call, request: DbRestoreRequest) -> Loss | None:
     copy = await call.platform.databases.find_undo(app.name)
     if copy is None:
         return None
-    kept = ("the database as it is now, as the undo copy for a week", *call.kept_of_database(app))
+    kept = ("the database as it is now, as the undo copy for a week", *call.list_kept_of_database(app))
     what = request.backup_name or f"the state of {request.time}"
     return Loss(f"Restore {what} over the database of {app.name}.", (str(copy),), kept)
 

@@ -41,7 +41,9 @@ async def losses(call: Call, request: DbSeedRequest) -> Loss | None:
     lost = await call.platform.migrator.count_sql_losses(app, wanted)
     names = ", ".join(quote_name(item.name) for item in wanted) if request.sql is None else "the given SQL"
     return (
-        Loss(f"Run {names} in the database of {app.name}.", tuple(lost), call.kept_of_database(app)) if lost else None
+        Loss(f"Run {names} in the database of {app.name}.", tuple(lost), call.list_kept_of_database(app))
+        if lost
+        else None
     )
 
 

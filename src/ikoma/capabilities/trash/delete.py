@@ -38,7 +38,7 @@ async def losses(call: Call, request: TrashDeleteRequest) -> Loss:
         )
     lost += [f"its volume {name}" for name in entry.list_volumes()]
     return Loss(
-        f"Delete {entry.id} from the trash.", tuple(lost), call.kept_of_database(call.platform.apps.at(entry.app))
+        f"Delete {entry.id} from the trash.", tuple(lost), call.list_kept_of_database(call.platform.apps.at(entry.app))
     )
 
 

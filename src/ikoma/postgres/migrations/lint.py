@@ -83,7 +83,7 @@ class _Room:
 
     left: int
 
-    def for_(self, statement: Statement) -> bool:
+    def has_room_for(self, statement: Statement) -> bool:
         """Whether this statement is parsed."""
         if len(statement.text) > parser.LONGEST_TREE:
             return False
@@ -94,7 +94,7 @@ class _Room:
 def _learn(migration: Migration, schema: KnownSchema, room: _Room) -> None:
     schema.begin(pending=False)
     for statement in statements.split(migration.sql.removeprefix("\ufeff")):
-        if _DEFINES.match(statement.text) and room.for_(statement):
+        if _DEFINES.match(statement.text) and room.has_room_for(statement):
             for node, command in split_statement(statement):
                 schema.learn(node, command)
 
@@ -109,7 +109,7 @@ def _lint(migration: Migration, schema: KnownSchema, room: _Room) -> MigrationVe
     parts = []
     found: list[tuple[int, LintFinding]] = []
     for statement in _unlike(statements.split(text)):
-        if room.for_(statement):
+        if room.has_room_for(statement):
             parts += [(statement, *part) for part in split_statement(statement)]
         elif not found:
             found.append((statement.line, _TOO_LONG))

@@ -164,7 +164,7 @@ class TlsDoor:
             log.error("PostgreSQL's port for TLS: %s: %s", type(error).__name__, error)
 
     async def _pass(self, greeting: _Greeting, context: ssl.SSLContext | None, first: bytes) -> None:
-        near = None if context is None else await greeting.secured(context)
+        near = None if context is None else await greeting.secure(context)
         far_reader, far_writer = await asyncio.open_connection(
             "127.0.0.1", self._server(), local_addr=(standing_for(greeting.address), 0)
         )
@@ -230,7 +230,7 @@ class _Greeting(asyncio.Protocol):
         else:
             self._refuse("28000", "this port takes TLS only: use sslmode=require, or the other port")
 
-    async def secured(self, context: ssl.SSLContext) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def secure(self, context: ssl.SSLContext) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """The client's side after the handshake."""
         assert self._transport is not None
         loop = asyncio.get_running_loop()

@@ -249,7 +249,7 @@ class McpAdapter:
             with self._can_be_taken_back(ctx, ask):
                 answer = await self._calls.execute(ask, progress)
         if answer.operation is not None and knows_tasks(ctx):
-            return await self._tasks.created(ask.who, answer.operation)
+            return await self._tasks.make_result(ask.who, answer.operation)
         assert capability is not None  # or execute would have raised UnknownCapability
         return self.present(capability, answer)
 

@@ -61,7 +61,7 @@ class Tasks:
         server.add_request_handler("tasks/update", UpdateTaskParams, self._update)
         server.add_request_handler("tasks/cancel", TaskParams, self._cancel)
 
-    async def created(self, who: McpConnection, identity: str) -> dict[str, Any]:
+    async def make_result(self, who: McpConnection, identity: str) -> dict[str, Any]:
         """The answer to a call that goes on as this operation."""
         return {"resultType": "task", **_envelope(await self._operation(who, identity), Wrapper())}
 
