@@ -11,6 +11,8 @@
 #   sudo ./install.sh --upgrade [--to FILE|FOLDER|VERSION] [--check] [--yes] [--set NAME=VALUE]...
 #                                          bring another version here, as `ikoma upgrade` does; docs/upgrade.md
 #   sudo ./install.sh --upgrade --back     return to the former version
+#   sudo ./install.sh --upgrade --postgres [--check|--back|--forget] [--yes]
+#                                          bring PostgreSQL's data to the major version that IKOMA brings
 #   sudo ./install.sh --uninstall          stop and remove IKOMA; apps go on, all data stays
 #   sudo ./install.sh --uninstall --purge  remove the apps and all data as well, once the machine's name is typed
 set -euo pipefail
@@ -27,30 +29,48 @@ PATH=$PATH:/usr/sbin:/sbin
 . "$root/deploy/install/compose.sh"
 . "$root/deploy/install/embedded.sh"
 . "$root/deploy/install/upgrade.sh"
+. "$root/deploy/install/postgres.sh"
 . "$root/deploy/install/bundles.sh"
 . "$root/deploy/install/signature.sh"
 . "$root/deploy/install/uninstall.sh"
 
 flavour=compose
 task=install
-unattended='' purge='' only_look='' target='' back='' upgraded=''
+unattended='' purge='' only_look='' target='' back='' upgraded='' repaired=''
 given=()
 
 main() {
     read_options "$@"
     if [ -n "$only_look" ]; then
-        if [ "$task" = upgrade ]; then upgrade_from_bundle; else preflight; fi
+        case $task$postgres_asked in
+        upgradeyes) upgrade_postgres ;;
+        upgrade) upgrade_from_bundle ;;
+        *) preflight ;;
+        esac
         return
     fi
     [ "$(id -u)" -eq 0 ] || fail "You are not root: sudo ./install.sh $*"
     exec 9>/run/ikoma-install.lock
     flock -w 10 9 || fail "Another install.sh is at work."
+    [ ! -e "$postgres_journal" ] || repair_postgres
     [ ! -e "$journal" ] || repair_killed
     case $task in
     uninstall) uninstall ;;
-    upgrade) if [ -n "$back" ]; then back_to_former; else upgrade_from_bundle; fi ;;
+    upgrade) upgrade ;;
     install) install_or_upgrade ;;
     esac
+}
+
+upgrade() {
+    if [ -n "$postgres_asked" ]; then
+        upgrade_postgres
+    elif [ -n "$back" ]; then
+        back_to_former
+    elif [ -n "$repaired" ] && [ -z "$target" ]; then
+        return
+    else
+        upgrade_from_bundle
+    fi
 }
 
 install_or_upgrade() {
@@ -66,6 +86,8 @@ read_options() {
         --check) only_look=yes ;;
         --upgrade) task=upgrade ;;
         --back) back=yes ;;
+        --postgres) postgres_asked=yes ;;
+        --forget) forget=yes ;;
         --to)
             target=${2:-}
             [ -n "$target" ] || fail "--to takes a bundle, a folder with install.sh, or a version."
@@ -90,6 +112,8 @@ read_options() {
     [ -z "$purge" ] || [ "$task" = uninstall ] || fail "--purge goes with --uninstall."
     [ -z "$back$target" ] || [ "$task" = upgrade ] || fail "--to and --back go with --upgrade."
     [ -z "$back" ] || [ -z "$target$only_look" ] || fail "--back goes alone."
+    [ -z "$postgres_asked" ] || [ "$task$target" = upgrade ] || fail "--postgres goes with --upgrade, and without --to."
+    [ -z "$forget" ] || [ "$postgres_asked$back$only_look" = yes ] || fail "--forget goes with --postgres alone."
 }
 
 confirm() {

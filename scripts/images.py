@@ -264,6 +264,26 @@ def _postgres(root: RootFilesystem) -> None:
     root.text("usr/local/bin/start", _START_POSTGRES, 0o755)
 
 
+def _former_postgres(major: int) -> Callable[[RootFilesystem], None]:
+    """The distribution's PostgreSQL of an older major version, for tests of the way to the next."""
+
+    def fill(root: RootFilesystem) -> None:
+        programs = Path(f"/usr/lib/postgresql/{major}")
+        root.tree(str(programs), programs, ("bitcode", "llvmjit*", "pgxs"))
+        root.tree(f"usr/share/postgresql/{major}", Path(f"/usr/share/postgresql/{major}"), ("man",))
+        root.tree("usr/share/zoneinfo", Path("/usr/share/zoneinfo"), ("posix", "right"))
+        setpriv = Path(_program("setpriv"))
+        root.file("usr/bin/setpriv", setpriv)
+        root.libraries_of([setpriv, *(path for path in (programs / "bin").iterdir()), *(programs / "lib").glob("*.so")])
+        root.text("etc/passwd", "root:x:0:0:root:/root:/bin/sh\npostgres:x:999:999::/var/lib/postgresql:/bin/sh\n")
+        root.text("etc/group", "root:x:0:\npostgres:x:999:\n")
+        root.folder("var/lib/postgresql", 0o1777)
+        root.folder("var/run/postgresql", 0o1777)
+        root.text("usr/local/bin/start", _START_POSTGRES, 0o755)
+
+    return fill
+
+
 _START_POSTGRES = """#!/bin/sh
 set -eu
 as_postgres() { /usr/bin/setpriv --reuid=999 --regid=999 --clear-groups -- "$@"; }
@@ -327,7 +347,22 @@ STAND_INS = {
     ),
 }
 
-_USUAL = [tag for tag in STAND_INS if tag not in ("python:3.13", "postgres:18")]
+STAND_INS |= {
+    f"postgres:{major}": StandIn(
+        _former_postgres(major),
+        (
+            f"ENV PATH=/usr/lib/postgresql/{major}/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "ENV PGDATA=/var/lib/postgresql/data",
+            "VOLUME /var/lib/postgresql/data",
+            'ENTRYPOINT ["/usr/local/bin/start"]',
+            "STOPSIGNAL SIGINT",
+            'CMD ["postgres"]',
+        ),
+    )
+    for major in (15, 16, 17)
+}
+
+_USUAL = [tag for tag in STAND_INS if tag != "python:3.13" and not tag.startswith("postgres:")]
 """All but those that only an installation needs."""
 
 

@@ -67,7 +67,10 @@ write_compose_file() {
 }
 
 fill_compose_file() {
-    sed -e "s|@IMAGE@|$image|" -e "s|@PROXY_IMAGE@|$proxy_image|" -e "s|@POSTGRES_IMAGE@|$postgres_image|" \
+    local postgres volume place
+    read -r postgres volume place < <(define_postgres)
+    sed -e "s|@IMAGE@|$image|" -e "s|@PROXY_IMAGE@|$proxy_image|" -e "s|@POSTGRES_IMAGE@|$postgres|" \
+        -e "s|@POSTGRES_VOLUME@|$volume|" -e "s|@POSTGRES_PLACE@|$place|" \
         -e "s|@MEMORY@|$(container_memory_mb)|" -e "s|@POSTGRES_PORT@|$(setting POSTGRES_PORT)|" \
         -e "s|@LISTEN@|$(listen_addresses)|" -e "s|@SOCKET@|$(socket)|" \
         -e "s|@DOCKER_ROOT@|$(docker info -f '{{.DockerRootDir}}')|g" "$root/deploy/docker-compose.yml"
@@ -105,8 +108,8 @@ list_others() {
     local service hash image_of
     docker compose --project-directory "$home" -f "${1:-$home/docker-compose.yml}" config --hash postgres,proxy \
         2>/dev/null </dev/null | while read -r service hash; do
-        image_of=$postgres_image
-        [ "$service" = postgres ] || image_of=$proxy_image
+        image_of=$proxy_image
+        [ "$service" != postgres ] || image_of=$(define_postgres | cut -d ' ' -f 1)
         hash="true $hash $(id_of "$image_of")"
         case $(docker inspect -f '{{.State.Running}} {{index .Config.Labels "com.docker.compose.config-hash"}} {{.Image}}' \
             "ikoma-$service" 2>/dev/null) in
@@ -129,6 +132,7 @@ tell_of_others() {
     others=$(list_others | paste -sd ' ')
     [ -z "$others" ] || say "Of another version, and running on: ${others// / and }. To replace them, while apps fail for \
 seconds: sudo docker compose -f $home/docker-compose.yml up -d"
+    [ -z "$(behind_compose)" ] || say "PostgreSQL stays of its former major version until you say: ikoma upgrade --postgres"
 }
 
 # What an upgrade to this version leaves to a person, told before it.

@@ -248,6 +248,7 @@ check_upgrade() {
     done <"$root/deploy/install/stops"
     printf '• %s takes the place of %s; apps go on, IKOMA is away for seconds\n' "$to" "$from"
     "tell_what_stays_$flavour"
+    check_postgres
 }
 
 # is_older A B

@@ -70,6 +70,7 @@ def _examine(settings: Settings) -> Iterator[DoctorFinding]:
     yield from upkeep.networks(settings)
     yield _check_server(settings)
     yield from upkeep.upgrades(settings)
+    yield from upkeep.databases(settings)
     yield from upkeep.versions(settings)
     yield from upkeep.keys(settings)
     yield from upkeep.offsite(settings)

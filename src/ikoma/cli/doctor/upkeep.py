@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -132,6 +133,39 @@ def upgrades(settings: Settings) -> Iterator[DoctorFinding]:
     except (ValueError, KeyError, TypeError):
         words = "has not ended"
     yield DoctorFinding("upgrade", None, words, "ikoma upgrade, unless one is at work: it puts this right")
+
+
+def databases(settings: Settings) -> Iterator[DoctorFinding]:
+    """Say whether PostgreSQL's data is of an older major version than IKOMA brings, and what is kept of a former."""
+    from ikoma.postgres.major.upgrade import list_kept, measure
+    from ikoma.postgres.server.majors import read_bundled_major, read_major
+
+    if (settings.ikoma_home / "postgres-upgrade.json").exists():
+        words = "an upgrade of PostgreSQL has not ended"
+        remedy = "ikoma upgrade, unless one is at work: it starts what was stopped"
+        yield DoctorFinding("upgrade", None, words, remedy)
+    brings = read_bundled_major()
+    data = settings.postgres_folder / "data"
+    if settings.postgres_host:
+        found = _ask_major()
+        remedy = "ikoma upgrade --postgres" if (settings.ikoma_home / "docker-compose.yml").exists() else ""
+    else:
+        found, remedy = read_major(data), "ikoma upgrade --postgres"
+    if found is not None and found < brings:
+        words = f"the databases are of PostgreSQL {found}; {brings} comes with this IKOMA"
+        yield DoctorFinding("PostgreSQL", None, words, remedy or f"its keeper upgrades it to {brings}")
+    for major, path in list_kept(data) if data.is_dir() else ():
+        words = f"{path} of PostgreSQL {major} is kept ({measure(path) >> 20} MB)"
+        yield DoctorFinding("former data", None, words, "ikoma upgrade --postgres --forget, once all is well")
+
+
+def _ask_major() -> int | None:
+    try:
+        version = str(client.call("platform.check", {}, timeout=_SECONDS)["details"]["postgres"]["version"])
+    except (client.CallFailed, SystemExit, KeyError):
+        return None
+    found = re.search(r"\d+", version)
+    return int(found[0]) if found else None
 
 
 def versions(settings: Settings) -> Iterator[DoctorFinding]:

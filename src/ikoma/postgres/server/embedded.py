@@ -23,6 +23,7 @@ from ikoma.errors import DatabasesUnavailable, StartRefused
 from ikoma.ports.databases import Credentials, Endpoint
 from ikoma.postgres.connect import connect, connected
 from ikoma.postgres.server import cluster, postmaster
+from ikoma.postgres.server.majors import read_major
 from ikoma.postgres.server.server import ADMIN_OPTIONS, APP_OPTIONS, HOST_NAME
 from ikoma.postgres.server.tls_port import TlsDoor
 from ikoma.processes import is_alive, wait_until_ended
@@ -39,6 +40,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
 _STEADY_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 _PORTS_TRIED = 3
+_FIRST_WITH_TIMEOUT = 17
 
 
 class EmbeddedPostgres:
@@ -121,8 +123,9 @@ class EmbeddedPostgres:
 
     def as_app(self, credentials: Credentials) -> dict[str, Any]:
         parameters = self._parameters(credentials.role, credentials.password.reveal(), credentials.database)
-        # Only here: a server before PostgreSQL 17 lets nobody in who names it.
-        return {**parameters, "options": f"{APP_OPTIONS} -c transaction_timeout=0"}
+        # A server before PostgreSQL 17 lets nobody in who names it.
+        more = " -c transaction_timeout=0" if (read_major(self._data) or 0) >= _FIRST_WITH_TIMEOUT else ""
+        return {**parameters, "options": f"{APP_OPTIONS}{more}"}
 
     def _parameters(self, user: str, password: str, database: str) -> dict[str, Any]:
         return {"host": "127.0.0.1", "port": self._port, "user": user, "password": password, "dbname": database}
@@ -209,7 +212,8 @@ class EmbeddedPostgres:
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _bring_up(self) -> None:
-        program = await cluster.create(self._root, self._settings.postgres_password)
+        versions = self._settings.ikoma_home / "versions"
+        program = await cluster.create(self._root, self._settings.postgres_password, versions)
         self._password = cluster.read_password(self._root)
         known_port = self._settings.postgres_port or cluster.read_remembered_port(self._root)
         for tries_left in reversed(range(1 if known_port else _PORTS_TRIED)):

@@ -27,6 +27,7 @@ async def find_tool(name: str, major: int) -> Path:
     """The program of that major version; ToolMissing, saying what to install, when there is none."""
     for candidate in (
         find_bundled() / "bin" / name,
+        *(folder / "bin" / name for folder in _beside),
         Path(f"/usr/lib/postgresql/{major}/bin/{name}"),
         Path("/usr/bin") / name,
     ):
@@ -34,11 +35,19 @@ async def find_tool(name: str, major: int) -> Path:
             return candidate
     raise ToolMissing(
         f"There is no {name} of PostgreSQL {major} on this machine.",
-        hint=f"Install the package postgresql-client-{major}.",
+        hint=f"Install the package postgresql-client-{major}, or bring the databases to the version of here: "
+        "ikoma upgrade --postgres",
     )
 
 
+_beside: list[Path] = []
 _majors: dict[Path, int] = {}
+
+
+def know_programs(folder: Path) -> None:
+    """Have tools of the version that the server runs found here too."""
+    if folder not in _beside:
+        _beside.append(folder)
 
 
 async def _major(program: Path) -> int:

@@ -1,0 +1,1 @@
+"""From one major version of PostgreSQL to the next, on a copy (docs/decisions/044)."""
