@@ -34,7 +34,7 @@ MOST_SECONDS = 600
 
 
 async def make_former(folder: Path) -> None:
-    """What an IKOMA with that PostgreSQL has left: pages without checksums, settings, a closed database."""
+    """Leave what an IKOMA with that PostgreSQL leaves: pages without checksums, settings, a closed database."""
     root = settings_of(folder).postgres_folder
     await cluster.prepare_program(root)
     data, password = root / "data", folder / "password"

@@ -160,7 +160,7 @@ class MajorUpgrade:
         return conversion
 
     def _take_settings_along(self, new: Path) -> None:
-        """Have those connect who could before; the rest of the settings is written at each start, or named by the person."""
+        """Have those connect who could before; the other settings are written at each start."""
         for name in ("pg_hba.conf", "pg_ident.conf"):
             (new / name).write_bytes((self._places.source / name).read_bytes())
         if self._places.include:
