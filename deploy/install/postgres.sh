@@ -14,9 +14,9 @@ upgrade_postgres() {
     [ -n "$flavour" ] || fail "No IKOMA is installed here: sudo ./install.sh"
     [ -z "$(setting POSTGRES_HOST)" ] || fail "PostgreSQL is another's (POSTGRES_HOST), who upgrades it."
     if [ -n "$only_look" ]; then
+        trap close_postgres EXIT
         "open_postgres_$flavour"
         "postgres_$flavour" check || exit 1
-        close_postgres
         return
     fi
     make_log
@@ -27,6 +27,8 @@ upgrade_postgres() {
         confirm "Return to it?"
         change_postgres back
     elif [ -n "$("behind_$flavour")" ]; then
+        trap close_postgres EXIT
+        at_failure="Nothing was changed."
         "open_postgres_$flavour"
         step "Rehearsal on a copy, while all goes on" never_done "postgres_$flavour" rehearse
         last_words 1
@@ -66,15 +68,25 @@ change_postgres() {
     printf '{"step": "%s", "at": "%s"}\n' "$1" "$(date -u +%FT%TZ)" | write_whole "$postgres_journal" 644
     step "IKOMA and PostgreSQL stop" never_done "stop_all_$flavour"
     "change_$flavour" "$1"
-    last_words 2
+    tell_of_change "$1"
     step "Start" never_done "start_all_$flavour"
     trap - EXIT
     rm -f "$postgres_journal"
     close_postgres
     say "The databases were away for $(seconds_since "$began") s."
-    [ "$1" = back ] || step "Statistics that did not come along" never_done "analyze_$flavour"
-    say "Where all is well: ikoma upgrade --postgres --forget removes the former data; --postgres --back returns to it."
     say "With POINT_IN_TIME the archive begins anew now."
+    [ "$1" != back ] || return 0
+    step "Statistics that did not come along" never_done "analyze_$flavour"
+    say "Where all is well: ikoma upgrade --postgres --forget removes the former data; --postgres --back returns to it."
+}
+
+tell_of_change() {
+    if [ "$flavour" = embedded ]; then
+        last_words "$([ "$1" = back ] && echo 1 || echo 2)"
+    else
+        [ "$1" = back ] || last_words 1
+        say "PostgreSQL is of ${definition%% *} now. The data of before is kept, in the volume $(cut -d ' ' -f 2 "$postgres_former")."
+    fi
 }
 
 ended_postgres() {
@@ -99,7 +111,7 @@ repair_postgres() {
 
 close_postgres() {
     [ "$flavour" = compose ] || return 0
-    docker rm -f "$tool" "$helper" ikoma-postgres-old >/dev/null 2>&1 || true
+    docker rm -f -v "$tool" "$helper" ikoma-postgres-old >/dev/null 2>&1 || true
 }
 
 # --- Embedded: IKOMA itself starts PostgreSQL, and ends a switch that was cut off ---
@@ -164,13 +176,13 @@ open_postgres_compose() {
     [ -n "$volume" ] || fail "PostgreSQL's data lies in no volume: upgrade it by hand."
     case $target_data in "$store"/?*) ;; *) fail "$postgres_image keeps its data at ${target_data:-no PGDATA}, outside of $store." ;; esac
     close_postgres
-    docker run -d --name "$helper" --network host --user postgres -e LD_LIBRARY_PATH=/former-lib \
+    docker run -d --name "$helper" --network host --user postgres -w /tmp -e LD_LIBRARY_PATH=/former-lib \
         -v "ikoma-postgres:$store" -v "$volume:/former:ro" --entrypoint sh "$postgres_image" \
         -c 'while :; do sleep 3600; done' </dev/null >/dev/null
     docker exec -u 0 "$helper" mkdir -p /former-root /former-lib "$store/.ikoma"
     docker create --name ikoma-postgres-old "$image" >/dev/null
     docker export ikoma-postgres-old | docker cp - "$helper:/former-root"
-    docker rm ikoma-postgres-old >/dev/null
+    docker rm -v ikoma-postgres-old >/dev/null
     former_programs=/usr/lib/postgresql/$former_major
     docker exec "$helper" test -x "/former-root$former_programs/bin/postgres" ||
         fail "$image has no $former_programs: only images of Debian's kind (not alpine) are upgraded here."
@@ -180,7 +192,8 @@ open_postgres_compose() {
         name=${file##*/}
         for there in /lib/$name /lib/*/$name /usr/lib/$name /usr/lib/*/$name; do [ ! -e "$there" ] || continue 2; done
         [ ! -e "$file" ] || ln -sf "$file" "/former-lib/$name"
-    done'
+    done
+    mkdir -p /usr/share && [ -e /usr/share/zoneinfo ] || ln -s /former-root/usr/share/zoneinfo /usr/share/zoneinfo'
 }
 
 postgres_compose() {
@@ -200,10 +213,10 @@ change_compose() {
         read -r definition <"$postgres_former"
         write_definition "$definition"
         printf '%s\n' "$was" | write_whole "$postgres_former" 600
-        say "PostgreSQL is $definition again; what was of now is kept: ${was#* }"
         return
     fi
     step "A copy is upgraded and compared with what was" never_done postgres_compose upgrade
+    [ "$(docker exec "$helper" cat "$target_data/PG_VERSION")" = "$new_major" ] || fail "There is no data of PostgreSQL $new_major."
     defined_postgres | write_whole "$postgres_former" 600
     definition="$postgres_image ikoma-postgres $store"
     write_definition "$definition"
@@ -224,7 +237,7 @@ write_definition() {
 
 return_compose() {
     [ ! -e "$home/docker-compose.yml.postgres" ] || mv "$home/docker-compose.yml.postgres" "$home/docker-compose.yml"
-    docker run --rm -v "ikoma-postgres:$store" --entrypoint rm "ikoma:$(running_compose)" -rf "$store/.ikoma/major"
+    docker run --rm -v "ikoma-postgres:$store" --entrypoint rm "ikoma:$(running_compose)" -rf "$store/.ikoma"
 }
 
 start_all_compose() {
@@ -255,8 +268,9 @@ forget_postgres_compose() {
     say "The data of $image in the volume $volume is removed."
     confirm "Remove it?"
     docker run --rm -v "$volume:/former" --entrypoint sh "ikoma:$(running_compose)" -c '
-        cd "/former$1" && for name in * .[!.]*; do case $name in "$2" .ikoma) ;; *) rm -rf "./$name" ;; esac; done' \
+        cd "/former$1" && for name in * .[!.]*; do case $name in "$2" | .ikoma) ;; *) rm -rf "./$name" ;; esac; done' \
         sh "${data#"$place"}" "$(major_of "$(docker inspect -f '{{.Config.Image}}' ikoma-postgres)")"
+    docker run --rm -v "ikoma-postgres:$store" --entrypoint sh "ikoma:$(running_compose)" -c "rm -rf $store/*/docker-[0-9]*"
     rm -f "$postgres_former"
     say "Removed. The image: docker rmi $image"
 }

@@ -7,7 +7,7 @@ at_failure="Run install.sh again to go on from here."
 say() { printf '• %s\n' "$*"; }
 fail() { printf '✗ %s\n' "$*" >&2; exit 1; }
 
-# step WORDS DONE DO: do it unless it is done. Both are functions; what DO says goes to the log.
+# step WORDS DONE DO ARGUMENT...: do it unless it is done. Both are functions; what DO says goes to the log.
 step() {
     local words=$1 is_done=$2 action=$3 began=$EPOCHREALTIME
     if "$is_done" >>"$log" 2>&1; then
@@ -18,7 +18,7 @@ step() {
     local said=$(($(stat -c %s "$log") + 1))
     # In a shell of its own, and not as a condition: there `set -e` would not count.
     set +e
-    (set -e; "$action") >>"$log" 2>&1
+    (set -e; "$action" "${@:4}") >>"$log" 2>&1
     local code=$?
     set -e
     if [ "$code" -ne 0 ]; then

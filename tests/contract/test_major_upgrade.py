@@ -63,6 +63,9 @@ def fill(server: EmbeddedPostgres) -> None:
         "SELECT pg_create_physical_replication_slot('archive', true)",
     )
     execute(server, "ALTER SCHEMA public OWNER TO shop", database="shop")
+    argument = "" if version(server) < 17 else ", boolean"  # another version has another function of that name
+    closed = f"pg_logical_emit_message(boolean, text, text{argument})"
+    execute(server, f"REVOKE EXECUTE ON FUNCTION {closed} FROM PUBLIC", database="shop")
     with as_shop(server) as session:
         session.execute("SET search_path = public")
         session.execute(TABLES.encode())
@@ -173,6 +176,8 @@ def test_all_that_there_is_comes_to_the_new_version_or_the_old_one_serves(folder
         assert execute(server, "SHOW work_mem") == ("9MB",)
         assert execute(server, "SHOW data_checksums") == ("on",)
         assert execute(server, "SELECT count(*) FROM pg_stats WHERE tablename = 'kinds'", database="shop") is not None
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            session.execute("SELECT pg_logical_emit_message(false, 'x', 'y')")
         session.execute("CREATE TABLE since (id int)")
         assert step(folder, "analyze") == (0, "")
 

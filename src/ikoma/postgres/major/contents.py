@@ -49,6 +49,10 @@ UNION ALL
 SELECT 'constraints', count(*)::text FROM pg_constraint WHERE connamespace IN (SELECT oid FROM own) AND contype <> 'n'
 UNION ALL SELECT 'extension ' || extname, extversion FROM pg_extension
 UNION ALL
+SELECT DISTINCT 'closed function ' || proname, '' FROM pg_proc AS p WHERE pronamespace = 'pg_catalog'::regnamespace
+    AND NOT has_function_privilege('public', oid, 'EXECUTE')
+    AND NOT EXISTS (SELECT FROM pg_init_privs AS i WHERE i.objoid = p.oid AND i.classoid = 'pg_proc'::regclass)
+UNION ALL
 SELECT format('sequence %I.%I', schemaname, sequencename), concat_ws(' ', last_value, increment_by, cycle)
 FROM pg_sequences
 """

@@ -26,7 +26,7 @@ from ikoma.postgres.major.programs import Programs
 _PORT = 1
 _LONGEST_SOCKET = 107
 _FEW = 5
-_WRONG = re.compile("error:|FATAL|ERROR")
+_WRONG = re.compile("error:|FATAL|ERROR|invalid value|unrecognized")
 _SETTINGS = """
 listen_addresses = ''
 unix_socket_directories = '{folder}'
@@ -68,6 +68,19 @@ SELECT format('%I.%I', n.nspname, c.collname) FROM pg_collation AS c JOIN pg_nam
 WHERE c.oid >= 16384 AND c.collversion <> pg_collation_actual_version(c.oid)
 """
 
+# Functions of PostgreSQL's own that somebody has closed to the public. pg_dump would close them by their arguments,
+# which another version may have changed.
+_CLOSED_FUNCTIONS = """
+SELECT oid::regprocedure::text FROM pg_proc AS p WHERE pronamespace = 'pg_catalog'::regnamespace
+    AND NOT has_function_privilege('public', oid, 'EXECUTE')
+    AND NOT EXISTS (SELECT FROM pg_init_privs AS i WHERE i.objoid = p.oid AND i.classoid = 'pg_proc'::regclass)
+"""
+_FUNCTIONS_OF_NAMES = """
+SELECT oid::regprocedure::text FROM pg_proc
+WHERE pronamespace = 'pg_catalog'::regnamespace AND proname::text = ANY(%s)
+"""
+_EVERY_DATABASE = "SELECT datname FROM pg_database WHERE datname <> 'template0' ORDER BY 1"
+
 Say = Callable[[str], None]
 
 
@@ -84,6 +97,7 @@ class Conversion:
     new: Path = field(init=False)
     contents: Contents = field(init=False, default_factory=dict)
     collated: list[str] = field(init=False, default_factory=list)
+    _closed: dict[str, list[str]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.new = self.folder / "new"
@@ -101,10 +115,12 @@ class Conversion:
             closed, kept, superuser = await self._look_at_old()
             self.say("reading the rows of before")
             self.contents = await read_contents(self.login)
+            await self._open_functions()
         await self._make_empty(superuser, kept)
         self.say("pg_upgrade")
         await self._upgrade(superuser)
         async with self._serve(self.programs.new, self.new):
+            await self._close_functions()
             await self._mend_collations()
             self.say("reading the rows of after")
             self._compare(await read_contents(self.login))
@@ -148,7 +164,25 @@ class Conversion:
             superuser = (await _list(connection, "SELECT rolname FROM pg_roles WHERE oid = 10"))[0]
         return closed, kept, superuser
 
+    async def _open_functions(self) -> None:
+        """Have nobody's closing of PostgreSQL's own functions in the dump; the new ones are closed by their names."""
+        async with connected(self.login("postgres")) as connection:
+            databases = await _list(connection, _EVERY_DATABASE)
+        for database in databases:
+            async with connected(self.login(database)) as connection:
+                functions = await _list(connection, _CLOSED_FUNCTIONS)
+                for function in functions:
+                    await connection.execute(f"GRANT EXECUTE ON FUNCTION {function} TO PUBLIC".encode())
+                self._closed[database] = sorted({function.partition("(")[0] for function in functions})
+
     # --- The new one ---
+
+    async def _close_functions(self) -> None:
+        for database, names in self._closed.items():
+            async with connected(self.login(database)) as connection:
+                rows = await (await connection.execute(_FUNCTIONS_OF_NAMES.encode(), (names,))).fetchall()
+                for (function,) in rows:
+                    await connection.execute(f"REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC".encode())
 
     async def _make_empty(self, superuser: str, kept: Mapping[str, str]) -> None:
         """An empty cluster that pg_upgrade takes: of the same size of segments, with checksums as the copy has them."""
@@ -163,7 +197,7 @@ class Conversion:
         await self.programs.do(
             [
                 str(self.programs.new / "bin" / "initdb"),
-                *("-D", str(self.new), "-U", superuser, "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8"),
+                *("-D", str(self.new), "-U", superuser, "--auth=trust", "--encoding=UTF8", "--locale=C"),
                 *(f"--wal-segsize={megabytes}", "--data-checksums", "--no-instructions", "--no-sync"),
             ]
         )
@@ -190,7 +224,7 @@ class Conversion:
         """Indexes that were sorted by another version of the system's rules are made anew."""
         async with connected(self.login("postgres")) as connection:
             databases = set(await _list(connection, _COLLATED))
-            every = await _list(connection, "SELECT datname FROM pg_database WHERE datname <> 'template0' ORDER BY 1")
+            every = await _list(connection, _EVERY_DATABASE)
         for database in every:
             async with connected(self.login(database)) as connection:
                 collations = await _list(connection, _COLLATIONS)
@@ -227,12 +261,9 @@ class Conversion:
         try:
             await self.programs.do([*control, "-l", str(log), "start"])
         except MajorUpgradeFailed as error:
-            words = (
-                [line for line in log.read_text(errors="replace").splitlines() if "FATAL" in line]
-                if log.exists()
-                else []
-            )
-            raise MajorUpgradeFailed(words[-1] if words else error.message) from None
+            said = log.read_text(errors="replace").splitlines() if log.exists() else []
+            words = [line for line in said if _WRONG.search(line)]
+            raise MajorUpgradeFailed("; ".join(words[-_FEW:]) or error.message) from None
         try:
             yield
         finally:

@@ -150,12 +150,13 @@ async def _rehearse(scene: _Scene) -> None:
 
 async def _upgrade(scene: _Scene) -> None:
     with _server_stopped(scene):
-        if finish_switch(scene.places.root) is not None:
+        if finish_switch(scene.places.root) is not None and scene.is_embedded:
             _say("A switch that was cut off has been ended")
             return
         done = await (await scene.upgrade()).upgrade()
         _say(f"PostgreSQL {done.major} has all of {done.former} after {done.seconds:.1f} s: {_count(done)}, compared")
-        _say(f"The data of {done.former} is kept: {done.kept}")
+        if scene.is_embedded:  # else the folder has another name outside of this container
+            _say(f"The data of {done.former} is kept: {done.kept}")
 
 
 async def _analyze(scene: _Scene) -> None:
