@@ -145,7 +145,14 @@ defined_postgres() {
 }
 
 environment_of() { docker inspect -f '{{range .Config.Env}}{{println .}}{{end}}' "$1"; }
-major_of() { docker run --rm --network none --entrypoint postgres "$1" --version </dev/null | sed 's/^[^0-9]*\([0-9]*\).*/\1/'; }
+# major_of IMAGE: as its program says, or its tag where it is not here yet.
+major_of() {
+    local said
+    said=$(docker run --rm --pull never --network none --entrypoint postgres "$1" --version </dev/null 2>/dev/null |
+        sed 's/^[^0-9]*\([0-9]*\).*/\1/' || true)
+    [ -n "$said" ] || said=$(sed 's/^[^0-9]*\([0-9]*\).*/\1/' <<<"${1##*:}")
+    printf '%s' "${said:-0}"
+}
 
 # The definition that docker-compose.yml is to have: another major version waits until a person upgrades.
 define_postgres() {
