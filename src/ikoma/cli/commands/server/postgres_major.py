@@ -106,7 +106,8 @@ class _Scene:
         found = {"PGHOST": "127.0.0.1", "PGUSER": cluster.ADMIN, "PGDATABASE": "postgres", "PGCONNECT_TIMEOUT": "10"}
         if self.is_embedded:
             root = self.places.root
-            return {**found, "PGPORT": str(cluster.read_remembered_port(root)), "PGPASSWORD": cluster.password(root)}
+            port, password = str(cluster.read_remembered_port(root)), cluster.read_password(root)
+            return {**found, "PGPORT": port, "PGPASSWORD": password}
         secret = self.settings.postgres_password
         port = str(self.settings.postgres_port or 5432)
         return {**found, "PGPORT": port, "PGPASSWORD": secret.reveal() if secret else ""}
