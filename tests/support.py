@@ -207,10 +207,20 @@ def make_server(**settings: str) -> Server:
 def remove(made: Server) -> None:
     if made.process is None:  # a crash may have left its PostgreSQL: a start takes it over, a stop ends it
         made.start()
-    names = {path.name for path in made.apps.iterdir() if path.is_dir() and not path.name.startswith(".")}
+    names = _apps_of(made)
     made.stop(signal.SIGINT)
     remove_projects(names)
     shutil.rmtree(made.folder)
+
+
+def _apps_of(made: Server) -> set[str]:
+    """The apps that are there, and those that were made there and removed: their images are still in Docker."""
+    names = {path.name for path in made.apps.iterdir() if path.is_dir() and not path.name.startswith(".")}
+    with suppress(OSError, ValueError, KeyError):  # some tests spoil the log
+        for entry in made.audit() if made.audit_log.is_file() else ():
+            if entry["capability"] == "apps.init" and entry["result"] == "success":
+                names.add(entry["arguments"]["appName"])
+    return names
 
 
 def stop_apps(server: Server) -> None:
