@@ -12,6 +12,7 @@ from functools import partial
 from ikoma.app_folder import App
 from ikoma.apps.adapting.adapter import Adapter
 from ikoma.apps.app import Apps
+from ikoma.apps.backups.downloads import BackupDownloads
 from ikoma.apps.backups.folder import AppBackups
 from ikoma.apps.backups.making import AppBackupMaker
 from ikoma.apps.backups.restoring import AppBackupRestorer
@@ -74,6 +75,7 @@ class Platform:
     app_backups: AppBackups
     backup_maker: AppBackupMaker
     state_backups: StateBackupMaker
+    downloads: BackupDownloads
     backup_restorer: AppBackupRestorer
     offsite: Offsite
     offsite_keeper: OffsiteKeeper

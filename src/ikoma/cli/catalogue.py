@@ -50,6 +50,7 @@ LOCAL = {
     "put": Local("ikoma.cli.commands.files"),
     "deploy": Local("ikoma.cli.commands.deploy"),
     "import": Local("ikoma.cli.commands.take_over"),
+    "backup-download": Local("ikoma.cli.commands.download"),
     "wait": Local("ikoma.cli.commands.wait"),
     "top": Local("ikoma.cli.commands.top"),
 }

@@ -6,7 +6,7 @@ import http.client
 import json
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +20,7 @@ from ikoma.settings import Settings, load_settings
 Progress = Callable[[str, float | None], None]
 
 _TIMEOUT = 3700.0
+_PIECE = 1 << 20
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -105,6 +106,34 @@ def call(
     if not answer.get("success"):
         raise CallFailed(words.failure(answer))
     return words.result(answer["result"])
+
+
+def fetch(path: str) -> Iterator[bytes]:
+    """The bytes at an address of the running server, piece by piece; it needs no key.
+
+    Raises:
+        CallFailed: the server refused, is not there, or went away before the end.
+    """
+    settings = load_settings_or_exit()
+    connection = _make_connection(settings, _TIMEOUT)
+    try:
+        try:
+            connection.connect()
+        except (OSError, http.client.HTTPException) as error:
+            raise CallFailed(_report_no_server(settings, error)) from None
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            if response.status != http.client.OK:
+                raise CallFailed(json.loads(response.read()))
+            while piece := response.read(_PIECE):
+                yield piece
+        except (OSError, http.client.HTTPException) as error:
+            raise CallFailed(_report_gone(error)) from None
+        except ValueError:
+            raise CallFailed(_report_stranger(settings)) from None
+    finally:
+        connection.close()
 
 
 def _word_progress(progress: Progress, words: naming.AnswerWording) -> Progress:

@@ -138,6 +138,13 @@ class BackupDamaged(IkomaError):
     default_hint = "Restore another backup; nothing was changed."
 
 
+class TooManyDownloads(IkomaError):
+    """A hundred downloads of backups are given out already."""
+
+    code, status = "too_many_downloads", 429
+    default_hint = "Each ends after an hour; use one that is there."
+
+
 class BackupForeign(IkomaError):
     """This is not a backup of this app's database."""
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ikoma import __version__, capabilities
 from ikoma.apps.adapting.adapter import Adapter
 from ikoma.apps.app import Apps
+from ikoma.apps.backups.downloads import BackupDownloads
 from ikoma.apps.backups.folder import AppBackups
 from ikoma.apps.backups.making import AppBackupMaker
 from ikoma.apps.backups.restoring import AppBackupRestorer
@@ -240,6 +241,7 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
             planner=Planner(engine, databases, policy, validator, migrator, rollbacks, memory=memory),
             migrator=migrator,
             restorations=restorations,
+            downloads=BackupDownloads(),
             backup_restorer=AppBackupRestorer(
                 engine.volumes, databases, app_backups, backup_maker, restorations, deployer
             ),

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from starlette.types import Receive, Scope, Send
 
+from ikoma.apps.backups.downloads import BackupDownloads
 from ikoma.apps.source.webhook import Webhooks
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.settings import Settings
@@ -26,12 +27,13 @@ class Door:
         summary: Summary,
         settings: Settings,
         hooks: Webhooks,
+        downloads: BackupDownloads,
         domain: Callable[[], str | None],
     ) -> None:
         self._pipeline = pipeline
         self._settings = settings
         self._mcp = McpDoor(pipeline) if settings.server_mode != "http" else None
-        self._http = make_http_app(pipeline, summary, hooks if settings.server_mode != "mcp" else None)
+        self._http = make_http_app(pipeline, summary, hooks if settings.server_mode != "mcp" else None, downloads)
         self.app = harden_app(headers.guard_app(self._route, settings.allowed_hosts))
         self.proxied_app = harden_app(serve_proxied(self._route, domain))
 

@@ -24,6 +24,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ikoma.apps.backups.downloads import BackupDownloads
 from ikoma.apps.source.webhook import Webhooks
 from ikoma.errors import IkomaError, MethodNotAllowed, NotFound
 from ikoma.kernel.call import Attempt, CallAnswer, Emit
@@ -31,6 +32,8 @@ from ikoma.kernel.pipeline import Pipeline
 from ikoma.ports.progress import Progress, ignore_progress
 from ikoma.transports import envelope, headers, openapi
 from ikoma.transports.body import read_object
+from ikoma.transports.downloads import PREFIX as DOWNLOADS
+from ikoma.transports.downloads import DownloadEndpoint
 from ikoma.transports.outbox import Outbox
 from ikoma.transports.webhook import PREFIX, WebhookEndpoint
 from ikoma.web import guides
@@ -49,7 +52,7 @@ class Summary(Protocol):
     async def __call__(self) -> Mapping[str, Any]: ...
 
 
-def make_http_app(pipeline: Pipeline, summary: Summary, hooks: Webhooks | None) -> ASGIApp:
+def make_http_app(pipeline: Pipeline, summary: Summary, hooks: Webhooks | None, downloads: BackupDownloads) -> ASGIApp:
     """The ASGI application; without `hooks` it has no API, only what tells of the server."""
     if hooks is None:
         return Starlette(routes=[Route("/health", _health(summary))], exception_handlers=_HANDLERS)
@@ -65,6 +68,7 @@ def make_http_app(pipeline: Pipeline, summary: Summary, hooks: Webhooks | None) 
         exception_handlers=_HANDLERS,
     )
     execute, deliver = ExecuteEndpoint(pipeline), WebhookEndpoint(pipeline, hooks)
+    hand_out = DownloadEndpoint(downloads)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         # The one hot path does not go through the router.
@@ -72,6 +76,8 @@ def make_http_app(pipeline: Pipeline, summary: Summary, hooks: Webhooks | None) 
             await execute(scope, receive, send)
         elif scope["type"] == "http" and scope["path"].startswith(PREFIX):
             await deliver(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"].startswith(DOWNLOADS):
+            await hand_out(scope, receive, send)
         else:
             await pages(scope, receive, send)
 

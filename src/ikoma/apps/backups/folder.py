@@ -32,7 +32,7 @@ log = logging.getLogger("ikoma")
 
 MAKING = ".ikoma-backup-"
 DUMP, FOLDER, STATE, VOLUMES = "database.sql", "folder.tar", "state.tar", "volumes"
-_MANIFEST = "manifest.json"
+MANIFEST = "manifest.json"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -104,7 +104,7 @@ def read_manifest(path: Path, name: str | None = None) -> SignedBackup:
     """
     name = name or path.name
     try:
-        stored = orjson.loads((path / _MANIFEST).read_bytes())
+        stored = orjson.loads((path / MANIFEST).read_bytes())
         told, key, signature = stored["manifest"], stored["key"], stored["signature"]
         check_signature(orjson.dumps(told, option=orjson.OPT_SORT_KEYS), key, signature, name)
         known = {item.name for item in fields(AppBackup)}  # a later version may say more
@@ -194,7 +194,7 @@ class AppBackups:
         told = asdict(backup)
         key, signature = self._key.sign(orjson.dumps(told, option=orjson.OPT_SORT_KEYS))
         content = {"manifest": told, "key": key, "signature": signature}
-        write_file(place / _MANIFEST, orjson.dumps(content, option=orjson.OPT_INDENT_2), mode=0o600)
+        write_file(place / MANIFEST, orjson.dumps(content, option=orjson.OPT_INDENT_2), mode=0o600)
 
     def find(self, app: AppName, name: AppBackupName) -> AppBackup:
         """Find a backup of this app.

@@ -99,6 +99,7 @@ async def stay_up(settings: Settings, limits: ConnectionLimits | None = None) ->
             started.summarise,
             settings,
             started.platform.hooks,
+            started.platform.downloads,
             domain=lambda: proxy.platform_domain,
         )
         passed_on = None if settings.rehearsal else listen_unix(proxy.platform_socket)
