@@ -72,7 +72,13 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
     ports = {name: free_port() for name in (*names, *(f"{name}.grpc" for name in names))}
     argv = [
         *(str(_WEED), "server", "-s3", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-s3.config={config}"),
-        *("-volume.max=100", "-master.volumeSizeLimitMB=256", "-master.volumePreallocate=false"),
+        *(
+            "-volume.max=100",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            "-master.volumeSizeLimitMB=256",
+            "-master.volumePreallocate=false",
+        ),
         *(f"-{name}.port={ports[name]}" for name in names),
         *(f"-{name}.port.grpc={ports[f'{name}.grpc']}" for name in names),
     ]
@@ -157,7 +163,7 @@ def _wait_for_bucket(server: S3Server) -> None:
             return
         except Exception:
             if time.monotonic() > deadline or server.process.poll() is not None:
-                raise
+                raise AssertionError((server.folder / "log").read_text(errors="replace")[-2000:]) from None
             time.sleep(0.3)
 
 

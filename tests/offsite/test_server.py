@@ -107,7 +107,7 @@ def test_a_place_that_fails_is_told_and_costs_no_backup(server: Server, line: Li
     line.left = None
     server.stop()
     server.start()  # which looks at once; while it runs it looks every few minutes
-    eventually(lambda: backups(server)["away-2.sql"]["places"] == ["here", "off-site"], "it leaves afterwards", 60)
+    eventually(lambda: backups(server)["away-2.sql"]["places"] == ["here", "off-site"], "it leaves afterwards", 150)
     assert "error" not in server.do("platform.check")["details"]["offsite"]
 
 
