@@ -52,6 +52,7 @@ from ikoma.kernel.access.callers import SCHEDULE, Caller, Callers
 from ikoma.kernel.answers.leading import Lists, list_all
 from ikoma.kernel.audit.log import AuditLog
 from ikoma.kernel.call import CallContext, Emit
+from ikoma.kernel.coalesce import Turn
 from ikoma.kernel.events import Events
 from ikoma.kernel.operations.operations import Operations
 from ikoma.kernel.supervisor import Supervisor
@@ -112,6 +113,8 @@ class Platform:
     events: Events
     supervisor: Supervisor
     started: float = field(default_factory=time.monotonic)
+    turn: Turn = field(default_factory=Turn)
+    """What those who share a look make of it is shared too."""
 
 
 @dataclass(slots=True)

@@ -3,13 +3,15 @@
 A caller joins work only if that work starts after the call. So each answer is fresh, and the cost does not grow with
 the number of callers: a few runs are under way at most, and one is waiting. Health checks and the audit log's fsync
 both stand on this.
+
+What they make of it in the same turn of the event loop they share too: see `Turn`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -42,3 +44,45 @@ class Coalesced(Generic[T]):
                 await asyncio.sleep(self._gather)
             self._waiting = None  # from here on, who asks is too late for this run
             return await self._work()
+
+
+class Turn:
+    """Shares what was made in one turn of the event loop, and forgets it before the next one.
+
+    An event loop reads what has come before it runs the tasks that this has woken, and runs what was asked for first
+    before that. So whoever asks in a turn asked before it, or in it, and nothing that is shared is older than that.
+    """
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._made: dict[object, list[tuple[tuple[object, ...], object]]] = {}
+
+    def share(self, what: str, of: object, more: tuple[object, ...], make: Callable[[], T]) -> T:
+        """The value that was made of the very same object in this turn; else a new one.
+
+        Args:
+            what: a name for the kind of value.
+            of: what it is made of, the same object and not only an equal one.
+            more: what else it is made of; equals will do.
+        """
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return make()
+        if self._loop is not loop:
+            self._made.clear()
+            self._loop = loop
+            loop.call_soon(self.forget)
+        key, wanted = (what, id(of)), (of, more)
+        others = self._made.setdefault(key, [])
+        for known, value in others:
+            if known == wanted:
+                return cast(T, value)
+        made = make()
+        others.append((wanted, made))
+        return made
+
+    def forget(self) -> None:
+        """Share nothing of this turn any more."""
+        self._loop = None
+        self._made.clear()

@@ -41,6 +41,7 @@ from ikoma.kernel.audit.entry import AuditEntry
 from ikoma.kernel.audit.log import AuditLog
 from ikoma.kernel.audit.masking import mask_arguments, mask_result
 from ikoma.kernel.call import LOCAL, Attempt, CallAnswer, CallContext, Emit
+from ikoma.kernel.coalesce import Turn
 from ikoma.kernel.events import Event, EventKind, Events, Severity
 from ikoma.kernel.locks import PATIENCE, Holder, Locks
 from ikoma.kernel.operations.journal import Record
@@ -119,6 +120,7 @@ class Pipeline:
         self._telling = Telling(registry, paths)
         self._make_call = make_call
         self._stopping = asyncio.Event()
+        self._turn = Turn()
 
     async def execute(
         self, attempt: Attempt, progress: Progress = ignore_progress, emit: Emit | None = None
@@ -307,14 +309,23 @@ class Pipeline:
 
         call = self._call(admitted, tell, None if emit is None else say)
         try:
-            answer = capability.encode(await capability.run(call, admitted.request))
-            scrubbed = scrub_result(scrubber, capability, answer, app, reach)
-            return self._telling.tell_result(capability, scrubbed, reader)
+            result = await capability.run(call, admitted.request)
+            # Of those who get the very same result in one turn, each reader's answer is made once.
+            return self._turn.share(
+                "answer", result, (capability.name, reader), lambda: self._answer(admitted, result, reader)
+            )
         except IkomaError as error:
             if not capability.guesses:
                 error.withhold_guess()
             scrubber.scrub_error(error, app, reach)
             raise
+
+    def _answer(self, admitted: _Admitted, result: Any, reader: Reader) -> bytes:
+        """A result as its reader sees it. What is secret is looked for after the result was made."""
+        capability = admitted.capability
+        encoded = capability.encode(result)
+        scrubbed = scrub_result(self._scrubber, capability, encoded, admitted.app, admitted.caller.apps)
+        return self._telling.tell_result(capability, scrubbed, reader)
 
     def _call(self, admitted: _Admitted, progress: Progress, emit: Emit | None = None) -> Any:
         identity = admitted.attempt.request_id

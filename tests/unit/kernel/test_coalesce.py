@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
-from ikoma.kernel.coalesce import Coalesced
+import uvloop
+
+from ikoma.kernel.coalesce import Coalesced, Turn
 
 
 def test_callers_during_a_run_share_the_next_one_and_get_nothing_older_than_their_question() -> None:
@@ -65,3 +68,53 @@ def test_a_failure_reaches_all_who_asked_and_the_next_run_starts_anew() -> None:
     failed, back = asyncio.run(scenario())
     assert isinstance(failed, ValueError)
     assert back == "back"
+
+
+def test_what_is_made_of_the_same_object_is_made_once_in_a_turn_and_anew_in_the_next() -> None:
+    made: list[str] = []
+
+    async def scenario() -> None:
+        turn, seen, equal = Turn(), ["seen"], ["seen"]
+
+        async def ask(of: list[str], reader: str) -> int:
+            return turn.share("answer", of, (reader,), lambda: made.append(reader) or len(made))
+
+        same = await asyncio.gather(ask(seen, "a"), ask(seen, "a"), ask(seen, "b"), ask(equal, "a"))
+        assert same == [1, 1, 2, 3]
+        assert await ask(seen, "a") == 4
+
+    asyncio.run(scenario())
+    assert made == ["a", "b", "a", "a"]
+
+
+def test_nothing_of_a_loop_that_ended_in_the_same_turn_is_shared_with_the_next_one() -> None:
+    turn, made = Turn(), list[int]()
+
+    async def ask() -> int:
+        return turn.share("answer", turn, (), lambda: made.append(0) or len(made))
+
+    assert (asyncio.run(ask()), asyncio.run(ask())) == (1, 2)
+    assert turn.share("answer", turn, (), lambda: 3) == 3, "without a loop there are no turns"
+
+
+def test_what_came_after_something_was_shared_is_answered_in_a_later_turn() -> None:
+    """A socket that has been written to after the value was made wakes a task that gets another one."""
+
+    async def scenario() -> None:
+        turn, numbers = Turn(), iter(range(100))
+        ours, theirs = socket.socketpair()
+        reader, writer = await asyncio.open_connection(sock=ours)
+
+        def share() -> int:
+            return turn.share("answer", turn, (), lambda: next(numbers))
+
+        for _ in range(20):
+            before = share()
+            theirs.send(b"x")
+            await reader.readexactly(1)
+            assert share() > before
+        writer.close()
+        theirs.close()
+
+    asyncio.run(scenario())
+    uvloop.run(scenario())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from ikoma.apps.observation.health import Observation
 from ikoma.capabilities.apps.status import find_next
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
@@ -37,6 +38,11 @@ async def health(call: Call, request: AppRequest) -> AppsHealthResult:
     seen = await call.platform.health.observe(call.platform.apps.at(request.app_name))
     if not seen.exists:
         call.app(request.app_name)  # says so, with the nearest name
+    # All who share the look share what is made of it.
+    return call.platform.turn.share("health", seen, (), lambda: _describe(seen))
+
+
+def _describe(seen: Observation) -> AppsHealthResult:
     details = {name: Look(passed=check.passed, details=check.details) for name, check in seen.checks.items()}
     return AppsHealthResult(
         health=seen.health,

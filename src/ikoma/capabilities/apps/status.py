@@ -83,6 +83,11 @@ async def status(call: Call, request: AppRequest) -> AppsStatusResult:
     seen = await call.platform.health.observe(call.platform.apps.at(request.app_name))
     if not seen.exists:
         await call.app_or_remains(request.app_name)  # where nothing of it remains, this says so
+    # All who share the look share what is made of it.
+    return call.platform.turn.share("status", seen, (call.caller, call.role), lambda: _describe(call, request, seen))
+
+
+def _describe(call: Call, request: AppRequest, seen: Observation) -> AppsStatusResult:
     return AppsStatusResult(
         name=request.app_name,
         exists=seen.exists,

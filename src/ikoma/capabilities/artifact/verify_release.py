@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Sequence
 
 from ikoma.apps.observation.health import HEALTHY, STOPPED
+from ikoma.apps.observation.verification import ChecklistItem
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
 from ikoma.kernel.registry import AppRequest, Result, capability, listed
@@ -34,15 +35,29 @@ async def verify_release(call: Call, request: AppRequest) -> ArtifactVerifyRelea
     """
     checks = await call.platform.verifier.verify(call.app(request.app_name))
     failed = [check.name for check in checks if check.required and not check.passed]
+    if failed:
+        return _describe(checks, failed, await _next(call, request, failed))
+    # All who share the look share what is made of it.
+    return call.platform.turn.share("verification", checks, (), lambda: _describe(checks, failed, None))
+
+
+def _describe(
+    checks: Sequence[ChecklistItem], failed: Sequence[str], following: Next | None
+) -> ArtifactVerifyReleaseResult:
     passed = sum(check.passed for check in checks)
     summary = f"{passed} of {len(checks)} checks passed" + (f"; failed: {', '.join(failed)}." if failed else ".")
     if any(check.name == "maintenance" for check in checks):
         summary = f"In maintenance: people get a page instead of the app. {summary}"
     return ArtifactVerifyReleaseResult(
         verified=not failed,
-        checks=[ArtifactVerifyReleaseItem(**asdict(check)) for check in checks],
+        checks=[
+            ArtifactVerifyReleaseItem(
+                name=check.name, passed=check.passed, required=check.required, details=check.details
+            )
+            for check in checks
+        ],
         summary=summary,
-        next=await _next(call, request, failed) if failed else None,
+        next=following,
     )
 
 

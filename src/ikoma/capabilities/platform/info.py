@@ -27,6 +27,10 @@ async def info(call: Call, request: Request) -> PlatformInfoResult:
 
     Use it to learn what this server can do.
     """
+    return call.platform.turn.share("info", call.platform, (call.caller, call.role), lambda: _describe(call))
+
+
+def _describe(call: Call) -> PlatformInfoResult:
     settings = call.platform.settings
     return PlatformInfoResult(
         version=__version__,

@@ -20,6 +20,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from ikoma.errors import DiskFull, InvalidArguments, Next, NotFound, OutOfScope, RoleTooLow, Unauthenticated
+from ikoma.kernel.coalesce import Turn
 from ikoma.kernel.redaction.redaction import KEY_PREFIX
 from ikoma.kernel.registry import Capability
 from ikoma.kernel.state.store import FLAG, NAMES, Codec, Store, StoreTable
@@ -200,6 +201,9 @@ class _Row:
         )
 
 
+_Taken = tuple[str, str | None, Caller]
+"""(hash, until when it is taken, caller)."""
+
 _CODECS = {
     "role": Codec(int, Role),
     "apps": NAMES,
@@ -227,8 +231,9 @@ class Callers:
         self._env_stamp: tuple[int, int, int] | None = None
         self._admin_hash: str | None = None
         self._seen_version = -1
-        self._active: list[tuple[str, str | None, Caller]] = []
+        self._active: list[_Taken] = []
         self._noted: dict[str, float] = {}
+        self._turn = Turn()
 
     def authenticate(self, key: str | None) -> Caller:
         """The caller that this key belongs to.
@@ -240,10 +245,7 @@ class Callers:
             raise Unauthenticated("No API key was given.")
         digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
         found: Caller | None = None
-        admin = self._current_admin_hash()
-        if admin is not None and hmac.compare_digest(admin, digest):
-            found = _make_admin(digest)
-        for stored, until, caller in self._current_keys():
+        for stored, until, caller in self._turn.share("keys", self, (), self._list_taken):
             if hmac.compare_digest(stored, digest) and (until is None or until > _now()):
                 found = caller
         if found is None or (found.expires_at is not None and found.expires_at <= _now()):
@@ -281,7 +283,7 @@ class Callers:
         )
         with self._store.transaction():
             self._keys.insert(row)
-        self._seen_version = -1
+        self._forget_seen()
         return identity, key
 
     def rotate(self, identity: str, *, overlap: int) -> tuple[str, str]:
@@ -308,7 +310,7 @@ class Callers:
                 f"overlap: the key before this one is taken until {promised}, and only one former key can be.",
                 hint="Rotate it after that, or with overlap 0, which ends all former keys at once.",
             )
-        self._seen_version = -1
+        self._forget_seen()
         return key, until
 
     def find(self, identity: str) -> Caller:
@@ -343,7 +345,7 @@ class Callers:
             )
         if done.rowcount == 0:
             raise _report_no_key(identity)
-        self._seen_version = -1
+        self._forget_seen()
 
     def _live(self, identity: str) -> StoredKey:
         for stored in self.list_keys():
@@ -363,6 +365,11 @@ class Callers:
             self._env_stamp = stamp
         return self._admin_hash or self._given_hash
 
+    def _forget_seen(self) -> None:
+        """Read the keys again: they were changed here."""
+        self._seen_version = -1
+        self._turn.forget()
+
     def _note_use(self, identity: str) -> None:
         now = time.monotonic()
         if now - self._noted.get(identity, -_NOTE_SECONDS) < _NOTE_SECONDS:
@@ -373,8 +380,13 @@ class Callers:
             if not self._store.change_now(used):  # another process writes: the next call notes it
                 del self._noted[identity]
 
-    def _current_keys(self) -> list[tuple[str, str | None, Caller]]:
-        """(hash, until when it is taken, caller) of each key, and of each that was rotated."""
+    def _list_taken(self) -> list[_Taken]:
+        """All keys that are taken, as they are now."""
+        admin = self._current_admin_hash()
+        return [*([] if admin is None else [(admin, None, _make_admin(admin))]), *self._current_keys()]
+
+    def _current_keys(self) -> list[_Taken]:
+        """The keys of the store, and those that were rotated."""
         version = self._store.changes_elsewhere
         if version != self._seen_version:  # our own writes reset it
             rows = self._keys.select("revoked_at IS NULL")
