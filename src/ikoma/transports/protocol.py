@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, ClassVar, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from ikoma.errors import (
     HeadersTooLarge,
@@ -29,6 +29,7 @@ from ikoma.errors import (
 )
 from ikoma.transports import envelope
 from ikoma.transports.hardening import add_headers
+from ikoma.transports.whole_answer import WholeAnswer
 
 log = logging.getLogger("ikoma")
 
@@ -157,6 +158,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         self._since = self.loop.time()
         super().on_response_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        answer = WholeAnswer(cycle)
+        super()._start_asgi_task(cycle, lambda scope, receive, _: app(scope, receive, answer.send))
 
     def send_400_response(self, msg: str) -> None:
         """uvicorn calls this where the parser failed, which it also does when one of the methods above raises."""
