@@ -29,3 +29,12 @@ def test_the_source_is_not_searched_for_what_holds_a_word_that_is_not_in_it(monk
     assert is_own("appName")
     monkeypatch.setattr(own_words, "_read_source", lambda: pytest.fail("searched"))
     assert not any(is_own(f"canary-{number:024x}") for number in range(5000))
+
+
+def test_a_sentence_that_goes_on_in_the_next_line_is_one() -> None:
+    assert is_own("apps, capabilities, end, rate"), "callers.py says so in two literals"
+
+
+def test_the_source_is_not_kept() -> None:
+    assert is_own("is missing")
+    assert len(own_words._list_words()) < 1 << 18
