@@ -94,7 +94,9 @@ class App:
             StateUnreadable: of this app alone.
         """
         try:
-            return parse(orjson.loads((self.state / name).read_bytes()))
+            # Without a Path for each name: every look at an app reads several of these, and most are not there.
+            with open(f"{self.path}/.ikoma/{name}", "rb", buffering=0) as file:
+                return parse(orjson.loads(file.readall()))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, AttributeError, LookupError) as error:

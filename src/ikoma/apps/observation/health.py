@@ -117,10 +117,10 @@ class HealthObserver:
             )
 
     async def _observe_release(self, app: App, fresh_login: bool) -> Observation:
-        (state, release, path), (exists, database) = await asyncio.gather(
+        (state, containers, release, path), (exists, database) = await asyncio.gather(
             self._find_serving(app), self._try_login(app, fresh_login)
         )
-        containers, record = state.serving, state.record
+        record = state.record
         if release is None or (record.serving is not None and record.serving.down):
             path = ProbeResult(False, "Nothing serves." if release else "Nothing serves yet.")
         none = {name for name, number in read_scale(app).items() if number == 0}
@@ -145,12 +145,12 @@ class HealthObserver:
             standby=record.standby,
         )
 
-    async def _find_serving(self, app: App) -> tuple[AppState, Release | None, ProbeResult]:
+    async def _find_serving(self, app: App) -> tuple[AppState, Sequence[Replica], Release | None, ProbeResult]:
         """Find all that the app has, what of it serves, and whether that answers."""
         state = await self._runtime.observe(app)
         release = Releases(app).find_serving(state.record.serving)
-        web = release.routed if release else None
-        return state, release, await self._probe(app, web, state.serving)
+        web, containers = release.routed if release else None, state.serving
+        return state, containers, release, await self._probe(app, web, containers)
 
     async def _find_loops(self, containers: Sequence[Replica]) -> dict[str, str]:
         """Containers that keep restarting, by id, and how."""

@@ -7,6 +7,7 @@ follows too.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ikoma.app_folder import App
@@ -23,7 +24,7 @@ from ikoma.apps.yaml import file_choice
 from ikoma.compose.web_service import Choice
 from ikoma.errors import IkomaError
 from ikoma.kernel.coalesce import Coalesced
-from ikoma.ports.databases import Databases
+from ikoma.ports.databases import Databases, LedgerEntry
 
 _GATHER_SECONDS = 0.005
 
@@ -67,9 +68,11 @@ class Verifier:
 
     async def _check(self, app: App) -> list[ChecklistItem]:
         serving = Releases(app).current()
-        seen, (compose, policy, choice), migrations = await asyncio.gather(
-            self._health.observe(app, fresh_login=True), self._check_compose(app), self._check_migrations(app, serving)
+        seen, (compose, policy, choice), (migrations, logged_in) = await asyncio.gather(
+            self._health.observe(app), self._check_compose(app), self._check_migrations(app, serving)
         )
+        if not logged_in:
+            seen = await self._health.observe(app, fresh_login=True)
         return [
             ChecklistItem(
                 "folder",
@@ -94,7 +97,7 @@ class Verifier:
     async def _check_compose(self, app: App) -> tuple[ChecklistItem, ChecklistItem, Choice | None]:
         """Check whether the compose file resolves, whether the policy allows what it says, and what it has routed."""
         try:
-            resolution = await self._resolutions.resolve(app)
+            resolution = await self._resolutions.resolve(app, places=False)
             if resolution.model is None:
                 error = resolution.error or "Compose refused the file."
                 return (
@@ -114,12 +117,21 @@ class Verifier:
         judged = ChecklistItem("policy", True, True, f"{waived}." if waived else "No rule is broken, none waived.")
         return resolves, judged, settled.choice
 
-    async def _check_migrations(self, app: App, serving: Release | None) -> ChecklistItem:
-        """Check that no migration is pending, but those of another release that the one that serves came back from."""
+    async def _check_migrations(self, app: App, serving: Release | None) -> tuple[ChecklistItem, bool]:
+        """Check that no migration is pending, but those of another release that the one that serves came back from.
+
+        Also whether the app's role, where it has one, has logged in anew for that: then it need not be tried besides.
+        """
         owned = credentials.find(app)
         try:
-            known = migration_files.list_migrations(app)
             ledger = await self._databases.read_ledger(owned) if owned else []
+        except IkomaError as error:
+            return ChecklistItem("migrations", False, True, error.message), False
+        return self._compare_migrations(app, serving, ledger), True
+
+    def _compare_migrations(self, app: App, serving: Release | None, ledger: Sequence[LedgerEntry]) -> ChecklistItem:
+        try:
+            known = migration_files.list_migrations(app)
         except IkomaError as error:
             return ChecklistItem("migrations", False, True, error.message)
         pending = [item.name for item in migration_files.select_pending(known, ledger)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,8 +76,9 @@ class Policy:
         Args:
             owners: whose the volumes and networks are that are there, where a caller has just asked.
         """
-        facts = await self._facts(app, await self._engine.volumes.map_owners() if owners is None else owners)
-        return self.leave_out_waived(app, await asyncio.to_thread(policy.check, model, facts))
+        owners = await self._engine.volumes.map_owners() if owners is None else owners
+        look = await self._look(app, owners)
+        return self.leave_out_waived(app, await asyncio.to_thread(lambda: policy.check(model, look())))
 
     async def require(self, app: App, model: ComposeModel, *, judged: str | None = None) -> None:
         """Raises PolicyViolation where a resolved compose file is not allowed.
@@ -100,8 +101,8 @@ class Policy:
         Args:
             model: what containers are made of, with their mounts as they are made.
         """
-        facts = await self._facts(app, {})  # whose a volume or network is plays no part
-        for violation in await asyncio.to_thread(lambda: list(find_swapped(model, facts))):
+        look = await self._look(app, {})  # whose a volume or network is plays no part
+        for violation in await asyncio.to_thread(lambda: list(find_swapped(model, look()))):
             raise PolicyViolation(word_problem(violation), hint=word_fix(violation), rules=[violation.rule])
 
     def leave_out_waived(self, app: App, violations: Iterable[Violation]) -> Verdict:
@@ -124,18 +125,22 @@ class Policy:
         """List the waivers that hold for this app now, used or not."""
         return self._waivers.list_live(app.name)
 
-    async def _facts(self, app: App, owners: Mapping[str, str]) -> HostFacts:
+    async def _look(self, app: App, owners: Mapping[str, str]) -> Callable[[], HostFacts]:
+        """Ask the engine for its part of the facts; what is returned finds the others, in the thread that judges."""
         state = await self._engine.runtime.observe(app)
         engine_root = Path(await self._engine.volumes.find_root())
+        return lambda: self._find_facts(app, owners, engine_root, has_replicas=bool(state.replicas))
+
+    def _find_facts(self, app: App, owners: Mapping[str, str], engine_root: Path, *, has_replicas: bool) -> HostFacts:
         return HostFacts(
             app=app,
             other_apps=frozenset(str(name) for name in self._apps.list_names() if name != app.name),
             platform_ports=self._platform_ports,
             registries=self._registries,
             pinned=self._pinned,
-            writable=_writable(app) if state.replicas else (),
+            writable=_writable(app) if has_replicas else (),
             owners=owners,
-            neighbours=await asyncio.to_thread(list_server_networks, hosts=self._hosts),
+            neighbours=list_server_networks(hosts=self._hosts),
             platform=_resolved((*self._folders, engine_root)),
             files=read_paths(app),
         )

@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -238,10 +239,22 @@ class Releases:
 
     def model(self, release: Release) -> ComposeModel:
         """Read the model that was checked when the release was made."""
-        model = self._app.read_state(f"releases/{release.id}/{_MODEL}", parse_model)
+        return self.read_model(release.id)
+
+    def read_model(self, identity: str) -> ComposeModel:
+        """Read the model of the release of that id."""
+        model = self._app.read_state(f"releases/{identity}/{_MODEL}", parse_model)
         if model is None:
-            raise ReleaseNotFound(f"The release {release.id} is not complete: it never came to run.")
+            raise ReleaseNotFound(f"The release {identity} is not complete: it never came to run.")
         return model
+
+    def read_model_stamp(self, identity: str) -> tuple[int, int, int] | None:
+        """What changes when the file of a release's model does: it is written once. None where there is none."""
+        try:
+            status = (self._folder / identity / _MODEL).stat()
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_size, status.st_ino
 
     def read_variables(self, release: Release) -> dict[str, str]:
         """Read the values of .env and of the call that a release was made with."""
@@ -308,22 +321,28 @@ class Releases:
 
     def _read(self, identity: str) -> Release:
         name = f"releases/{identity}/{_RECORD}"
-        stored = self._app.read_state(name)
-        if stored is None:
+        release = self._app.read_state(name, _parse)
+        if release is None:
             raise FileNotFoundError(name)
-        try:
-            services = {key: _make(ServiceRecord, record) for key, record in stored.pop("services").items()}
-            return _make(Release, {**stored, "services": services})
-        except (TypeError, AttributeError, KeyError) as error:
-            raise self._app.make_unreadable(name, error) from error
+        return release
+
+
+def _parse(stored: dict[str, Any]) -> Release:
+    services = {key: _make(ServiceRecord, record) for key, record in stored.pop("services").items()}
+    return _make(Release, {**stored, "services": services})
 
 
 def _make(kind: type[T], stored: Mapping[str, Any]) -> T:
     """A record as it was written, also by an earlier version."""
-    known = {item.name for item in fields(kind)}  # type: ignore[arg-type]
+    known = _list_fields(kind)  # type: ignore[arg-type]
     return kind(
         **{name: tuple(value) if isinstance(value, list) else value for name, value in stored.items() if name in known}
     )
+
+
+@cache
+def _list_fields(kind: type[Any]) -> frozenset[str]:
+    return frozenset(item.name for item in fields(kind))
 
 
 def _write_variables(model: ComposeModel, given: Mapping[str, str]) -> str:

@@ -99,11 +99,14 @@ class Resolutions:
         self._latest: dict[App, tuple[bytes, _Read]] = {}
         self._secrets: dict[App, tuple[Secret, ...]] = {}
 
-    async def resolve(self, app: App, contents: Mapping[str, bytes] | None = None) -> Resolution:
+    async def resolve(
+        self, app: App, contents: Mapping[str, bytes] | None = None, *, places: bool = True
+    ) -> Resolution:
         """The resolution of the app's files as they are now.
 
         Args:
             contents: what files hold that are not to be read from the disk.
+            places: whether lines of the files are asked for; without, `source` knows none.
 
         Raises:
             FileMissing: there is no compose file.
@@ -115,7 +118,7 @@ class Resolutions:
             model, more = await substitute(self._engine, app.name, model, self._waived(app))
             notices = [*notices, *more]
         return Resolution(
-            await asyncio.to_thread(lambda: gathered.source),
+            await asyncio.to_thread(lambda: gathered.source) if places else Source(gathered.compose_file, b""),
             tuple(gathered.violations),
             found.resolved,
             model,

@@ -160,7 +160,7 @@ def find_names(app: App) -> frozenset[str]:
         recent = releases.list_recent()
         for release in recent:
             with suppress(*_UNREADABLE):
-                found |= releases.model(release).names
+                found |= _read_model(app, release.id)[0]
     return frozenset(found)
 
 
@@ -174,8 +174,20 @@ def find_of_release(app: App, release: Any) -> list[Secret]:
     releases = Releases(app)
     found = find_in_variables(releases.read_variables(release))
     with suppress(IkomaError):
-        found += find_in_model(releases.model(release))
+        found += _read_model(app, release.id)[1]
     return found
+
+
+def _read_model(app: App, identity: str) -> tuple[frozenset[str], tuple[Secret, ...]]:
+    """The names and the secrets in a release's model."""
+    return _parse_model(app, identity, Releases(app).read_model_stamp(identity))
+
+
+@lru_cache(maxsize=500)
+def _parse_model(app: App, identity: str, _: object) -> tuple[frozenset[str], tuple[Secret, ...]]:
+    """Names and secrets, found once for each file: it is never written again."""
+    model = Releases(app).read_model(identity)
+    return model.names, tuple(find_in_model(model))
 
 
 def _is_certain(word: str) -> bool:

@@ -20,6 +20,7 @@ from typing import Any
 
 import aiodocker
 import aiohttp
+import orjson
 import psutil
 
 from ikoma.engines.docker.containers import Container, ResourceInventory
@@ -177,9 +178,7 @@ class DockerApi:
         """Containers by Compose project, of one project or of all."""
         label = PROJECT if project is None else f"{PROJECT}={project}"
         async with self.connect() as docker:
-            listed = await docker._query_json(
-                "containers/json", params={"all": "1", "filters": json.dumps({"label": [label]})}
-            )
+            listed = await _read(docker, "containers/json", {"all": "1", "filters": json.dumps({"label": [label]})})
             steps = {item["Id"] for item in listed if item["Image"].startswith(_BY_ID) and await _is_step(docker, item)}
         found: dict[str, list[Container]] = defaultdict(list)
         for item in listed:
@@ -255,7 +254,7 @@ class DockerApi:
     async def list_resources(self) -> ResourceInventory:
         """All volumes and networks, by name."""
         async with self.connect() as docker:
-            listed, networks = await asyncio.gather(docker._query_json("volumes"), docker.networks.list())
+            listed, networks = await asyncio.gather(_read(docker, "volumes"), _read(docker, "networks"))
         return ResourceInventory(
             {item["Name"]: _made(item) for item in listed["Volumes"] or []},
             {item["Name"]: _made(item) for item in networks},
@@ -282,6 +281,12 @@ class DockerApi:
             api=version["ApiVersion"],
             gateway=_gateway(bridge[0] if bridge else {}),
         )
+
+
+async def _read(docker: aiodocker.Docker, path: str, params: Mapping[str, str] | None = None) -> Any:
+    """What the engine says there. Lists are asked for at every look, so the faster parser reads them."""
+    async with docker._query(path, params=params) as response:
+        return orjson.loads(await response.read())
 
 
 _BRIDGE = {"type": ["builtin"], "driver": ["bridge"], "name": ["bridge"]}
