@@ -81,6 +81,19 @@ def test_an_app_in_maintenance_is_not_verified_without_a_word(server: Server) ->
     assert app.do("apps.health")["maintenance"] is False
 
 
+def test_a_password_that_the_database_takes_no_longer_is_found_at_once_by_a_new_login(server: Server) -> None:
+    app = new_app(server, "facts-login", compose_file=compose())
+    app.do("db.create")
+    app.deploy("one")
+    assert checks(app)["database"]["passed"] is True
+    app.do("db.migrate", sql="ALTER ROLE CURRENT_USER PASSWORD 'another one'")
+    said = checks(app)["database"]
+    assert said["passed"] is False, "a session of before may go on, and is no proof"
+    assert "password authentication failed" in said["details"]
+    app.do("db.create")
+    assert checks(app)["database"]["passed"] is True
+
+
 def test_a_release_that_crashes_at_its_start_leaves_its_lines(server: Server) -> None:
     app = new_app(server, "facts-crash", compose_file=compose())
     good = app.deploy("one")
