@@ -16,17 +16,20 @@ from ikoma.durable import open_whole_file
 
 @click.command(name="backup-download")
 @click.argument("app", shell_complete=complete.apps)
-@click.argument("name")
+@click.argument("name", required=False)
+@click.option("--backup-name", "named", metavar="NAME", help="Another way to name the backup.")
 @click.option("--to", "target", type=click.Path(path_type=Path), metavar="FILE", help="By default its own name, here.")
 @verbs.JSON_OPTION
-def download(app: str, name: str, target: Path | None, as_json: bool) -> None:
+def download(app: str, name: str | None, named: str | None, target: Path | None, as_json: bool) -> None:
     """Fetch the backup NAME of APP; a whole one comes as a tar file. No file is overwritten.
 
     All rows are in it, and the values of the app's variables.
     """
+    if (wanted := name or named) is None:
+        raise click.UsageError("Missing argument 'NAME'.")
     if target is not None and target.exists():
         _refuse(f"{target} exists already.", "Choose another file with --to.")
-    offered = verbs.call("backup.download", {"appName": app, "backupName": name}, as_json=as_json)
+    offered = verbs.call("backup.download", {"appName": app, "backupName": wanted}, as_json=as_json)
     place = target or Path(offered["name"])
     try:
         digest = hashlib.sha256()
