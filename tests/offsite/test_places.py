@@ -204,7 +204,7 @@ def test_a_line_that_breaks_half_way_loses_nothing_and_a_slow_one_is_only_slow(
     place = make_place(kind)
     with line_to(place, s3 if kind == "s3" else sftp) as (line, through):
         offsite = make_offsite(through, tmp_path)
-        line.left = 12_000_000
+        line.left = 18_000_000
         with pytest.raises(OffsiteUnreachable):
             run(offsite.send("shop", "shop.sql", MADE, {"shop.sql": big}))
         journal = tmp_path / "offsite" / "shop.shop.sql.journal"
