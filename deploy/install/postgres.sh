@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154 # names that install.sh sets
+# shellcheck shell=bash disable=SC2154,SC2034 # names that install.sh sets, or that others read
 # `ikoma upgrade --postgres`: PostgreSQL's data to the major version that IKOMA brings (docs/decisions/044-major-upgrade.md).
 #
 # A rehearsal on a base backup while all goes on; then IKOMA and PostgreSQL stop, a copy is upgraded and compared, and the
@@ -150,7 +150,10 @@ major_of() {
     local said
     said=$(docker run --rm --pull never --network none --entrypoint postgres "$1" --version </dev/null 2>/dev/null |
         sed 's/^[^0-9]*\([0-9]*\).*/\1/' || true)
-    [ -n "$said" ] || said=$(sed 's/^[^0-9]*\([0-9]*\).*/\1/' <<<"${1##*:}")
+    if [ -z "$said" ]; then
+        said=${1##*:}
+        said=${said%%[!0-9]*}
+    fi
     printf '%s' "${said:-0}"
 }
 
