@@ -16,7 +16,7 @@ from ikoma.postgres.server.majors import read_bundled_major
 from scripts.images import ensure
 from tests.faults.witness import eventually
 from tests.install.machine import Machine
-from tests.install.platform import HOME, INSTALL, VARIABLES, assert_well, purge
+from tests.install.platform import HOME, INSTALL, VARIABLES, is_well, purge
 
 pytestmark = pytest.mark.timeout(1800)
 FORMER = max(int(path.name) for path in Path("/usr/lib/postgresql").glob("1[5-7]"))
@@ -88,7 +88,7 @@ def test_there_and_back_and_killed_in_between(former: Machine, capsys: pytest.Ca
     with capsys.disabled():
         print("\n" + done.stdout)
     assert (version(former), count(former)) == (NEW, rows)
-    assert_well(former)
+    eventually(lambda: is_well(former), "all three are healthy", 120)
     assert "nothing to do" in upgrade(former).stdout
 
     done = upgrade(former, "--back")
