@@ -48,7 +48,8 @@ from ikoma.apps.trash.restoring import AppRestorer
 from ikoma.apps.validation.validator import Validator
 from ikoma.errors import AppNotFound
 from ikoma.kernel.access.approvals import Approvals
-from ikoma.kernel.access.callers import SCHEDULE, Caller, Callers
+from ikoma.kernel.access.caller import SCHEDULE, Caller
+from ikoma.kernel.access.callers import Callers
 from ikoma.kernel.answers.leading import Lists, list_all
 from ikoma.kernel.audit.log import AuditLog
 from ikoma.kernel.call import CallContext, Emit
@@ -114,7 +115,7 @@ class Platform:
     supervisor: Supervisor
     started: float = field(default_factory=time.monotonic)
     turn: Turn = field(default_factory=Turn)
-    """What those who share a look make of it is shared too."""
+    """Shares between those who share a look what each makes of it."""
 
 
 @dataclass(slots=True)

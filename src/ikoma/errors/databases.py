@@ -227,13 +227,6 @@ class RecoveryFailed(IkomaError):
     default_next = (Next("db.status"),)
 
 
-class MajorUpgradeFailed(IkomaError):
-    """PostgreSQL did not come to its next major version, and the former one is as it was."""
-
-    code, status = "major_upgrade_failed", 500
-    default_hint = "The former version serves, or can be started. Once that is mended: ikoma upgrade --postgres"
-
-
 class RestoreFailed(IkomaError):
     """The restore failed, and the database is as it was."""
 

@@ -108,6 +108,13 @@ class SettingFixed(IkomaError):
     default_hint = "A person at the server changes it where the server is started, and starts it again."
 
 
+class MajorUpgradeFailed(IkomaError):
+    """PostgreSQL did not come to its next major version, and the former one is as it was."""
+
+    code, status = "major_upgrade_failed", 500
+    default_hint = "The former version serves, or can be started. Once that is mended: ikoma upgrade --postgres"
+
+
 class StartRefused(IkomaError):
     """The server cannot start here."""
 

@@ -28,7 +28,8 @@ from ikoma.errors import (
 from ikoma.kernel.access import controls
 from ikoma.kernel.access.approvals import Approvals
 from ikoma.kernel.access.authentication import Authentication
-from ikoma.kernel.access.callers import Caller, Callers
+from ikoma.kernel.access.caller import Caller
+from ikoma.kernel.access.callers import Callers
 from ikoma.kernel.access.consent import Consent, ConsentRequest
 from ikoma.kernel.access.rate_limit import RateLimit
 from ikoma.kernel.access.throttle import Throttle

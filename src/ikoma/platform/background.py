@@ -28,7 +28,7 @@ from ikoma.apps.schedules.schedule import Schedule
 from ikoma.apps.trash.entries import Trash
 from ikoma.apps.trash.restoring import AppRestorer
 from ikoma.errors import AppBusy, IkomaError, StartRefused
-from ikoma.kernel.access.callers import CARETAKER, Caller, make_schedule_caller
+from ikoma.kernel.access.caller import CARETAKER, Caller, make_schedule_caller
 from ikoma.kernel.call import Attempt
 from ikoma.kernel.events import Event, EventKind, Severity
 from ikoma.kernel.locks import Holder, Locks

@@ -27,7 +27,7 @@ from ikoma.apps.recovery.record import RecoveryRecord, end_record, write_record
 from ikoma.apps.recovery.source import BackupSource, OfferedBackup, require_whole
 from ikoma.durable import make_folder
 from ikoma.errors import AppBusy, BackupDamaged, BackupMissing, IkomaError, TrashEntryMissing
-from ikoma.kernel.access.callers import RECOVERY
+from ikoma.kernel.access.caller import RECOVERY
 from ikoma.kernel.call import Attempt
 from ikoma.model import AppName
 from ikoma.platform.composition import RunningPlatform, run_platform

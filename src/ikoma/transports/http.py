@@ -35,7 +35,7 @@ from ikoma.transports.body import read_object
 from ikoma.transports.downloads import PREFIX as DOWNLOADS
 from ikoma.transports.downloads import DownloadEndpoint
 from ikoma.transports.outbox import Outbox
-from ikoma.transports.webhook import PREFIX, WebhookEndpoint
+from ikoma.transports.webhooks.endpoint import PREFIX, WebhookEndpoint
 from ikoma.web import guides
 from ikoma.web.page import HERE
 from ikoma.web.policy import make_content_security_policy

@@ -25,7 +25,8 @@ from ikoma.errors import (
     ShuttingDown,
 )
 from ikoma.kernel.access.approvals import Approvals
-from ikoma.kernel.access.callers import Caller, Callers
+from ikoma.kernel.access.caller import Caller
+from ikoma.kernel.access.callers import Callers
 from ikoma.kernel.access.rate_limit import RateLimit
 from ikoma.kernel.access.throttle import Throttle
 from ikoma.kernel.audit.log import AuditLog

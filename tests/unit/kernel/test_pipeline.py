@@ -22,7 +22,7 @@ from ikoma.errors import (
     UnknownCapability,
     UnknownRole,
 )
-from ikoma.kernel.access.callers import Caller
+from ikoma.kernel.access.caller import Caller
 from ikoma.kernel.locks import PATIENCE, Holder
 from ikoma.kernel.registry import Request
 from ikoma.kernel.requests import parse_arguments

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ikoma.errors import InvalidArguments
-from ikoma.transports.pushes import read_delivery
+from ikoma.transports.webhooks.pushes import read_delivery
 
 MAIN = "refs/heads/main"
 COMMIT = "a" * 40

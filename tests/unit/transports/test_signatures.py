@@ -10,7 +10,7 @@ import pytest
 
 from ikoma.apps.source.webhook import Webhook, generate_secret
 from ikoma.model import Secret
-from ikoma.transports.signatures import SignedDelivery, read
+from ikoma.transports.webhooks.signatures import SignedDelivery, read
 
 BODY = b'{"ref": "refs/heads/main"}'
 KEY = bytes(range(32))

@@ -249,7 +249,7 @@ class Releases:
         return model
 
     def read_model_stamp(self, identity: str) -> tuple[int, int, int] | None:
-        """What changes when the file of a release's model does: it is written once. None where there is none."""
+        """Read what tells one file of a release's model from another: time, size, inode; None where there is none."""
         try:
             status = (self._folder / identity / _MODEL).stat()
         except OSError:

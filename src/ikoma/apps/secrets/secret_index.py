@@ -19,7 +19,7 @@ from ikoma.app_folder import COMPOSE_NAMES, OVERRIDE_NAMES, App
 from ikoma.apps.app import Apps
 from ikoma.apps.secrets import app_secrets
 from ikoma.apps.source import access, webhook
-from ikoma.kernel.access.callers import reaches
+from ikoma.kernel.access.caller import reaches
 from ikoma.kernel.redaction.redaction import KnownSecrets, list_encodings
 from ikoma.model import NAMES_OF_CALLS, AppName, Secret
 

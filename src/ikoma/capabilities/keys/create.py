@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, field_validator
 
 from ikoma.capabilities.context import Call
-from ikoma.kernel.access.callers import Caller
+from ikoma.kernel.access.caller import Caller
 from ikoma.kernel.access.reach import describe_reach
 from ikoma.kernel.page import Fact, ResultPage
 from ikoma.kernel.registry import Request, Result, Sensitive, capability, listed

@@ -284,7 +284,7 @@ class DockerApi:
 
 
 async def _read(docker: aiodocker.Docker, path: str, params: Mapping[str, str] | None = None) -> Any:
-    """What the engine says there. Lists are asked for at every look, so the faster parser reads them."""
+    """Read the answer of the engine there. Lists are asked for at every look, so the faster parser reads them."""
     async with docker._query(path, params=params) as response:
         return orjson.loads(await response.read())
 

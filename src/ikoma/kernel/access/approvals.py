@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ikoma.errors import ApprovalClosed, ApprovalDenied, ApprovalNeeded, ApprovalNotYours, ApprovalsFull, Next, NotFound
-from ikoma.kernel.access.callers import Caller
+from ikoma.kernel.access.caller import Caller
 from ikoma.kernel.state.store import JSON, Store, StoreTable
 from ikoma.model import format_moment
 

@@ -8,7 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ikoma.errors import TooManyFailures, Unauthenticated, UnknownRole
-from ikoma.kernel.access.callers import Caller, Callers
+from ikoma.kernel.access.caller import Caller
+from ikoma.kernel.access.callers import Callers
 from ikoma.kernel.access.key_guard import KeyGuard
 from ikoma.kernel.access.rate_limit import RateLimit
 from ikoma.kernel.access.throttle import Throttle

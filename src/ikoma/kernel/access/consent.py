@@ -14,7 +14,8 @@ from typing import Any
 from ikoma.errors import Declined
 from ikoma.kernel.access import controls
 from ikoma.kernel.access.approvals import Approvals
-from ikoma.kernel.access.callers import Caller, Callers
+from ikoma.kernel.access.caller import Caller
+from ikoma.kernel.access.callers import Callers
 from ikoma.kernel.access.confirmations import Confirmations
 from ikoma.kernel.redaction.redaction import Scrubber
 from ikoma.kernel.registry import Capability, Loss

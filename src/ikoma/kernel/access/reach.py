@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ikoma.kernel.access.callers import Caller
+from ikoma.kernel.access.caller import Caller
 from ikoma.model import quote_name
 
 

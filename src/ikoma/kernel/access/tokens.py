@@ -17,7 +17,7 @@ from typing import Any
 import jwt
 
 from ikoma.errors import Unauthenticated
-from ikoma.kernel.access.callers import Caller
+from ikoma.kernel.access.caller import Caller
 from ikoma.model import Role
 
 log = logging.getLogger("ikoma")

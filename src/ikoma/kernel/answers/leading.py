@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ikoma.errors import InvalidArguments, Next
-from ikoma.kernel.access.callers import Caller
+from ikoma.kernel.access.caller import Caller
 from ikoma.kernel.redaction.places import change_at
 from ikoma.kernel.registry import Capability, Registry
 from ikoma.model import Role

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from ikoma.errors import IkomaError
-from ikoma.kernel.access.callers import Caller
+from ikoma.kernel.access.caller import Caller
 from ikoma.kernel.answers.leading import APP, Leading, Lists, list_all, may_call
 from ikoma.kernel.answers.server_paths import ServerPaths
 from ikoma.kernel.registry import Capability, Registry

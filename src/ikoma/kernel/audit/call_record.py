@@ -9,7 +9,7 @@ import random
 import time
 
 from ikoma.errors import AuditUnavailable, DiskFull, IkomaError, OperationCancelled
-from ikoma.kernel.access.callers import Caller
+from ikoma.kernel.access.caller import Caller
 from ikoma.kernel.audit.entry import ERROR, STARTED, SUCCESS, AuditEntry
 from ikoma.kernel.audit.log import AuditLog
 from ikoma.kernel.audit.refusals import Refusals

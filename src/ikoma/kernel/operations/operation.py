@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from ikoma.errors import IkomaError, ShuttingDown, rebuild_failure
-from ikoma.kernel.access.callers import Caller, is_own
+from ikoma.kernel.access.caller import Caller, is_own
 from ikoma.kernel.answers.leading import dump_next
 from ikoma.kernel.operations.journal import OperationStep, Record
 from ikoma.kernel.redaction.redaction import withhold_if_long

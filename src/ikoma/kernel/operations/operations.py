@@ -31,7 +31,7 @@ from ikoma.errors import (
     OutOfScope,
     ShuttingDown,
 )
-from ikoma.kernel.access.callers import CARETAKER, Caller
+from ikoma.kernel.access.caller import CARETAKER, Caller
 from ikoma.kernel.operations.journal import (
     CANCELLED,
     FAILED,

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from ikoma.errors import BodyTooLarge, IkomaError, InvalidArguments
-from ikoma.kernel.access.callers import Caller
+from ikoma.kernel.access.caller import Caller
 from ikoma.kernel.access.key_guard import KeyGuard
 from ikoma.kernel.call import LOCAL, Attempt, CallAnswer
 from ikoma.kernel.events import Event

@@ -75,7 +75,7 @@ def test_a_token_of_a_call_goes_to_its_own_host_alone(app: App) -> None:
     assert access.find_token(SourceUrl.parse("https://example.org/you/shop")) is None
 
 
-def test_keys_stay_the_same_until_another_is_wanted_and_go_with_the_app(app: App) -> None:
+def test_keys_stay_the_same_until_another_is_wanted(app: App) -> None:
     first, made = source_access.obtain_public_key(app, SourcePlace("github.com/you/shop"))
     assert made
     assert source_access.obtain_public_key(app, SourcePlace("github.com/you/shop")) == (first, False)
@@ -85,5 +85,3 @@ def test_keys_stay_the_same_until_another_is_wanted_and_go_with_the_app(app: App
     assert key is not None
     assert key.stat().st_mode & 0o777 == 0o600
     assert source_access.read(app).find_key(SourceUrl.parse("git@github.com:you/other.git")) is None
-    source_access.forget(app)
-    assert list(app.state.iterdir()) == []

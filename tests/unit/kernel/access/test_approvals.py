@@ -8,7 +8,7 @@ import pytest
 from ikoma.errors import ApprovalClosed, ApprovalDenied, ApprovalNeeded, ApprovalNotYours, ApprovalsFull, NotFound
 from ikoma.kernel.access import approvals as module
 from ikoma.kernel.access.approvals import APPROVED, DENIED, EXPIRED, USED, Approvals
-from ikoma.kernel.access.callers import Caller
+from ikoma.kernel.access.caller import Caller
 from ikoma.kernel.state.store import Store
 from ikoma.model import Role
 

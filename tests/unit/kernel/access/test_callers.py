@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from ikoma.errors import InvalidArguments, NotFound, OutOfScope, Unauthenticated
-from ikoma.kernel.access.callers import Caller, Callers
+from ikoma.kernel.access.caller import Caller
+from ikoma.kernel.access.callers import Callers
 from ikoma.kernel.state.store import Store
 from ikoma.model import Effect, Role
 

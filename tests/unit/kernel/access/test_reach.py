@@ -8,7 +8,7 @@ import pytest
 
 from ikoma import capabilities
 from ikoma.errors import InvalidArguments
-from ikoma.kernel.access.callers import Caller
+from ikoma.kernel.access.caller import Caller
 from ikoma.kernel.access.reach import describe_reach
 from ikoma.model import Role
 

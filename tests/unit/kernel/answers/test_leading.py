@@ -14,7 +14,7 @@ import ikoma
 from ikoma import capabilities
 from ikoma.errors import DeployFailed, IkomaError, Next, rebuild_failure
 from ikoma.errors.base import list_error_classes
-from ikoma.kernel.access.callers import Caller
+from ikoma.kernel.access.caller import Caller
 from ikoma.kernel.answers.failures import describe_failure
 from ikoma.kernel.answers.leading import Leading, dump_next
 from ikoma.model import Effect, Role

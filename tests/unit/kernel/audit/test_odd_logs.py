@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ikoma.capabilities import load
 from ikoma.capabilities.audit.query import AuditQueryRequest, query
-from ikoma.kernel.access.callers import Caller
+from ikoma.kernel.access.caller import Caller
 from ikoma.kernel.audit.chain import verify
 from ikoma.kernel.audit.entry import AuditEntry
 from ikoma.kernel.audit.log import AuditLog

@@ -19,7 +19,8 @@ from ikoma.apps.policy.waivers import Waivers
 from ikoma.apps.source.webhook import Delivery, DeliveryMark, Webhooks
 from ikoma.errors import ApprovalNeeded, DiskFull, HookReplayed, StartRefused
 from ikoma.kernel.access.approvals import Approvals
-from ikoma.kernel.access.callers import Caller, Callers
+from ikoma.kernel.access.caller import Caller
+from ikoma.kernel.access.callers import Callers
 from ikoma.kernel.operations.journal import Journal, Record
 from ikoma.kernel.state.migrations import MIGRATIONS
 from ikoma.kernel.state.store import Store

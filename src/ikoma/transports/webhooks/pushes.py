@@ -12,7 +12,7 @@ from typing import Any
 
 from ikoma.errors import InvalidArguments
 from ikoma.model import GitRef
-from ikoma.transports.signatures import BITBUCKET, GITLAB
+from ikoma.transports.webhooks.signatures import BITBUCKET, GITLAB
 
 MEMBERS = frozenset({"ref", "after", "deleted", "object_kind", "push", "changes"})
 """Members that are read of a body."""

@@ -22,14 +22,15 @@ from starlette.types import Receive, Scope, Send
 from ikoma.apps.releases.release import format_now
 from ikoma.apps.source.webhook import Delivery, Webhook, Webhooks
 from ikoma.errors import BodyTooLarge, HookRefused, HookReplayed, IkomaError, MalformedRequest, MethodNotAllowed
-from ikoma.kernel.access.callers import make_hook_caller
+from ikoma.kernel.access.caller import make_hook_caller
 from ikoma.kernel.call import Attempt
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.model import AppName
-from ikoma.transports import envelope, headers, pushes, signatures, skimming
+from ikoma.transports import envelope, headers, skimming
 from ikoma.transports.body import SMALL, Body, LargeBodies, parse_object
-from ikoma.transports.pushes import DeliveryOutcome
-from ikoma.transports.signatures import SignedDelivery
+from ikoma.transports.webhooks import pushes, signatures
+from ikoma.transports.webhooks.pushes import DeliveryOutcome
+from ikoma.transports.webhooks.signatures import SignedDelivery
 
 PREFIX = "/hooks/"
 MOST_BYTES = 25 << 20

@@ -1,0 +1,1 @@
+"""The webhooks' door: git hosts tell of pushes."""
