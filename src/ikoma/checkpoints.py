@@ -16,6 +16,6 @@ on_step: Callable[[str], None] = _log_step
 """Called at each step; tests put their own in its place."""
 
 
-def reached(step: str) -> None:
+def checkpoint(step: str) -> None:
     """Say that the step is done: if the process ends now, the next start goes on from here."""
     on_step(step)

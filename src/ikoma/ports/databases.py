@@ -199,8 +199,8 @@ class Databases(Protocol):
         app: AppName,
         target: Path,
         *,
-        heir: AppName | None = None,
-        insist: bool = False,
+        restore_as: AppName | None = None,
+        terminate_blockers: bool = False,
         summed: bool = False,
         before: Callable[[Dump], Awaitable[None]] | None = None,
         progress: Progress,
@@ -208,8 +208,8 @@ class Databases(Protocol):
         """Write plain SQL that psql restores over the existing database, whole or not at all.
 
         Args:
-            heir: the app over whose database it is to be restored, where that is not this one's.
-            insist: end sessions of the app that keep a table locked, rather than raise AppBusy.
+            restore_as: the app over whose database it is to be restored, where that is not this one's.
+            terminate_blockers: end sessions of the app that keep a table locked, rather than raise AppBusy.
             summed: read every table once more, for its checksum.
             before: is given the dump before it is at `target`, under a path that holds meanwhile.
         """

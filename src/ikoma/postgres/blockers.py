@@ -49,17 +49,19 @@ async def end(connection: Connection, session: str, role: str) -> None:
 
 
 @asynccontextmanager
-async def watched(server: PostgresServer, session: str, role: str, *, insist: bool) -> AsyncIterator[list[str]]:
+async def watched(
+    server: PostgresServer, session: str, role: str, *, terminate_blockers: bool
+) -> AsyncIterator[list[str]]:
     """For the block, let the session of that application name wait for no lock longer than ten seconds: it is ended.
 
     Args:
-        insist: end what stands in its way before, where that is of this role.
+        terminate_blockers: end what stands in its way before, where that is of this role.
 
     Yields:
         Who stood in the way when it was ended; empty while it was not.
     """
     blockers: list[str] = []
-    watching = asyncio.ensure_future(_watch(server, session, role, blockers, insist=insist))
+    watching = asyncio.ensure_future(_watch(server, session, role, blockers, terminate_blockers=terminate_blockers))
     try:
         yield blockers
     finally:
@@ -117,14 +119,16 @@ async def end_session(server: PostgresServer, pid: int, role: str) -> None:
             await connection.execute(_END, (pid, role))
 
 
-async def _watch(server: PostgresServer, session: str, role: str, blockers: list[str], *, insist: bool) -> None:
+async def _watch(
+    server: PostgresServer, session: str, role: str, blockers: list[str], *, terminate_blockers: bool
+) -> None:
     while True:
         await asyncio.sleep(_PAUSE)
         # Where PostgreSQL is away, the session that is watched has an error of its own to tell.
         with suppress(DatabasesUnavailable, psycopg.Error):
             async with connected(server.admin()) as connection:
                 while not blockers:
-                    if insist:
+                    if terminate_blockers:
                         await end(connection, session, role)
                     blockers += await _standing_in_the_way(connection, session)
                     if blockers:

@@ -100,14 +100,21 @@ class PostgresDatabases:
         app: AppName,
         target: Path,
         *,
-        heir: AppName | None = None,
-        insist: bool = False,
+        restore_as: AppName | None = None,
+        terminate_blockers: bool = False,
         summed: bool = False,
         before: Callable[[Dump], Awaitable[None]] | None = None,
         progress: Progress,
     ) -> Dump:
         return await dumping.dump(
-            self._server, app, target, progress, heir=heir, insist=insist, summed=summed, before=before
+            self._server,
+            app,
+            target,
+            progress,
+            restore_as=restore_as,
+            terminate_blockers=terminate_blockers,
+            summed=summed,
+            before=before,
         )
 
     async def restore(
@@ -181,14 +188,14 @@ class PostgresDatabases:
         origin = Credentials(of.database, of.role, credentials.password)
         if of.role == credentials.role:
             return await proof.prove(self._server, origin, dump, credentials, what, progress)
-        heir = AppName(credentials.role)
-        async with self._make_place(origin, provision.name_foreign(heir)) as place:
+        owner = AppName(credentials.role)
+        async with self._make_place(origin, provision.name_foreign(owner)) as place:
             await proof.prove(self._server, origin, dump, place, what, progress)
             with _passing(work):
                 copy = await dumping.dump(
-                    self._server, of, work, progress, heir=heir, summed=True, place=place.database
+                    self._server, of, work, progress, restore_as=owner, summed=True, place=place.database
                 )
-                own = Credentials(heir.database, heir.role, credentials.password)
+                own = Credentials(owner.database, owner.role, credentials.password)
                 return await proof.prove(self._server, own, copy, credentials, what, progress)
 
     async def prove(

@@ -118,8 +118,8 @@ def migrate(postgres: Postgres, owned: Credentials, text: str) -> None:
     assert postgres.do(postgres.databases.migrate(owned, migration, timeout=60, lock_timeout=5))
 
 
-def dump(postgres: Postgres, app: AppName, target: Path, *, heir: AppName | None = None) -> Dump:
-    made: Dump = postgres.do(postgres.databases.dump(app, target, heir=heir, progress=lambda *_: None))
+def dump(postgres: Postgres, app: AppName, target: Path, *, restore_as: AppName | None = None) -> Dump:
+    made: Dump = postgres.do(postgres.databases.dump(app, target, restore_as=restore_as, progress=lambda *_: None))
     return made
 
 
@@ -246,28 +246,28 @@ def test_a_dump_restores_into_a_new_database_of_its_app(
 def test_a_dump_for_an_heir_makes_all_of_it_the_heirs(
     postgres: Postgres, app: AppName, filled: Credentials, tmp_path: Path
 ) -> None:
-    heir = AppName.parse(f"{app}--copy")
-    theirs = make_database(postgres, heir)
+    other = AppName.parse(f"{app}--copy")
+    theirs = make_database(postgres, other)
     try:
-        file = dump(postgres, app, tmp_path / "x.sql", heir=heir).path
+        file = dump(postgres, app, tmp_path / "x.sql", restore_as=other).path
         postgres.do(postgres.databases.restore(theirs, file, progress=lambda *_: None))
         bare = ("--no-owner", "--no-privileges")
-        assert content(postgres, heir, *bare) == content(postgres, app, *bare)
-        with postgres.admin(heir) as session:
+        assert content(postgres, other, *bare) == content(postgres, app, *bare)
+        with postgres.admin(other) as session:
             owned_by = session.execute(
                 "SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace"
                 " WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'"
             ).fetchall()
-        assert owned_by == [(heir.role,)]
+        assert owned_by == [(other.role,)]
         with postgres.login(theirs) as session:
             session.execute("INSERT INTO people (name) VALUES ('theirs'); DROP TABLE notes; CREATE TABLE more (id int)")
         assert [entry.name for entry in postgres.do(postgres.databases.read_ledger(theirs))] == ["1.sql"]
         migrated = Migration.of("2.sql", "ALTER TABLE people ADD COLUMN more int")
         assert postgres.do(postgres.databases.migrate(theirs, migrated, timeout=60, lock_timeout=5))
         with pytest.raises(psycopg.OperationalError):
-            postgres.login(filled, heir.database)
+            postgres.login(filled, other.database)
     finally:
-        postgres.do(postgres.databases.drop(heir))
+        postgres.do(postgres.databases.drop(other))
 
 
 @pytest.mark.parametrize("harm", ["statement", "copy", "half", "end", "clearing", "last-line"])
@@ -559,7 +559,7 @@ def test_who_insists_ends_the_apps_sessions_that_keep_a_lock(
     postgres: Postgres, app: AppName, filled: Credentials, tmp_path: Path, statement: str
 ) -> None:
     with hold(postgres, filled, statement) as session:
-        postgres.do(postgres.databases.dump(app, tmp_path / "x.sql", insist=True, progress=ignore_progress))
+        postgres.do(postgres.databases.dump(app, tmp_path / "x.sql", terminate_blockers=True, progress=ignore_progress))
         with pytest.raises(psycopg.OperationalError):
             session.execute("SELECT 1")
 
@@ -570,5 +570,7 @@ def test_who_insists_ends_no_session_of_another(
     with postgres.admin(app) as session:
         session.execute("BEGIN; LOCK TABLE people IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(AppBusy, match="of ikoma"):
-            postgres.do(postgres.databases.dump(app, tmp_path / "x.sql", insist=True, progress=ignore_progress))
+            postgres.do(
+                postgres.databases.dump(app, tmp_path / "x.sql", terminate_blockers=True, progress=ignore_progress)
+            )
         session.execute("COMMIT")

@@ -12,7 +12,7 @@ import tarfile
 from pathlib import Path
 
 from ikoma.app_folder import App
-from ikoma.checkpoints import reached
+from ikoma.checkpoints import checkpoint
 from ikoma.durable import remove_tree, sync_filesystem, sync_folder
 from ikoma.errors import BackupDamaged
 
@@ -32,9 +32,9 @@ def replace_folder(app: App, source: Path) -> None:
         folder.mkdir(mode=0o700)
     _unpack(source, new, app.state.name)
     sync_filesystem(place)
-    reached("whole: unpacked")
+    checkpoint("whole: unpacked")
     _move_all(app.path, former, app.state.name)
-    reached("whole: moved aside")
+    checkpoint("whole: moved aside")
     _move_all(new, app.path, app.state.name)
     sync_folder(app.path)
     remove_tree(place)

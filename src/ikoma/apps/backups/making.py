@@ -23,7 +23,7 @@ from ikoma.apps.backups.folder import DUMP, FOLDER, MAKING, STATE, VOLUMES, AppB
 from ikoma.apps.backups.names import AppBackupName
 from ikoma.apps.database import credentials
 from ikoma.apps.database.proof import BackupProof
-from ikoma.checkpoints import reached
+from ikoma.checkpoints import checkpoint
 from ikoma.durable import open_whole_file, remove_tree
 from ikoma.errors import BackupDamaged, BackupFailed, BackupUnproven, IkomaError
 from ikoma.model import format_moment
@@ -57,9 +57,9 @@ class AppBackupMaker:
             began = time.monotonic()
             running = any(item.is_active for item in (await self._engine.runtime.observe(app)).replicas)
             volumes = await self._save_volumes(app, place, progress)
-            reached("volumes")
+            checkpoint("volumes")
             dump = await self._dump(app, place, progress)
-            reached("database")
+            checkpoint("database")
             progress("read the app's folder")
             await asyncio.to_thread(_save_folder, app, place / FOLDER)
             await asyncio.to_thread(_save_state, app, place / STATE)
@@ -78,15 +78,15 @@ class AppBackupMaker:
                 running=running,
             )
             backup = replace(backup, seconds=round(time.monotonic() - began, 3))
-            reached("read")
+            checkpoint("read")
             failure: IkomaError | None = None
             try:
                 backup = await self._prove(app, place, backup, place, progress)
             except IkomaError as error:
                 failure = error
-            reached("proven")
+            checkpoint("proven")
             self._backups.keep(place, backup)
-            reached("kept")
+            checkpoint("kept")
         if failure is not None:
             raise failure
         return backup
@@ -185,7 +185,7 @@ class AppBackupMaker:
         made = ResourceInfo(project="", driver="local", labels={"ikoma.proof": app.name})
         try:
             await self._engine.volumes.load(app.name, stand_in, made, file)
-            reached("volume restored")
+            checkpoint("volume restored")
             await self._engine.volumes.save(app.name, stand_in, work)
             found = await _take_inventory(work, f"The volume {file.stem}, restored beside,")
         finally:

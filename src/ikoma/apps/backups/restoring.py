@@ -25,7 +25,7 @@ from ikoma.apps.database.restoring import DatabaseRestorer, TableComparison
 from ikoma.apps.deploying.deployer import Deployer, DeployOptions
 from ikoma.apps.deploying.rollback import RollbackRequest
 from ikoma.apps.releases.release import Releases
-from ikoma.checkpoints import reached
+from ikoma.checkpoints import checkpoint
 from ikoma.durable import write_file
 from ikoma.errors import AppBusy, BackupDamaged, BackupUnproven, IkomaError, Next
 from ikoma.model import format_moment
@@ -112,18 +112,18 @@ class AppBackupRestorer:
         await asyncio.to_thread(self._require_whole, app, backup)
         note = read_note(app) or WholeRestore(backup.name, _now(), start=_serves(app))
         _write(app, replace(note, backup=backup.name))
-        reached("whole: noted")
+        checkpoint("whole: noted")
         try:
             options.progress("stop the app")
             await self._deployer.take_down(app, options.progress)
-            reached("whole: stopped")
+            checkpoint("whole: stopped")
             before = note.before or await self._back_up(app, options.progress)
         except BaseException:
             await asyncio.shield(self._give_up(app, note, options))
             raise
         note = replace(note, backup=backup.name, before=before)
         _write(app, note)
-        reached("whole: backed up")
+        checkpoint("whole: backed up")
         try:
             left = await self._replace(app, backup, note, options.progress)
         except BaseException as error:
@@ -162,16 +162,16 @@ class AppBackupRestorer:
     async def _replace(self, app: App, backup: AppBackup, note: WholeRestore, progress: Progress) -> list[str]:
         """Replace each part; what of the app is not in the backup stays, and is told."""
         left = await self._replace_database(app, backup, note, progress)
-        reached("whole: database")
+        checkpoint("whole: database")
         for name in backup.volumes:
             progress(f"restore the volume {name}")
             await self._replace_volume(app, backup, name)
-            reached("whole: volume")
+            checkpoint("whole: volume")
         there = await self._volumes.list_of(app)
         left += [f"The volume {name} is not in the backup, and stays." for name in there if name not in backup.volumes]
         progress("restore the app's folder")
         await asyncio.to_thread(replace_folder, app, self._backups.root / backup.name / FOLDER)
-        reached("whole: folder")
+        checkpoint("whole: folder")
         return left
 
     async def _replace_database(self, app: App, backup: AppBackup, note: WholeRestore, progress: Progress) -> list[str]:
@@ -189,7 +189,7 @@ class AppBackupRestorer:
         made = ResourceInfo(app.name.project, told["driver"], told["options"], told["labels"])
         if name in await self._volumes.map_owners():
             await self._volumes.remove(name)
-        reached("whole: volume removed")
+        checkpoint("whole: volume removed")
         await self._volumes.load(app.name, name, made, self._backups.root / backup.name / VOLUMES / f"{name}.tar")
 
     # --- afterwards ---

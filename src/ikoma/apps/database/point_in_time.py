@@ -13,7 +13,7 @@ from ikoma.apps.database.restoring import (
     compare_tables,
     name_work,
 )
-from ikoma.checkpoints import reached
+from ikoma.checkpoints import checkpoint
 from ikoma.errors import PointInTimeOff
 from ikoma.model import EntryTime
 from ikoma.ports.archive import PointInTime, RecoveryWindow
@@ -63,9 +63,9 @@ class PointInTimeRestorer:
             work = name_work(app)
             work.unlink(missing_ok=True)
             async with archive.recover(owned, time, progress) as recovered:
-                reached("recovered")
+                checkpoint("recovered")
                 dump = await recovered.dump(work, progress)
-            reached("taken out")
+            checkpoint("taken out")
             return await self._restorer.replace(app, owned, note, dump, of=app.name, progress=progress)
 
     def _require_archive(self) -> PointInTime:

@@ -19,7 +19,7 @@ import orjson
 from ikoma.app_folder import App
 from ikoma.apps.database import credentials
 from ikoma.apps.database.backups import BackupManifest, Backups
-from ikoma.checkpoints import reached
+from ikoma.checkpoints import checkpoint
 from ikoma.durable import write_file
 from ikoma.errors import AppBusy, DatabaseMissing, Next
 from ikoma.model import AppName, format_moment, quote_name
@@ -80,14 +80,14 @@ class DatabaseRestorer:
     ) -> RestoredDatabase:
         """Let the app's database equal a dump; for the block of a note."""
         async with self._databases.make_beside(owned, size=dump.size) as place:
-            reached("made beside")
+            checkpoint("made beside")
             what = f"{note.backup} cannot be restored, and the database was not touched"
             progress(f"restore {note.backup} beside the database")
             await self._databases.fill(place, dump, of=of, work=name_work(app), what=what, progress=progress)
-            reached("filled")
+            checkpoint("filled")
             progress("swap the databases")
             waited = await self._databases.swap_in(place, note)
-            reached("swapped")
+            checkpoint("swapped")
         return RestoredDatabase(note, waited, dump.tables)
 
     async def undo(self, app: App, progress: Progress) -> RestoredDatabase:
@@ -100,7 +100,7 @@ class DatabaseRestorer:
         with self.noted(app, "") as note:
             progress("swap the databases")
             waited = await self._databases.swap_back(app.name, note)
-            reached("swapped")
+            checkpoint("swapped")
         rows = await self._databases.count_rows(owned, timeout=_LONGEST_COUNT)
         return RestoredDatabase(note, waited, {name: count for name, count in rows.items() if count is not None})
 
@@ -149,7 +149,7 @@ class DatabaseRestorer:
         until = format_moment(now + timedelta(days=UNDO_DAYS), "microseconds")
         note = UndoCopy(app.name, what, format_moment(now, "microseconds"), until)
         write_note(app, orjson.dumps(asdict(note)))
-        reached("noted")
+        checkpoint("noted")
         try:
             yield note
         finally:

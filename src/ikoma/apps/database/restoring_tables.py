@@ -17,7 +17,7 @@ from ikoma.app_folder import App
 from ikoma.apps.database.backups import BackupManifest, Backups
 from ikoma.apps.database.proof import BackupProof
 from ikoma.apps.database.restoring import DatabaseRestorer, TableComparison, name_work, write_note
-from ikoma.checkpoints import reached
+from ikoma.checkpoints import checkpoint
 from ikoma.errors import DatabasesUnavailable
 from ikoma.model import AppName, BackupName
 from ikoma.ports.databases import Credentials, Databases
@@ -87,11 +87,11 @@ class TableRestorer:
         """The backup in a database beside, with tables that fit, for the block."""
         dump, of = self._backups.describe(manifest), AppName(manifest.app)
         async with self._databases.make_beside(owned, size=dump.size) as place:
-            reached("made beside")
+            checkpoint("made beside")
             what = f"{manifest.name} cannot be restored, and the database was not touched"
             progress(f"restore {manifest.name} beside the database")
             await self._databases.fill(place, dump, of=of, work=name_work(app), what=what, progress=progress)
-            reached("filled")
+            checkpoint("filled")
             await self._databases.check_tables(owned, place, names)
             yield place
 
@@ -105,7 +105,7 @@ class TableRestorer:
             made.append(await self._back_up(app, owned, progress))
             note = {"app": app.name, "backup": backup, "before": made[-1], "transaction": transaction}
             write_note(app, orjson.dumps(note | {"tables": list(names)}))
-            reached("backed up")
+            checkpoint("backed up")
             progress("put the tables back")
 
         try:
@@ -117,7 +117,7 @@ class TableRestorer:
         except BaseException:
             self._forget(made)
             raise
-        reached("put back")
+        checkpoint("put back")
         return RestoredAppTables(done.rows, made[-1], done.waited)
 
     async def _back_up(self, app: App, owned: Credentials, progress: Progress) -> str:

@@ -29,7 +29,7 @@ from ikoma.apps.importing.own_postgres import PostgresMover
 from ikoma.apps.importing.plan import ImportPlan
 from ikoma.apps.releases.release import Release
 from ikoma.apps.validation.validator import Validator
-from ikoma.checkpoints import reached
+from ikoma.checkpoints import checkpoint
 from ikoma.durable import remove_tree, sync_folder, write_file
 from ikoma.errors import AppNameTaken, IkomaError
 from ikoma.ports.databases import Databases
@@ -104,10 +104,10 @@ class Importer:
         self._begin(app, plan)
         data = CopiedData(self._engine.volumes, app, plan)
         try:
-            reached("import noted")
+            checkpoint("import noted")
             left = await self._copy(app, plan, data, options.progress)
             release = await self._deploy(app, options)
-            reached("import rehearsed")
+            checkpoint("import rehearsed")
             began = time.monotonic()
             rows: Mapping[str, int] = {}
             await self._stop_old(app, plan, options.progress)
@@ -115,7 +115,7 @@ class Importer:
                 rows = await self._copy_last(app, plan, data, options.progress)
                 release = await self._deploy(app, options)
             waited = time.monotonic() - began if plan.switches else 0.0
-            reached("import switched")
+            checkpoint("import switched")
             _finish(app)
         except BaseException as error:
             await asyncio.shield(self._undo(app, error))
@@ -163,12 +163,12 @@ class Importer:
         without = [".ikoma", *(item.path for item in plan.folders)]
         left = await asyncio.to_thread(copy_folder, plan.project.root, app.path, without=without)
         _close_env(app)
-        reached("import copied")
+        checkpoint("import copied")
         if plan.folders or plan.volumes:
             progress(f"hold {', '.join(item.name for item in plan.writers) or 'nothing'} still, and copy the data")
             await self._pause(plan.writers)
             try:
-                reached("import paused")
+                checkpoint("import paused")
                 await data.copy(progress)
             finally:
                 await asyncio.shield(self._unpause([item.id for item in plan.writers]))
@@ -176,7 +176,7 @@ class Importer:
         if plan.database is not None:
             progress(f"copy the database of {plan.database.service}")
             await self._mover.move(app, plan.database)
-        reached("import filled")
+        checkpoint("import filled")
         return left
 
     async def _copy_last(self, app: App, plan: ImportPlan, data: CopiedData, progress: Progress) -> Mapping[str, int]:
@@ -188,7 +188,7 @@ class Importer:
             await self._mover.move(app, plan.database)
             rows = await self._mover.compare(app, plan.database)
             await self._stop([plan.database.container])
-        reached("import moved")
+        checkpoint("import moved")
         await asyncio.to_thread(_write_texts, app, plan.texts)
         return rows
 
@@ -209,11 +209,11 @@ class Importer:
         if plan.switches:
             progress("stop the new containers")
             await self._deployer.take_down(app, progress)
-        reached("import stopping")
+        checkpoint("import stopping")
         progress("stop the old containers")
         asked = plan.database.container.id if plan.database else None
         await self._stop([item for item in reversed(plan.stopped) if item.id != asked])
-        reached("import stopped")
+        checkpoint("import stopped")
 
     async def _stop(self, containers: Sequence[ProjectContainer]) -> None:
         for item in containers:

@@ -24,7 +24,7 @@ from ikoma.apps.offsite.copy import RECORD, CopyPart, OffsiteCopy, read_copy
 from ikoma.apps.offsite.packing import PART_BYTES, cut, pack
 from ikoma.apps.offsite.sealing import Seal
 from ikoma.apps.offsite.store import OffsiteStore
-from ikoma.checkpoints import reached
+from ikoma.checkpoints import checkpoint
 from ikoma.errors import OffsiteDamaged, OffsiteMissing, OffsiteRefused, OffsiteUnreachable
 from ikoma.model import format_moment
 from ikoma.ports.progress import Progress
@@ -77,7 +77,7 @@ def send(
 
     def collect() -> None:
         parts.append(arrived.note(len(parts) + 1, under_way.popleft().result()))
-        reached("part sent")
+        checkpoint("part sent")
         progress(f"send {shipment.name}", min(1.0, len(parts) * PART_BYTES / max(1, size)))
 
     with ThreadPoolExecutor(_AT_ONCE) as workers:
@@ -108,10 +108,10 @@ def send(
         shipment.scheduled,
         format_moment(now + timedelta(days=lock_days)) if lock_days else None,
     )
-    reached("parts sent")
+    checkpoint("parts sent")
     _put(store, f"{copy.folder}{RECORD}", copy.encode(key))
     read_copy(store, copy.owner, copy.name, key)
-    reached("copy sent")
+    checkpoint("copy sent")
     journal.unlink(missing_ok=True)
     return copy
 

@@ -131,7 +131,7 @@ class Previews:
         dump.unlink(missing_ok=True)
         progress(f"copying the database of {app.name}")
         try:
-            await self.databases.dump(app.name, dump, heir=into.name, progress=progress)
+            await self.databases.dump(app.name, dump, restore_as=into.name, progress=progress)
             await self.databases.restore(owned, dump, progress=progress)
         finally:
             dump.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ from ikoma.apps.recovery.placing import clear_unpacked, place_state, put_aside, 
 from ikoma.apps.recovery.record import Phase, RecoveryRecord, write_record
 from ikoma.apps.recovery.source import BackupSource, OfferedBackup, choose, require_whole
 from ikoma.apps.trash.entries import Trash
-from ikoma.checkpoints import reached
+from ikoma.checkpoints import checkpoint
 from ikoma.errors import BackupDamaged, BackupForeign, BackupMissing, RecoveryRefused
 from ikoma.kernel.audit.entry import SUCCESS, AuditEntry
 from ikoma.kernel.audit.log import AuditLog
@@ -132,7 +132,7 @@ def fetch(settings: Settings, source: BackupSource, offer: OfferedBackup, progre
     progress(f"fetch {offer.name}")
     with backups.work() as place:
         signed = source.fetch(offer, place)
-        reached("fetched")
+        checkpoint("fetched")
         backups.adopt(place, signed.backup.name)
     return target
 
@@ -147,7 +147,7 @@ def begin(settings: Settings, plan: ServerRecoveryPlan, source: BackupSource) ->
         backups={app: tuple(item.name for item in offers) for app, offers in plan.apps.items()},
     )
     write_record(settings.ikoma_state, record)
-    reached("recovery begun")
+    checkpoint("recovery begun")
     return record
 
 
@@ -158,12 +158,12 @@ def settle_state(settings: Settings, record: RecoveryRecord) -> RecoveryRecord:
         put_aside(settings)
         record = replace(record, phase=Phase.PLACING)
         write_record(settings.ikoma_state, record)
-        reached("state aside")
+        checkpoint("state aside")
     if record.phase is Phase.PLACING:
         tree = unpack_state(settings, backup)
         place_state(settings, tree, backup)
         _write_audit_entry(settings, record)
-        reached("state placed")
+        checkpoint("state placed")
         record = replace(record, phase=Phase.APPS)
         write_record(settings.ikoma_state, record)
     clear_unpacked(settings)

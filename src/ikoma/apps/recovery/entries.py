@@ -18,7 +18,7 @@ from ikoma.apps.backups.archive import unpack
 from ikoma.apps.backups.folder import DUMP, FOLDER, STATE, VOLUMES, AppBackup
 from ikoma.apps.releases.release import format_now
 from ikoma.apps.trash.entries import TrashEntry
-from ikoma.checkpoints import reached
+from ikoma.checkpoints import checkpoint
 from ikoma.durable import remove_tree, sync_filesystem, sync_folder
 from ikoma.model import AppName
 from ikoma.ports.runtime import ResourceInfo
@@ -46,7 +46,7 @@ def make_entry(apps: Apps, backup: AppBackup, place: Path) -> str:
         remove_tree(work)
     work.mkdir(mode=0o700)
     _fill(TrashEntry(work), backup, place)
-    reached("entry filled")
+    checkpoint("entry filled")
     sync_filesystem(work)
     os.rename(work, target)
     sync_folder(trash)

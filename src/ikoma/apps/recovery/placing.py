@@ -17,7 +17,7 @@ from dotenv.parser import Binding, parse_stream
 from ikoma.apps.backups.archive import unpack
 from ikoma.apps.recovery.contents import AUDIT, CERTIFICATES, DATABASE, OF_THE_MACHINE, SETTINGS, list_files, read_about
 from ikoma.apps.recovery.state_backup import TRASH
-from ikoma.checkpoints import reached
+from ikoma.checkpoints import checkpoint
 from ikoma.durable import make_folder, remove_tree, sync_folder, write_file
 from ikoma.errors import RecoveryRefused
 from ikoma.kernel.audit.files import list_rotated
@@ -64,7 +64,7 @@ def put_aside(settings: Settings) -> None:
                 shutil.copy2(place, target)
             else:
                 shutil.move(place, target)
-            reached("put aside")
+            checkpoint("put aside")
     sync_folder(aside)
 
 
@@ -73,9 +73,9 @@ def place_state(settings: Settings, tree: Path, backup: Path) -> None:
     _place(tree / DATABASE, settings.database_file, mode=0o600)
     for suffix in ("-wal", "-shm"):
         settings.database_file.with_name(settings.database_file.name + suffix).unlink(missing_ok=True)
-    reached("database placed")
+    checkpoint("database placed")
     _place_audit_log(settings, tree)
-    reached("audit placed")
+    checkpoint("audit placed")
     for item in list_files(settings):
         kept = tree / item.kept
         if item.kept == CERTIFICATES:
@@ -83,7 +83,7 @@ def place_state(settings: Settings, tree: Path, backup: Path) -> None:
         if item.kept != SETTINGS and os.path.lexists(kept):
             _place(kept, item.place)
     _place_trash(settings, backup / TRASH)
-    reached("trash placed")
+    checkpoint("trash placed")
     # Last: settings say where all of this is. Those of the new server are aside by now.
     aside = settings.ikoma_state / BEFORE / settings.env_file.name
     known = (tree / SETTINGS).read_text() if (tree / SETTINGS).is_file() else ""

@@ -25,7 +25,7 @@ from ikoma.apps.backups.folder import FOLDER, AppBackup, AppBackups, describe_fi
 from ikoma.apps.backups.names import SERVER, AppBackupName
 from ikoma.apps.recovery.contents import ABOUT, AUDIT, DATABASE, TREE, AboutServer, list_files, read_about
 from ikoma.apps.trash.entries import Trash
-from ikoma.checkpoints import reached
+from ikoma.checkpoints import checkpoint
 from ikoma.durable import open_whole_file, remove_tree, write_file
 from ikoma.errors import BackupDamaged, BackupUnproven
 from ikoma.kernel.audit.copying import copy_log
@@ -60,7 +60,7 @@ class StateBackupMaker:
             progress("copy the server's state")
             tree = place / TREE
             await asyncio.to_thread(self._gather, tree)
-            reached("state copied")
+            checkpoint("state copied")
             progress("copy the trash")
             await asyncio.to_thread(self._save_trash, place / TRASH)
             proven_since = time.monotonic()
@@ -80,7 +80,7 @@ class StateBackupMaker:
                 proven_at = format_moment(datetime.now(UTC), "milliseconds")
                 backup = replace(backup, proven_at=proven_at, restore_seconds=proof_seconds)
             self.backups.keep(place, backup)
-            reached("state kept")
+            checkpoint("state kept")
         if problem is not None:
             raise BackupUnproven(f"{name} was made, and {problem}")
         return backup

@@ -19,7 +19,7 @@ from ikoma.apps.releases.release import Releases
 from ikoma.apps.rollouts import images
 from ikoma.apps.source import webhook
 from ikoma.apps.trash.entries import RestoreIntent, Trash, TrashEntry
-from ikoma.checkpoints import reached
+from ikoma.checkpoints import checkpoint
 from ikoma.durable import remove_tree, sync_folder, write_file
 from ikoma.errors import AppNameTaken, IkomaError, TrashEntryBusy, TrashEntryIncomplete
 from ikoma.model import AppName
@@ -84,7 +84,7 @@ class AppRestorer:
             await self._require_free(entry, app)
             intent = RestoreIntent(app.name, start=_is_to_start(entry, app))
             entry.write_intent(intent)
-        reached("noted")
+        checkpoint("noted")
         volumes = tuple(entry.list_volumes())
         if not entry.folder.is_dir():
             _require_moved(entry, app)
@@ -94,14 +94,14 @@ class AppRestorer:
             except BaseException:
                 await asyncio.shield(self._take_away(entry, app))
                 raise
-        reached("moved")
+        checkpoint("moved")
         return RestoredApp(app, intent.start, entry.rows, volumes)
 
     async def finish(self, entry: TrashEntry, app: App) -> None:
         """Let the entry go: its app is back."""
         if entry.app != app.name and (left := entry.list_releases()):
             await images.forget(self._engine.images, entry.app, left.__contains__)
-        reached("settled")
+        checkpoint("settled")
         (app.state / _RETURNED).unlink(missing_ok=True)
         await asyncio.to_thread(self._trash.close, entry)
 
@@ -131,13 +131,13 @@ class AppRestorer:
     async def _bring_parts(self, entry: TrashEntry, app: App, progress: Progress) -> None:
         for name in entry.list_volumes():
             await self._bring_volume(entry, name, app.name, progress)
-            reached("volume")
+            checkpoint("volume")
         if entry.dump.is_file():
             progress("bring the database back")
             await self._bring_database(entry, app, progress)
-        reached("database")
+        checkpoint("database")
         await asyncio.to_thread(_prepare_folder, entry, app)
-        reached("prepared")
+        checkpoint("prepared")
         _move(entry, app)
 
     async def _bring_volume(self, entry: TrashEntry, name: str, app: AppName, progress: Progress) -> None:

@@ -108,6 +108,8 @@ async def _keep_database(call: Call, app: App, entry: TrashEntry) -> Mapping[str
     entry.keep_password(app)
     if not entry.dump.is_file():  # an interrupted removal may have it already
         with call.step("keep the database"):
-            dump = await call.platform.databases.dump(app.name, entry.dump, insist=True, progress=call.progress)
+            dump = await call.platform.databases.dump(
+                app.name, entry.dump, terminate_blockers=True, progress=call.progress
+            )
             return dump.tables
     return {}

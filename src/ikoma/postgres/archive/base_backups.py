@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from ikoma.checkpoints import reached
+from ikoma.checkpoints import checkpoint
 from ikoma.durable import make_folder, remove_tree, sync_folder, write_file
 from ikoma.errors import ArchiveFailed, DiskFull
 from ikoma.model import format_moment
@@ -63,7 +63,7 @@ async def make_base_backup(
         await _run(
             "pg_basebackup", server, chain, lambda program, given: tools.copy_server(program, making / "data", given)
         )
-        reached("base backup copied")
+        checkpoint("base backup copied")
         finished = await _read_clock(server)
         start, end = await asyncio.to_thread(_read_manifest, making / "data", chain.identity.timeline)
         size = chain.identity.segment
@@ -74,7 +74,7 @@ async def make_base_backup(
         taken = await asyncio.to_thread(_measure, making)
         base = BaseBackup(name, began, finished, start, end, taken)
         write_file(making / "base.json", orjson.dumps(asdict(base)), mode=0o600)
-        reached("base backup verified")
+        checkpoint("base backup verified")
         making.rename(chain.bases / name)
         sync_folder(chain.bases)
     finally:

@@ -72,8 +72,8 @@ async def dump(
     target: Path,
     progress: Progress,
     *,
-    heir: AppName | None = None,
-    insist: bool = False,
+    restore_as: AppName | None = None,
+    terminate_blockers: bool = False,
     summed: bool = False,
     place: str | None = None,
     before: Callable[[Dump], Awaitable[None]] | None = None,
@@ -81,8 +81,8 @@ async def dump(
     """Dump an app's database to a new file, whole or not at all.
 
     Args:
-        heir: the app whose database is to equal it, where that is another: all in it becomes that one's.
-        insist: end sessions of the app that keep a table locked.
+        restore_as: the app whose database is to equal it, where that is another: all in it becomes that one's.
+        terminate_blockers: end sessions of the app that keep a table locked.
         summed: read every table once more in the dump's snapshot, for its checksum.
         place: the database that is dumped, where it is one that stands in for the app's.
         before: is given the dump before it is at `target`, under a path that holds meanwhile.
@@ -101,15 +101,17 @@ async def dump(
     program = await find_tool("pg_dump", version)
     try:
         with open_whole_file(target, mode=0o600, replace=False) as stream:
-            owner = heir or app
+            owner = restore_as or app
             content = PlainDump(owner.role, theirs)
             header = _header(owner, version, content.mark, surroundings)
             reading = _DumpReader(stream, header, content, progress, estimate)
-            options: tuple[str, ...] = () if heir is None else _WITHOUT_OWNERS
+            options: tuple[str, ...] = () if restore_as is None else _WITHOUT_OWNERS
             parameters = {**server.admin(database), "application_name": f"ikoma dump {secrets.token_hex(6)}"}
             async with _take_snapshot(server, database, app) if summed else nullcontext() as snapshot:
                 options += () if snapshot is None else (f"--snapshot={snapshot.name}",)
-                async with watched(server, parameters["application_name"], app.role, insist=insist) as blockers:
+                async with watched(
+                    server, parameters["application_name"], app.role, terminate_blockers=terminate_blockers
+                ) as blockers:
                     finished = await _pg_dump(program, options, parameters, stream.fileno(), reading.follow)
                 if finished.code != 0:
                     raise _report_locked(blockers) if blockers else _failure(finished)

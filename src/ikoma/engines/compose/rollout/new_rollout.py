@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from ikoma.app_folder import App
-from ikoma.checkpoints import reached
+from ikoma.checkpoints import checkpoint
 from ikoma.compose.compose_file import encode
 from ikoma.compose.model import SHARED_NAMESPACES, ComposeModel
 from ikoma.compose.new_folders import forget_list, hand_over
@@ -134,7 +134,7 @@ class NewRollout:
             write_file(path, given.content, mode=given.mode)
             if os.geteuid() == 0:
                 os.chown(path, *given.owner)
-        reached("noted")
+        checkpoint("noted")
         services = self._target.model.services
         making = {decision.service for decision in self.decisions if decision.new}
         if not making:
@@ -156,14 +156,14 @@ class NewRollout:
             scale_of = {name: scale[name] for name in dependent}
             there = await self._engine.list_resources()  # now with what those before them have made
             await self._create(self._name_hosts(dependent), scale_of, there, progress, secrets)
-        reached("created")
+        checkpoint("created")
         await self._hand_over()
         made = {network for name in scale for network in self._rendered.joined[name]} & self._rendered.networks
         for item in self.kept:
             for network, aliases in self._rendered.joined.get(item.service, {}).items():
                 if network in made:
                     await self._engine.connect(network, item.id, aliases)
-        reached("connected")
+        checkpoint("connected")
 
     async def _hand_over(self) -> None:
         """Let the new containers write what is new: it belongs to whom they run as."""
@@ -173,7 +173,7 @@ class NewRollout:
                 await self._engine.own_volumes(item.id, owner)
                 hand_over(self._app, self._rendered.model.services[item.service].mounts, owner.uid, owner.gid)
         forget_list(self._app)
-        reached("handed over")
+        checkpoint("handed over")
 
     async def bring_up(
         self, watching: DowntimeWatch, timeout: float, progress: Progress, secrets: Sequence[Secret]
@@ -210,13 +210,13 @@ class NewRollout:
             starts = [start for start in starts if start not in first]
             await self._run_command(change, command, progress, secrets)
         up = await bring_up(starts)
-        reached("healthy")
+        checkpoint("healthy")
         self._new = [item for item in up if item.rollout == self.rollout]
         if self._target.web is not None:
             wanted = self._target.web.path or f"port {self._target.web.port}"
             progress(f"{self._target.web.service}: waiting for {wanted}")
         await self._hooks.wait_for_answers(make_replicas(select_of_web(self._target, up)))
-        reached("answering")
+        checkpoint("answering")
 
     async def _tell_ports(self, error: DeployFailed) -> None:
         """Say where an unhealthy web service listens, if that is not where requests go."""
@@ -234,7 +234,7 @@ class NewRollout:
         self.written = self.backup = await change.back_up(progress)
         if self._plan.stops_first:
             self._note()
-        reached("backed up")
+        checkpoint("backed up")
         try:
             await change.apply(progress)
         except IkomaError:
@@ -242,7 +242,7 @@ class NewRollout:
                 self.backup = None
                 self._note()
             raise
-        reached("migrated")
+        checkpoint("migrated")
 
     async def _run_command(
         self, change: DatabaseChange, command: ReleaseCommand, progress: Progress, secrets: Sequence[Secret]
@@ -271,15 +271,15 @@ class NewRollout:
             raise DeployFailed(
                 f"The release command of {name} ended with code {code}.", service=name, exitCode=code, logs=lines
             )
-        reached("commanded")
+        checkpoint("commanded")
 
     async def take_over(self, containers: Sequence[Container]) -> None:
         """From here on this is what serves."""
         await self._route()
         self._hooks.serve(self.rollout)
-        reached("recorded")
+        checkpoint("recorded")
         self._hooks.switch(make_replicas(select_of_web(self._target, containers)))
-        reached("switched")
+        checkpoint("switched")
 
     async def _route(self) -> None:
         """Let the app have the route that this wants. Requests that wait for a container would be lost by a new one."""
@@ -333,7 +333,7 @@ class NewRollout:
         """Stop what cannot run beside the new containers; those join the networks that their own ones leave."""
         running = [item for item in decision.first if item.id not in self._stopped]
         await self._stop(running)
-        reached(f"stopped {decision.service}")
+        checkpoint(f"stopped {decision.service}")
         left = {network for item in running if item.service == decision.service for network in item.networks}
         left = {network for network in left if parse_rollout(network)}
         for new in self._new:

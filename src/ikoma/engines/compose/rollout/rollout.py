@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ikoma.app_folder import App
-from ikoma.checkpoints import reached
+from ikoma.checkpoints import checkpoint
 from ikoma.engines.compose.downtime import DowntimeWatch
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.engines.compose.replicas import make_replicas
@@ -177,7 +177,7 @@ class ComposeRollouts:
         """
         anonymous_volumes.note(work.app, await anonymous_volumes.hold(self._engine, [*old, *containers]))
         drained = await work.hooks.drain()
-        reached("drained")
+        checkpoint("drained")
         await self._retire(work.app, work.hooks, old, before, watch)
         await self._name(work.app, work.target, containers)
         return drained
@@ -268,7 +268,7 @@ class ComposeRollouts:
             await self._in_time(app, self._engine.stop_containers(identities))
         else:
             await self._in_time(app, self._remove(app, hooks, identities, stop=True))
-        reached("retired")
+        checkpoint("retired")
 
     async def _name(self, app: App, target: RolloutTarget, containers: Sequence[Container]) -> None:
         """Give containers the names that the file chooses; one in standby that has such a name gets another."""

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from functools import partial
 
 from ikoma.app_folder import App
-from ikoma.checkpoints import reached
+from ikoma.checkpoints import checkpoint
 from ikoma.compose.exclusive_resources import find_preempted
 from ikoma.compose.services import sort_by_need
 from ikoma.compose.single import explain_alone
@@ -63,7 +63,7 @@ class StandbyReactivation:
     ) -> list[Container]:
         """Start the earlier containers and see them healthy and answering; these and the kept ones."""
         self._note()
-        reached("noted")
+        checkpoint("noted")
         lasting = [item for item in self._earlier if not item.one_shot and item.id not in self._standby.done]
         coming = {item.service for item in lasting}
         starts = [self._start(name, lasting) for name in sort_by_need(self._target.model.services) if name in coming]
@@ -79,7 +79,7 @@ class StandbyReactivation:
         ours = {item.id for item in (*lasting, *self._kept)}
         containers = [item for item in await self._engine.list_containers(self._app.name) if item.id in ours]
         await self._hooks.wait_for_answers(make_replicas(select_of_web(self._target, containers)))
-        reached("answering")
+        checkpoint("answering")
         return containers
 
     async def take_over(self, containers: Sequence[Container]) -> None:
@@ -87,9 +87,9 @@ class StandbyReactivation:
         await self._route(containers)
         self._hooks.serve(self._standby.rollout)
         self._state.end_standby()
-        reached("recorded")
+        checkpoint("recorded")
         self._hooks.switch(make_replicas(select_of_web(self._target, containers)))
-        reached("switched")
+        checkpoint("switched")
 
     async def _route(self, containers: Sequence[Container]) -> None:
         await self._hooks.set_route(len(select_of_web(self._target, containers)))
