@@ -103,7 +103,7 @@ def test_these_are_all_the_steps(server: Server, app: LiveApp) -> None:
     assert steps_of(server) == list(GO_BACK)
     write_next(app, "ALTER TABLE shop DROP COLUMN gone")
     app.do("deploy.up")
-    assert steps_of(server) == list(DEPLOY)
+    assert steps_of(server) == [step for step in DEPLOY if step != "stopped worker"]  # all was stopped before that
 
 
 def interrupted(app: LiveApp, capability: str, versions: tuple[str, str], *, after: float | None = None) -> str:

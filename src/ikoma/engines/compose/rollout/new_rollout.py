@@ -332,6 +332,8 @@ class NewRollout:
     async def _make_room(self, decision: ServiceDecision) -> None:
         """Stop what cannot run beside the new containers; those join the networks that their own ones leave."""
         running = [item for item in decision.first if item.id not in self._stopped]
+        if not running:  # all was stopped before the database was changed
+            return
         await self._stop(running)
         checkpoint(f"stopped {decision.service}")
         left = {network for item in running if item.service == decision.service for network in item.networks}
