@@ -459,7 +459,7 @@ def test_a_token_that_is_kept_opens_private_repositories_for_pushes_and_is_never
         if path.is_file() and path != kept:
             assert TOKEN.encode() not in path.read_bytes(), path
     trash = server.do("apps.remove", {"appName": "with-token"})["details"]["trash"]
-    assert not [path for path in Path(trash).rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()]
+    assert find_holding(Path(trash), TOKEN.encode()) == {("source-tokens.json", 0o600)}  # it comes back with the app
 
 
 def test_a_deploy_key_of_the_platforms_making_opens_a_repository_over_ssh(server: Server, host: GitHost) -> None:
@@ -484,6 +484,10 @@ def test_a_deploy_key_of_the_platforms_making_opens_a_repository_over_ssh(server
     private = (keys / "localhost").read_text().splitlines()[2]
     assert private not in json.dumps(server.do("operations.list", {"limit": 100})) + server.log()
     trash = server.do("apps.remove", {"appName": "with-key"})["details"]["trash"]
-    assert not [
-        path for path in Path(trash).rglob("*") if path.is_file() and private in path.read_text(errors="ignore")
-    ]
+    assert find_holding(Path(trash), private.encode()) == {("localhost", 0o600)}  # it comes back with the app
+
+
+def find_holding(folder: Path, secret: bytes) -> set[tuple[str, int]]:
+    """Find the files that hold a secret: name and mode."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {(path.name, path.stat().st_mode & 0o777) for path in files if secret in path.read_bytes()}
