@@ -31,8 +31,8 @@ from tests.support import server as started_server
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).with_name("golden")
 WRITES = os.environ.get("IKOMA_GOLDEN") == "write"
-SHOWN_ELSEWHERE = {"up", "mcp", "psql", "completion", "proxy-stop", "upgrade", "backup-download"}
-"""Commands that have no page of their own: servers, psql's own output, a script for a shell, a file that is fetched."""
+SHOWN_ELSEWHERE = {"up", "mcp", "psql", "completion", "proxy-stop", "upgrade", "backup-download", "recover"}
+"""Commands without a page: servers, psql's own output, a shell's script, a file that is fetched, a new server."""
 
 _IDS = [
     (re.compile(r"\d{8}-\d{6}-\d{6}\b"), "20260102-030405-067890"),
