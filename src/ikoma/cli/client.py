@@ -7,6 +7,7 @@ import json
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -85,24 +86,12 @@ def call(
     if progress is not None or on_line is not None:
         headers["Accept"] = "application/x-ndjson"
     body = json.dumps(arguments).encode()
-    connection = _make_connection(settings, timeout)
-    try:
-        try:
-            connection.connect()
-        except (OSError, http.client.HTTPException) as error:
-            raise CallFailed(_report_no_server(settings, error)) from None
-        try:
-            connection.request("POST", f"/execute/{capability}", body, headers)
-            response = connection.getresponse()
-            if on_begin is not None and (identity := response.getheader("X-Request-Id")):
-                on_begin(identity)
-            answer = _read(response, told, on_line, on_gap)
-        except (OSError, http.client.HTTPException) as error:
-            raise CallFailed(_report_gone(error)) from None
-        except ValueError:
-            raise CallFailed(_report_stranger(settings)) from None
-    finally:
-        connection.close()
+    with _connected(settings, timeout) as connection:
+        connection.request("POST", f"/execute/{capability}", body, headers)
+        response = connection.getresponse()
+        if on_begin is not None and (identity := response.getheader("X-Request-Id")):
+            on_begin(identity)
+        answer = _read(response, told, on_line, on_gap)
     if not answer.get("success"):
         raise CallFailed(words.failure(answer))
     return words.result(answer["result"])
@@ -114,20 +103,26 @@ def fetch(path: str) -> Iterator[bytes]:
     Raises:
         CallFailed: the server refused, is not there, or went away before the end.
     """
-    settings = load_settings_or_exit()
-    connection = _make_connection(settings, _TIMEOUT)
+    with _connected(load_settings_or_exit(), _TIMEOUT) as connection:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        if response.status != http.client.OK:
+            raise CallFailed(json.loads(response.read()))
+        while piece := response.read(_PIECE):
+            yield piece
+
+
+@contextmanager
+def _connected(settings: Settings, timeout: float) -> Iterator[http.client.HTTPConnection]:
+    """A connection to the running server for the block; CallFailed says what became of it."""
+    connection = _make_connection(settings, timeout)
     try:
         try:
             connection.connect()
         except (OSError, http.client.HTTPException) as error:
             raise CallFailed(_report_no_server(settings, error)) from None
         try:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            if response.status != http.client.OK:
-                raise CallFailed(json.loads(response.read()))
-            while piece := response.read(_PIECE):
-                yield piece
+            yield connection
         except (OSError, http.client.HTTPException) as error:
             raise CallFailed(_report_gone(error)) from None
         except ValueError:

@@ -44,9 +44,16 @@ def perform(capability: str, arguments: Mapping[str, Any], act: Act, *, yes: boo
     plan = answer["details"]
     _show(plan)
     if not _agrees(capability, arguments):
-        click.echo("Nothing was changed.", err=True)
-        sys.exit(1)
+        _end_unchanged()
     return act({**arguments, "confirmation": plan["confirmation"]}, asks=True)
+
+
+def require_agreement(question: str) -> None:
+    """Ask the person at the terminal; without a yes nothing is changed, and the process ends."""
+    if not sys.stdin.isatty():
+        _end_without_terminal()
+    if not click.confirm(question, err=True):
+        _end_unchanged()
 
 
 def _agrees(capability: str, arguments: Mapping[str, Any]) -> bool:
@@ -62,9 +69,18 @@ def _refuse(answer: Mapping[str, Any], as_json: bool) -> NoReturn:
         click.echo(json.dumps(answer, ensure_ascii=False, indent=2))
     else:
         _show(answer["details"])
+    _end_without_terminal()
+
+
+def _end_without_terminal() -> NoReturn:
     click.secho("error: A person must agree to this, and there is no terminal to ask at.", fg="red", err=True)
     click.echo("hint:  Nothing was changed. A script that means it gives --yes.", err=True)
     sys.exit(NO_TERMINAL)
+
+
+def _end_unchanged() -> NoReturn:
+    click.echo("Nothing was changed.", err=True)
+    sys.exit(1)
 
 
 def _show(plan: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ikoma.cli import output, verbs, views
-from ikoma.cli.consent import NO_TERMINAL
+from ikoma.cli.consent import require_agreement
 
 _LONGEST = 59
 _NO_SIGNS = re.compile(r"[^a-z0-9_-]+")
@@ -41,7 +41,7 @@ def take_over(
     if plan or refused:
         sys.exit(1 if refused else 0)
     if not yes:
-        _ask()
+        require_agreement("Go on?")
     arguments |= {"seen": planned["sha256"]} | ({"timeout": timeout} if timeout is not None else {})
     verbs.perform("apps.import", arguments, as_json)
 
@@ -50,16 +50,6 @@ def _choose_name(source: str) -> str:
     """Choose the app's name: the old project keeps its own, with its volumes and networks."""
     plain = _NO_SIGNS.sub("-", source.rstrip("/").rpartition("/")[2].lower()).strip("-_") or "project"
     return f"{plain[:_LONGEST]}-app"
-
-
-def _ask() -> None:
-    if not sys.stdin.isatty():
-        click.secho("error: A person must agree to this, and there is no terminal to ask at.", fg="red", err=True)
-        click.echo("hint:  Nothing was changed. A script that means it gives --yes.", err=True)
-        sys.exit(NO_TERMINAL)
-    if not click.confirm("Go on?", err=True):
-        click.echo("Nothing was changed.", err=True)
-        sys.exit(1)
 
 
 COMMANDS = {"import": take_over}

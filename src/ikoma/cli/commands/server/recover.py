@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from ikoma.cli.client import load_settings_or_exit
-from ikoma.cli.consent import NO_TERMINAL
+from ikoma.cli.consent import require_agreement
 from ikoma.cli.output import fail
 from ikoma.errors import IkomaError
 from ikoma.settings import Settings
@@ -71,7 +71,7 @@ def _recover(
         if only_plan:
             return
         if not agreed:
-            _ask()
+            require_agreement("Is that your server, and its key?")
         _bring_back(settings, begin(settings, found, place), place)
 
 
@@ -134,16 +134,6 @@ def _show_app(app: ReturnedApp) -> None:
 def _say(message: str, fraction: float | None = None) -> None:
     if sys.stderr.isatty():
         click.echo(f"• {message}", err=True)
-
-
-def _ask() -> None:
-    if not sys.stdin.isatty():
-        click.secho("error: A person must agree to this, and there is no terminal to ask at.", fg="red", err=True)
-        click.echo("hint:  Nothing was changed. A script that means it gives --yes.", err=True)
-        sys.exit(NO_TERMINAL)
-    if not click.confirm("Is that your server, and its key?", err=True):
-        click.echo("Nothing was changed.", err=True)
-        sys.exit(1)
 
 
 COMMANDS = {"recover": recover}
