@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from tests.ssh_server import start_ssh_server
 from tests.support import free_port
 
 TOKEN = "s3cret-token-of-a-repository"
@@ -137,7 +138,7 @@ def git_host(folder: Path) -> Iterator[GitHost]:
     server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    daemon = _sshd(host)
+    daemon = _start_ssh(host)
     try:
         yield host
     finally:
@@ -160,36 +161,18 @@ def _certificate(folder: Path) -> None:
     shutil.copy(folder / "cert.pem", folder / "ca.pem")
 
 
-def _sshd(host: GitHost) -> subprocess.Popen[bytes]:
-    """An ssh server for the key `folder/id`, on a port of its own, with a host key of its own."""
+def _start_ssh(host: GitHost) -> subprocess.Popen[bytes]:
+    """Start an ssh server whose `git-lfs-authenticate` is this host's."""
     host.ssh_port = free_port()
-    folder = host.folder
-    for name in ("id", "host"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
-    (folder / "authorized").write_text((folder / "id.pub").read_text())
-    os.makedirs("/run/sshd", exist_ok=True)
-    options = {
-        "Port": host.ssh_port,
-        "ListenAddress": "127.0.0.1",
-        "HostKey": folder / "host",
-        "AuthorizedKeysFile": folder / "authorized",
-        "PidFile": folder / "sshd.pid",
-        "StrictModes": "no",
-        "UsePAM": "no",
-        "PasswordAuthentication": "no",
-        "PermitRootLogin": "prohibit-password",
-        "SetEnv": f"PATH={folder / 'bin'}:{os.environ['PATH']}",
-    }
-    (folder / "bin").mkdir()
-    authenticate = folder / "bin" / "git-lfs-authenticate"
+    programs = host.folder / "bin"
+    programs.mkdir()
+    authenticate = programs / "git-lfs-authenticate"
     authenticate.write_text(
         f'#!/bin/sh\nprintf \'%s\' \'{{"href": "{host.address}/private-by-ssh.git/info/lfs",'
         ' "header": {"Authorization": "of-the-key"}}\'\n'
     )
     authenticate.chmod(0o755)
-    (folder / "sshd_config").write_text("".join(f"{name} {value}\n" for name, value in options.items()))
-    log = (folder / "sshd.log").open("wb")
-    return subprocess.Popen(["/usr/sbin/sshd", "-D", "-e", "-f", str(folder / "sshd_config")], stdout=log, stderr=log)
+    return start_ssh_server(host.folder, host.ssh_port, SetEnv=f"PATH={programs}:{os.environ['PATH']}")
 
 
 def _handler(host: GitHost) -> type[BaseHTTPRequestHandler]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import botocore.session
 
 from ikoma.model import Secret
 from ikoma.offsite_place import OffsitePlace
+from tests.ssh_server import start_ssh_server
 from tests.support import free_port
 
 _WEED = Path(sys.executable).parent / "weed"
@@ -115,30 +115,13 @@ class SftpServer:
 def sftp_server(folder: Path) -> Iterator[SftpServer]:
     """A server for the block."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("id", "stranger", "host"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
     port = free_port()
-    (folder / "authorized").write_text((folder / "id.pub").read_text())
+    (folder / "backups").mkdir()
+    stranger = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "stranger")]
+    subprocess.run(stranger, check=True)
+    process = start_ssh_server(folder, port, Subsystem="sftp internal-sftp")
     (folder / "known_hosts").write_text(f"* {(folder / 'host.pub').read_text()}")
     (folder / "other_hosts").write_text(f"* {(folder / 'stranger.pub').read_text()}")
-    (folder / "backups").mkdir()
-    os.makedirs("/run/sshd", exist_ok=True)
-    options = {
-        "Port": port,
-        "ListenAddress": "127.0.0.1",
-        "HostKey": folder / "host",
-        "AuthorizedKeysFile": folder / "authorized",
-        "PidFile": folder / "sshd.pid",
-        "StrictModes": "no",
-        "UsePAM": "no",
-        "PasswordAuthentication": "no",
-        "PermitRootLogin": "prohibit-password",
-        "Subsystem": "sftp internal-sftp",
-    }
-    (folder / "sshd_config").write_text("".join(f"{name} {value}\n" for name, value in options.items()))
-    with (folder / "sshd.log").open("wb") as log:
-        argv = ["/usr/sbin/sshd", "-D", "-e", "-f", str(folder / "sshd_config")]
-        process = subprocess.Popen(argv, stdout=log, stderr=log)
     try:
         _wait_for_port(port)
         yield SftpServer(folder, port, process)
