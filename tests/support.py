@@ -27,6 +27,8 @@ from tests.prepared import bring_postgres
 
 IKOMA = Path(sys.executable).with_name("ikoma")
 _PORTS = 1000
+_SHOWN = 8000
+"""Characters of a server's log that a failure shows."""
 _FIRST_PORT = 10_000 + _PORTS * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _asked = itertools.count(random.randrange(_PORTS))
 DOCKER_HOST = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
@@ -142,7 +144,9 @@ class Server:
 
     def do(self, capability: str, arguments: Mapping[str, Any] | None = None, **more: Any) -> Any:
         """Call a capability that must succeed; its result."""
-        return self.call(capability, arguments, **more).result
+        answer = self.call(capability, arguments, **more)
+        assert answer.status != 500, f"{answer.body}\n{self.log()[-_SHOWN:]}"
+        return answer.result
 
     def get(self, path: str, timeout: float = 30) -> Answer:
         return fetch(urllib.request.Request(self.url + path, headers={"X-Api-Key": self.key}), timeout)

@@ -10,7 +10,7 @@ the lock next ends it.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -270,12 +270,11 @@ class Releases:
 
     def all(self) -> list[Release]:
         """Every release that is kept, newest first."""
-        return [self._read(name) for name in reversed(self._list_names())]
+        return list(self._iterate())
 
     def latest(self) -> Release | None:
         """The newest release, however it ended."""
-        names = self._list_names()
-        return self._read(names[-1]) if names else None
+        return next(self._iterate(), None)
 
     def list_expired(self, keep: int, days: int, mounted: Collection[str]) -> list[Release]:
         """Releases that need not be kept: beyond a number and an age, neither in use, nor pinned, nor the last good.
@@ -314,10 +313,18 @@ class Releases:
         content = orjson.dumps(asdict(release), option=orjson.OPT_INDENT_2)
         write_file(self._folder / release.id / _RECORD, content, mode=0o600)
 
+    def _iterate(self) -> Iterator[Release]:
+        """Read each release, newest first; one that is removed meanwhile is passed over."""
+        for name in reversed(self._list_names()):
+            release = self._app.read_state(f"releases/{name}/{_RECORD}", _parse)
+            if release is not None:
+                yield release
+
     def _list_names(self) -> list[str]:
-        if not self._folder.is_dir():
+        try:
+            return sorted(entry.name for entry in self._folder.iterdir() if (entry / _RECORD).is_file())
+        except (FileNotFoundError, NotADirectoryError):
             return []
-        return sorted(entry.name for entry in self._folder.iterdir() if (entry / _RECORD).is_file())
 
     def _read(self, identity: str) -> Release:
         name = f"releases/{identity}/{_RECORD}"

@@ -8,7 +8,6 @@ import time
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from ikoma.app_folder import App
 from ikoma.apps.app import Apps
@@ -16,26 +15,28 @@ from ikoma.durable import write_file
 
 _FIRST_PORT, _LAST_PORT = 21_000, 29_999
 _PAUSE = 0.02
+_FILE = "port"
+
+
+def read_port(app: App) -> int | None:
+    """Read an app's port on loopback; None before one was chosen, and of an app that is gone."""
+    try:
+        return int((app.state / _FILE).read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def choose_port(app: App, apps: Apps) -> int:
-    """Choose an app's port on loopback, when it is first asked for; it never changes."""
-    if (known := _read_port(app.state / "port")) is not None:
+    """Choose an app's port on loopback where it has none yet; it never changes."""
+    if (known := read_port(app)) is not None:
         return known
-    others = {_read_port(apps.at(name).state / "port") for name in apps.list_names()}
+    others = {read_port(apps.at(name)) for name in apps.list_names()}
     first: int = _FIRST_PORT + zlib.crc32(app.name.encode()) % (_LAST_PORT - _FIRST_PORT)
     for port in (*range(first, _LAST_PORT + 1), *range(_FIRST_PORT, first)):
         if port not in others and _is_free(port):
-            write_file(app.make_state() / "port", str(port), mode=0o600)
+            write_file(app.make_state() / _FILE, str(port), mode=0o600)
             return int(port)
     raise AssertionError("no port is free")
-
-
-def _read_port(path: Path) -> int | None:
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):
-        return None
 
 
 def _is_free(port: int) -> bool:

@@ -22,7 +22,7 @@ from ikoma.apps.releases.scaling import fit_scale
 from ikoma.apps.routing.addresses import list_addresses
 from ikoma.apps.routing.domains import read_domains, read_others_domains, write_domains
 from ikoma.apps.routing.maintenance import forget_side_after, read_side_after, write_side_after
-from ikoma.apps.routing.ports import choose_port, wait_until_connected
+from ikoma.apps.routing.ports import choose_port, read_port, wait_until_connected
 from ikoma.compose.compose_file import Web
 from ikoma.compose.x_ikoma import Extension
 from ikoma.errors import DomainNotFound, DomainTaken, IkomaError, NoWebService, ProxyUnavailable
@@ -56,6 +56,9 @@ class Routes:
     async def start(self) -> None:
         """Serve the routes of all apps, and let each lead to where its containers are now."""
         await self._proxy.start()
+        for name in self._apps.list_names():
+            with log_failures(name):
+                self._restore_port(self._apps.at(name))
         await self.apply()
         for name in self._apps.list_names():
             with log_failures(name):
@@ -92,7 +95,7 @@ class Routes:
         if web is None:
             return
         self.check_domains(app, (*extension.domains, *extension.redirects))
-        coming = self._make_route(app, extension, slots)
+        coming = self._make_route(app, extension, slots, choose_port(app, self._apps))
         if coming != self._find_route(app):
             self._ahead.add(app)
         await self.apply(coming)
@@ -257,7 +260,9 @@ class Routes:
         """List the addresses of the app while a release serves; none before it is first deployed."""
         if release is None or release.web is None:
             return ()
-        route = self._make_route(app, release.x_ikoma, slots=1)
+        route = self._find_route_of(app, release.x_ikoma, slots=1)
+        if route is None:
+            return ()
         # Browsers and curl know that *.localhost is this machine; many programs do not, so theirs comes before it.
         return tuple(sorted(self._proxy.list_urls(route), key=lambda url: ".localhost" in url))
 
@@ -331,13 +336,24 @@ class Routes:
             return None
         service = release.web["service"]
         slots = fit_scale(app, Releases(app).model(release)).get(service, release.replicas(service))
-        return self._make_route(app, release.x_ikoma, slots)
+        return self._find_route_of(app, release.x_ikoma, slots)
 
-    def _make_route(self, app: App, extension: Extension, slots: int) -> Route:
+    def _find_route_of(self, app: App, extension: Extension, slots: int) -> Route | None:
+        """Find the route that a release has. It only reads: whoever looks writes nothing, and the app may be going."""
+        port = read_port(app)
+        return None if port is None else self._make_route(app, extension, slots, port)
+
+    def _restore_port(self, app: App) -> None:
+        """Choose a port for an app that serves and whose own is lost."""
+        release = Releases(app).current()
+        if release is not None and release.web is not None:
+            choose_port(app, self._apps)
+
+    def _make_route(self, app: App, extension: Extension, slots: int, port: int) -> Route:
         names = dict.fromkeys((*extension.domains, *read_domains(app)))
         return Route(
             app=app.name,
-            port=choose_port(app, self._apps),
+            port=port,
             domains=tuple(name for name in names if name not in extension.redirects),
             redirects=extension.redirects,
             slots=max(1, slots),

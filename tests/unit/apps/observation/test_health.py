@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from ikoma.apps.database.credentials import obtain
 from ikoma.apps.observation.health import HEALTHY, HealthObserver, Observation
 from ikoma.apps.observation.restarts import Restarts
 from ikoma.apps.releases.release import Release, Releases, ServiceRecord
+from ikoma.apps.routing.ports import choose_port, read_port
 from ikoma.apps.routing.probe import Probe, ProbeResult
 from ikoma.apps.routing.routes import Routes
 from ikoma.compose.model import parse_model
@@ -72,11 +74,22 @@ class Machine:
         return Side.BLUE
 
     def list_urls(self, route: Route) -> tuple[str, ...]:
-        return tuple(f"https://{name}" for name in route.domains)
+        return (f"http://127.0.0.1:{route.port}",)
 
 
-def test_a_look_opens_no_file_of_the_app_twice(tmp_path: Path) -> None:
-    apps = Apps(tmp_path)
+class Leaving(Machine):
+    """The same, while the app's folder is removed."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def explain(self, *asked: object) -> ProbeResult:
+        self._app.path.rename(self._app.path.with_name(".gone"))
+        return ProbeResult(False, "/ does not answer.")
+
+
+def make_serving(apps: Apps) -> App:
+    """Make an app with a database, a release that serves and one before it."""
     app = apps.at(AppName("shop"))
     app.path.mkdir()
     obtain(app)
@@ -88,18 +101,46 @@ def test_a_look_opens_no_file_of_the_app_twice(tmp_path: Path) -> None:
         Releases(app).succeed(release)
     RolloutState(app).write(Serving(NEW, "2", 1.0))
     RolloutState(app).write(Standby(OLD, "1", ("gone",), 9.0))
-    machine = Machine()
+    choose_port(app, apps)
+    return app
+
+
+def look(app: App, apps: Apps, machine: Machine) -> Observation:
     routes = Routes(cast(Runtime, machine), cast(Proxy, machine), apps)
+    observer = HealthObserver(
+        cast(Runtime, machine), cast(Databases, machine), routes, Restarts(), cast(Probe, machine)
+    )
+    return asyncio.run(observer.observe(app))
 
-    def look() -> Observation:
-        observer = HealthObserver(
-            cast(Runtime, machine), cast(Databases, machine), routes, Restarts(), cast(Probe, machine)
-        )
-        return asyncio.run(observer.observe(app))
 
-    look()  # chooses the app's port
+def test_a_look_opens_no_file_of_the_app_twice(tmp_path: Path) -> None:
+    apps = Apps(tmp_path)
+    app = make_serving(apps)
     with opens_below(tmp_path) as opened:
-        seen = look()
+        seen = look(app, apps, Machine())
     assert (seen.health, len(seen.containers), seen.release and seen.release.id) == (HEALTHY, 3, NEW)
+    assert seen.urls == (f"http://127.0.0.1:{read_port(app)}",)
     assert opened
     assert {name: often for name, often in opened.items() if often > 1} == {}
+
+
+def test_a_look_at_an_app_that_is_removed_meanwhile_writes_nothing(tmp_path: Path) -> None:
+    apps = Apps(tmp_path)
+    app = make_serving(apps)
+    before = {path.relative_to(app.path) for path in app.path.rglob("*")}
+    seen = look(app, apps, Leaving(app))
+    gone = app.path.with_name(".gone")
+    assert (seen.exists, seen.urls) == (False, ())
+    assert {path.relative_to(gone) for path in gone.rglob("*")} == before
+    assert not app.path.exists()
+
+
+def test_releases_that_are_removed_while_they_are_read_are_passed_over(tmp_path: Path) -> None:
+    apps = Apps(tmp_path)
+    releases = Releases(make_serving(apps))
+    reading = releases._iterate()
+    assert next(reading).id == NEW
+    shutil.rmtree(releases.folder(OLD))
+    assert list(reading) == []
+    shutil.rmtree(releases.folder(NEW).parent)
+    assert (releases.all(), releases.latest()) == ([], None)
