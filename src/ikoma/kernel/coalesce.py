@@ -20,8 +20,8 @@ class Coalesced(Generic[T]):
     """Runs `work` for all who call `get` before it starts, together.
 
     Args:
-        gather: seconds to wait for company before a run; the answers of one run set off the next questions, and
-            without this pause the first of them would start a run of its own.
+        gather: how many seconds a run waits at most for those whom the one before it kept company. Its answers set
+            off their next questions, and the first of these would else start a run of its own.
         most: how many runs may be under way at once.
     """
 
@@ -30,20 +30,44 @@ class Coalesced(Generic[T]):
         self._gather = gather
         self._slots = asyncio.Semaphore(most)
         self._waiting: asyncio.Task[T] | None = None
+        self._asked = self._expected = 0
+        self._complete: asyncio.Future[None] | None = None
 
     async def get(self) -> T:
         """The outcome of a run that started after this call."""
         if self._waiting is None:
             self._waiting = asyncio.ensure_future(self._run())
+        self._asked += 1
+        if self._complete is not None and self._asked >= self._expected:
+            self._end_wait()
         # Shielded: one caller who goes away must not cancel the work of the others.
         return await asyncio.shield(self._waiting)
 
     async def _run(self) -> T:
         async with self._slots:
-            if self._gather:
-                await asyncio.sleep(self._gather)
+            if self._gather and self._asked < self._expected:
+                await self._wait_for_company()
             self._waiting = None  # from here on, who asks is too late for this run
-            return await self._work()
+            answered, self._asked = self._asked, 0
+            try:
+                return await self._work()
+            finally:
+                # With those who came too late for it: else two groups would take turns for ever, and nobody share more.
+                self._expected = answered + self._asked
+
+    async def _wait_for_company(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._complete = loop.create_future()
+        timer = loop.call_later(self._gather, self._end_wait)
+        try:
+            await self._complete
+        finally:
+            timer.cancel()
+            self._complete = None
+
+    def _end_wait(self) -> None:
+        if self._complete is not None and not self._complete.done():
+            self._complete.set_result(None)
 
 
 class Turn:

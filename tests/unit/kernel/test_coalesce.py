@@ -70,6 +70,72 @@ def test_a_failure_reaches_all_who_asked_and_the_next_run_starts_anew() -> None:
     assert back == "back"
 
 
+def test_two_groups_that_would_take_turns_become_one_that_shares_each_run() -> None:
+    async def scenario() -> list[int]:
+        runs = 0
+        sharers: dict[int, int] = {}
+        enough, begun = asyncio.Event(), asyncio.Event()
+
+        async def work() -> int:
+            nonlocal runs
+            number, runs = runs, runs + 1
+            if number == 0:
+                await begun.wait()
+            if number == 9:
+                enough.set()
+            return number
+
+        shared = Coalesced(work, gather=600)
+
+        async def keep_asking() -> None:
+            while True:
+                number = await shared.get()
+                sharers[number] = sharers.get(number, 0) + 1
+
+        clients = [asyncio.ensure_future(keep_asking()) for _ in range(8)]
+        await asyncio.sleep(0)
+        while runs == 0:
+            await asyncio.sleep(0)
+        clients += [asyncio.ensure_future(keep_asking()) for _ in range(8)]  # too late for the first run
+        await asyncio.sleep(0)
+        begun.set()
+        await asyncio.wait_for(enough.wait(), 60)
+        for client in clients:
+            client.cancel()
+        return [sharers[number] for number in range(9)]
+
+    assert asyncio.run(scenario()) == [8] + [16] * 8
+
+
+def test_who_asks_alone_waits_for_nobody() -> None:
+    async def scenario() -> list[str]:
+        async def work() -> str:
+            return "seen"
+
+        shared = Coalesced(work, gather=600)
+        return [await asyncio.wait_for(shared.get(), 60) for _ in range(3)]
+
+    assert asyncio.run(scenario()) == ["seen"] * 3
+
+
+def test_company_that_does_not_come_back_is_waited_for_once_and_not_for_ever() -> None:
+    async def scenario() -> int:
+        runs = 0
+
+        async def work() -> int:
+            nonlocal runs
+            runs += 1
+            return runs
+
+        shared = Coalesced(work, gather=0.01)
+        await asyncio.gather(shared.get(), shared.get())
+        await asyncio.wait_for(shared.get(), 60)
+        shared._gather = 600
+        return await asyncio.wait_for(shared.get(), 60)
+
+    assert asyncio.run(scenario()) == 3
+
+
 def test_what_is_made_of_the_same_object_is_made_once_in_a_turn_and_anew_in_the_next() -> None:
     made: list[str] = []
 

@@ -32,7 +32,7 @@ from ikoma.rollout_state import Standby
 
 HEALTHY, UNHEALTHY, STARTING, STOPPED, UNKNOWN = "healthy", "unhealthy", "starting", "stopped", "unknown"
 
-_GATHER_SECONDS = 0.001
+_GATHER_SECONDS = 0.004
 _LOOKS = 3
 _STOPPED_BY_REQUEST = (0, 137, 143)
 

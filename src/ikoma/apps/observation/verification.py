@@ -26,7 +26,7 @@ from ikoma.errors import IkomaError
 from ikoma.kernel.coalesce import Coalesced
 from ikoma.ports.databases import Databases, LedgerEntry
 
-_GATHER_SECONDS = 0.005
+_GATHER_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
