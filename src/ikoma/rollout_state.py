@@ -134,17 +134,17 @@ class RolloutState:
     def __init__(self, app: App) -> None:
         self._app = app
 
-    def view(self) -> RolloutView:
-        underway = self.underway()  # first: it is written before what serves, and removed after
-        return RolloutView(self.serving(), underway, self.standby())
+    def read_view(self) -> RolloutView:
+        underway = self.read_underway()  # first: it is written before what serves, and removed after
+        return RolloutView(self.read_serving(), underway, self.read_standby())
 
-    def serving(self) -> Serving | None:
+    def read_serving(self) -> Serving | None:
         return _read(self._app, "serving.json", Serving)
 
-    def underway(self) -> Underway | None:
+    def read_underway(self) -> Underway | None:
         return _read(self._app, "rollout.json", Underway)
 
-    def standby(self) -> Standby | None:
+    def read_standby(self) -> Standby | None:
         return _read(self._app, "standby.json", Standby)
 
     def write(self, state: Serving | Underway | Standby) -> None:
@@ -160,7 +160,7 @@ class RolloutState:
 
     def take_down(self) -> None:
         """Nothing runs any more. A database that is still to be restored stays so: what served cannot run without."""
-        underway, serving = self.underway(), self.serving()
+        underway, serving = self.read_underway(), self.read_serving()
         if underway is None or underway.backup is None or (serving and serving.rollout == underway.rollout):
             self.finish()
         self.end_standby()

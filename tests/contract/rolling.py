@@ -167,7 +167,7 @@ class Rolling:
             await self.engine.images.tag(image.id, release_image(self.app.name, name, release))
         images = dict.fromkeys(services, image.id)
         place = Placement(self.app.name, release, self.app.path, tree, Sources((), ()), images, {}, lambda path: "")
-        serving = RolloutState(self.app).serving()
+        serving = RolloutState(self.app).read_serving()
         self.models[release] = model
         before = self.models.get(serving.release, EMPTY) if serving and not serving.down else EMPTY
         web = Web("web", PORT, "/word")

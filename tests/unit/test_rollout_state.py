@@ -28,31 +28,31 @@ def state(tmp_path: Path) -> RolloutState:
 
 
 def test_what_is_written_is_read(state: RolloutState) -> None:
-    assert (state.serving(), state.underway(), state.standby()) == (None, None, None)
+    assert (state.read_serving(), state.read_underway(), state.read_standby()) == (None, None, None)
     standby = Standby("a", OLD, ("one", "two"), 3.0, kept=("three",))
     for written in (SERVING["old"], UNDERWAY, standby):
         state.write(written)
-    assert (state.serving(), state.underway(), state.standby()) == (SERVING["old"], UNDERWAY, standby)
+    assert (state.read_serving(), state.read_underway(), state.read_standby()) == (SERVING["old"], UNDERWAY, standby)
     state.finish()
     state.end_standby()
-    assert (state.underway(), state.standby()) == (None, None)
+    assert (state.read_underway(), state.read_standby()) == (None, None)
 
 
 def test_what_is_down_has_served(state: RolloutState) -> None:
     state.write(SERVING["old"])
     state.write(replace(UNDERWAY, backup=None))
     state.take_down()
-    assert (state.serving(), state.underway()) == (Serving("a", OLD, 1.0, down=True), None)
+    assert (state.read_serving(), state.read_underway()) == (Serving("a", OLD, 1.0, down=True), None)
 
 
 def test_what_is_down_has_its_database_restored_unless_the_new_release_has_served(state: RolloutState) -> None:
     state.write(SERVING["old"])
     state.write(UNDERWAY)
     state.take_down()
-    assert state.underway() == UNDERWAY
+    assert state.read_underway() == UNDERWAY
     state.write(SERVING["new"])
     state.take_down()
-    assert state.underway() is None
+    assert state.read_underway() is None
 
 
 @pytest.mark.parametrize(
@@ -73,16 +73,16 @@ def test_one_side_of_a_rollout_serves(
     if underway:
         state.write(UNDERWAY)
     state.write(Standby("z", "1", ("waiting",), 9.0))
-    assert {name for name, item in CONTAINERS.items() if state.view().serves(item)} == serves
+    assert {name for name, item in CONTAINERS.items() if state.read_view().serves(item)} == serves
 
 
 def test_what_returns_is_in_standby_until_it_takes_over(state: RolloutState) -> None:
     state.write(Standby("a", OLD, ("back",), 9.0))
     state.write(Underway("a", OLD, kept=("kept",), returned=("back",)))
     state.write(SERVING["new"])
-    assert not state.view().serves(CONTAINERS["back"])
+    assert not state.read_view().serves(CONTAINERS["back"])
     state.write(SERVING["old"])
-    assert state.view().serves(CONTAINERS["back"])
+    assert state.read_view().serves(CONTAINERS["back"])
 
 
 def test_rollouts_have_names_in_order_that_networks_carry() -> None:
@@ -97,17 +97,20 @@ def test_a_container_is_of_the_release_that_made_it_serves_with_it_or_could_agai
     made = {name: replace(item, release="a" if item.rollout == OLD else "b") for name, item in CONTAINERS.items()}
     state.write(SERVING["old"])
     state.write(UNDERWAY)
-    assert {name: state.view().list_releases_of(item) for name, item in made.items()} == {
+    assert {name: state.read_view().list_releases_of(item) for name, item in made.items()} == {
         "kept": {"a"},
         "stopped": {"a"},
         "back": {"a", "b"},  # it is started again for that one
         "fresh": {"b"},
         "waiting": {"a"},
     }
-    assert (state.view().find_starting(made["fresh"]), state.view().find_starting(made["kept"])) == ("b", None)
+    assert (state.read_view().find_starting(made["fresh"]), state.read_view().find_starting(made["kept"])) == (
+        "b",
+        None,
+    )
     state.write(SERVING["new"])
     state.finish()
     state.write(Standby("a", OLD, ("waiting",), 3.0, kept=("kept",)))
-    assert state.view().list_releases_of(made["waiting"]) == {"a"}
-    assert state.view().list_releases_of(made["kept"]) == {"a", "b"}
-    assert state.view().find_starting(made["fresh"]) is None
+    assert state.read_view().list_releases_of(made["waiting"]) == {"a"}
+    assert state.read_view().list_releases_of(made["kept"]) == {"a", "b"}
+    assert state.read_view().find_starting(made["fresh"]) is None

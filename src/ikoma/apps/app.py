@@ -36,7 +36,7 @@ class Apps:
                         name = AppName.parse(entry.name)
                     except ValueError:
                         continue
-                    if name.previewed is None or self.at(name).exists:
+                    if name.previewed is None or self.locate(name).exists:
                         found.append(name)
         return sorted(found)
 
@@ -44,9 +44,9 @@ class Apps:
         """Remove the temporary files that killed processes left where IKOMA writes inside apps."""
         for name in self.list_names():
             with log_failures(name):
-                _sweep(self.at(name))
+                _sweep(self.locate(name))
 
-    def at(self, name: AppName) -> App:
+    def locate(self, name: AppName) -> App:
         """The app of that name, whether or not its folder exists."""
         return App(name, self.root / name)
 
@@ -59,7 +59,7 @@ class Apps:
         Raises:
             AppNotFound: with the nearest name; or that it was removed, where the trash keeps a copy.
         """
-        app = self.at(name)
+        app = self.locate(name)
         if not app.exists:
             if visible(name) and (when := self._find_removal(name)):
                 raise AppNotFound(

@@ -153,7 +153,7 @@ class Call:
         try:
             return self.app(name)
         except AppNotFound:
-            app = self.platform.apps.at(name)
+            app = self.platform.apps.locate(name)
             replicas = (await self.platform.runtime.observe(app)).replicas
             ours = [item for item in replicas if item.folder == str(app.path)]
             if ours or await self.platform.databases.owns(name):

@@ -82,8 +82,8 @@ async def prune_versions(apps: Apps) -> None:
     while True:
         for name in apps.list_names():
             with log_failures(name):
-                await asyncio.to_thread(file_history.prune, apps.at(name), unfinished=False)
-                await asyncio.to_thread(variable_history.prune, apps.at(name))
+                await asyncio.to_thread(file_history.prune, apps.locate(name), unfinished=False)
+                await asyncio.to_thread(variable_history.prune, apps.locate(name))
         await asyncio.sleep(_PRUNE_SECONDS)
 
 

@@ -114,7 +114,7 @@ class RunningPlatform:
 
     async def summarise(self) -> Mapping[str, Any]:
         """The facts that GET /health tells anyone."""
-        apps = [self.platform.apps.at(name) for name in self.platform.apps.list_names()]
+        apps = [self.platform.apps.locate(name) for name in self.platform.apps.list_names()]
         try:
             seen = [
                 observation.health for observation in await asyncio.gather(*map(self.platform.health.observe, apps))

@@ -33,9 +33,9 @@ def prepare(settings: Settings) -> bool:
     sweep_trash(settings.apps_root)
     for name in apps.list_names():
         with log_failures(name):
-            file_permissions.close(apps.at(name))
-            checkout.recover(apps.at(name))
-            retention.tidy(apps.at(name))
+            file_permissions.close(apps.locate(name))
+            checkout.recover(apps.locate(name))
+            retention.tidy(apps.locate(name))
     if settings.api_key_hash or read_api_key_hash(settings.env_file):
         return False
     key = make_key()

@@ -170,7 +170,7 @@ class _AppRecovery:
 
     async def _make_entry(self, app: AppName, backup: AppBackup, place: Path) -> str:
         apps = self.running.platform.apps
-        if apps.at(app).exists:  # it was moved out of its entry before the last run ended
+        if apps.locate(app).exists:  # it was moved out of its entry before the last run ended
             return name_entry(backup)
         self.progress(f"unpack {backup.name}")
         return await asyncio.to_thread(make_entry, apps, backup, place)
@@ -183,7 +183,7 @@ class _AppRecovery:
             except AppBusy:
                 await asyncio.sleep(_BUSY_SECONDS)
             except TrashEntryMissing:
-                if not self.running.platform.apps.at(app).exists:
+                if not self.running.platform.apps.locate(app).exists:
                     raise
                 return await self._describe(app)
 
@@ -201,10 +201,10 @@ class _AppRecovery:
         from ikoma.apps.database import credentials
         from ikoma.rollout_state import RolloutState
 
-        there = self.running.platform.apps.at(app)
+        there = self.running.platform.apps.locate(app)
         owned = credentials.find(there)
         rows = await self.running.platform.databases.count_rows(owned) if owned else {}
-        serving = RolloutState(there).serving()
+        serving = RolloutState(there).read_serving()
         return {
             "message": "",
             "details": {
@@ -216,7 +216,7 @@ class _AppRecovery:
         }
 
     async def _list_urls(self, app: AppName) -> Sequence[str]:
-        there = self.running.platform.apps.at(app)
+        there = self.running.platform.apps.locate(app)
         return tuple(self.running.platform.routes.list_domain_urls(there).values())
 
 

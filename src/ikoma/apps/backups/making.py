@@ -73,7 +73,7 @@ class AppBackupMaker:
                 folder=await _take_inventory(place / FOLDER, f"The folder of {app.name}"),
                 volumes=volumes,
                 database=None if dump is None else _describe_dump(dump),
-                release=None if (serving := RolloutState(app).serving()) is None else serving.release,
+                release=None if (serving := RolloutState(app).read_serving()) is None else serving.release,
                 migration=await self._find_migration(app),
                 running=running,
             )
@@ -213,7 +213,7 @@ def _save_folder(app: App, target: Path) -> None:
 
 def _save_state(app: App, target: Path) -> None:
     """Keep what IKOMA knows of the app. Copies of source, but for the one that serves, are made again of objects."""
-    serving = RolloutState(app).serving()
+    serving = RolloutState(app).read_serving()
     own = f"releases/{serving.release}/tree" if serving else ""
     with open_whole_file(target, mode=0o600) as stream:
         write_folder(app.state, stream, without=lambda path: path != own and _TREE.fullmatch(path) is not None)

@@ -81,7 +81,7 @@ class AppBackupRestorer:
 
     def list_cut_off(self, apps: Apps) -> list[tuple[App, WholeRestore]]:
         """List the apps whose restore a killed server has left, with its note."""
-        found = ((app, read_note(app)) for app in map(apps.at, apps.list_names()))
+        found = ((app, read_note(app)) for app in map(apps.locate, apps.list_names()))
         return [(app, note) for app, note in found if note is not None]
 
     async def compare(self, app: App, backup: AppBackup) -> list[TableComparison]:
@@ -145,7 +145,7 @@ class AppBackupRestorer:
         place = self._backups.root / backup.name
         if describe_files(place, tuple(backup.files)) != backup.files:
             raise BackupDamaged(f"{backup.name} is not what its manifest says: a file is another, or is not there.")
-        if (underway := RolloutState(app).underway()) is not None:
+        if (underway := RolloutState(app).read_underway()) is not None:
             raise AppBusy(
                 f"The rollout of {underway.release} is not settled yet.",
                 hint="Wait until it is; release.abandon gives up a database that cannot be taken back.",
@@ -200,7 +200,7 @@ class AppBackupRestorer:
         """Let the release of the backup serve, where one served before; the parts are back whatever comes of it."""
         if not note.start:
             return None
-        current = Releases(app).current()
+        current = Releases(app).find_current()
         try:
             if current is None or backup.release in (None, current.id):
                 release, _ = await self._deployer.restart(app, options)
@@ -237,7 +237,7 @@ class AppBackupRestorer:
             error.add(f"{app.name} is as it was before; {note.before} holds that too.")
 
     async def _serve_again(self, app: App, note: WholeRestore, options: DeployOptions) -> None:
-        serving = RolloutState(app).serving()
+        serving = RolloutState(app).read_serving()
         if note.start and serving is not None and serving.down:
             with suppress(IkomaError):
                 await self._deployer.restart(app, options)
@@ -258,7 +258,7 @@ def _end(app: App) -> None:
 
 
 def _serves(app: App) -> bool:
-    serving = RolloutState(app).serving()
+    serving = RolloutState(app).read_serving()
     return serving is not None and not serving.down
 
 

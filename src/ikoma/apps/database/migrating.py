@@ -244,7 +244,7 @@ class DatabaseMigrator:
     def _list_backups(self, app: App) -> list[KnownBackup]:
         """The app's backups; of those that deploys made it is known which migrations they hold."""
         held = {}
-        for release in Releases(app).all():
+        for release in Releases(app).list_all():
             if release.backup is not None and release.served_at is not None:
                 held[release.backup] = {
                     entry["name"]: entry["checksum"] for entry in release.ledger if entry["name"] not in release.applied
@@ -385,5 +385,5 @@ def _find_kept_migrations(app: App, release: Release | None) -> Path | None:
     """Find the migrations that a release was deployed with; None for those of the app's folder."""
     if release is None:
         return None
-    folder = Releases(app).folder(release.id) / "tree" / "migrations"
+    folder = Releases(app).locate_folder(release.id) / "tree" / "migrations"
     return folder if folder.is_dir() else None

@@ -139,7 +139,7 @@ class DatabaseRestorer:
         Raises:
             AppBusy: a rollout is not settled.
         """
-        if (underway := RolloutState(app).underway()) is not None:
+        if (underway := RolloutState(app).read_underway()) is not None:
             raise AppBusy(
                 f"The rollout of {underway.release} is not settled yet.",
                 hint="Wait until it is; release.abandon gives up a database that cannot be taken back.",

@@ -141,7 +141,7 @@ class Deployer:
             *app_secrets.find_in_model(frozen),
         ]
         release = _begin_release(app, frozen, options)
-        earlier = Releases(app).current()
+        earlier = Releases(app).find_current()
         folder = Releases(app).open(release, frozen, given, texts)
         async with self._history.record_failure(app, release, secrets) as ledger:
             options.progress("keeping the source")
@@ -187,7 +187,7 @@ class Deployer:
             CannotGoBack: the database cannot be taken back.
         """
         await self._recovery.settle(app, options.progress)
-        release, left = self._rollbacks.find_target(app, request.to), Releases(app).current()
+        release, left = self._rollbacks.find_target(app, request.to), Releases(app).find_current()
         change = await self._rollbacks.plan_change(app, release, database=request.database)
         async with self._history.leave(
             app, left, options.reason or f"It was left for {release.id}.", final=options.final
@@ -223,7 +223,7 @@ class Deployer:
         await self._recovery.settle(app, options.progress)
         releases = Releases(app)
         earlier = self._require_serving(app)
-        model = replace_image(app.name, releases.model(earlier), service, image)
+        model = replace_image(app.name, releases.read_model(earlier.id), service, image)
         runs = await self._check(app, model, judged=f"{image[:80]} is not allowed")
         in_use = await self._adopt(app, model, options.progress)
         given = releases.read_variables(earlier)
@@ -259,7 +259,7 @@ class Deployer:
         """
         await self._recovery.settle(app)
         release = self._require_serving(app)
-        model = Releases(app).model(release)
+        model = Releases(app).read_model(release.id)
         await self._policy.require(app, injection.inject(app, model, self._databases.find_endpoint()))
         return release
 
@@ -288,14 +288,14 @@ class Deployer:
             await self._routes.refresh(app)
 
     def _require_serving(self, app: App) -> Release:
-        release, serving = Releases(app).current(), RolloutState(app).serving()
+        release, serving = Releases(app).find_current(), RolloutState(app).read_serving()
         if release is None or serving is None or serving.down:
             raise NotDeployed(f"{app.name} is not in service.")
         return release
 
     async def _require_scalable(self, app: App, release: Release, service: str, replicas: int) -> None:
         """Refuse a number of containers that a service cannot have."""
-        model = Releases(app).model(release)
+        model = Releases(app).read_model(release.id)
         find_service(app.name, model, service)
         extension = release.x_ikoma
         if replicas == 0 and release.web and release.web["service"] == service:
@@ -320,7 +320,7 @@ class Deployer:
     ) -> tuple[Release, RolloutResult]:
         """Roll out a release that was made before: from its own record, judged by the policy of now."""
         releases = Releases(app)
-        model = releases.model(release)
+        model = releases.read_model(release.id)
         runs = await self._check(app, model)
         in_use = await self._adopt(app, model, options.progress)
         found = release.images
@@ -367,7 +367,7 @@ class Deployer:
         again: bool = False,
         change: ForwardMigration | DatabaseRollback | None = None,
     ) -> RolloutResult:
-        web, current = release.routed, Releases(app).current()
+        web, current = release.routed, Releases(app).find_current()
         target = RolloutTarget(
             release=release.id,
             model=runs,
@@ -379,7 +379,7 @@ class Deployer:
             command=change.command if change is not None else None,
             watch=0.0 if options.final else release.x_ikoma.watch,
             scale=fit_scale(app, runs),
-            before=Releases(app).model(current) if current else EMPTY,
+            before=Releases(app).read_model(current.id) if current else EMPTY,
         )
         return await self._rollouts.roll(
             app,

@@ -69,8 +69,8 @@ class FailureReport:
     async def _find_serving(self, app: App) -> str | None:
         """Find the release that serves, as far as can be told."""
         state = RolloutState(app)
-        serving = state.serving()
-        if serving is None or serving.down or state.underway() is not None:
+        serving = state.read_serving()
+        if serving is None or serving.down or state.read_underway() is not None:
             return None
         with suppress(EngineUnavailable):
             there = (await self._runtime.observe(app)).serving

@@ -28,10 +28,10 @@ async def provide_again(
     if all([await store.find(identity) is not None for identity in release.images.values()]):
         return release
     releases = Releases(app)
-    model = releases.model(release)
+    model = releases.read_model(release.id)
     progress(f"make the images of {release.id} again")
     place = await asyncio.to_thread(place_again, app, release, model, {}, ())
-    folder = releases.folder(release.id)
+    folder = releases.locate_folder(release.id)
     found = await images.provide(store, model, place, folder, progress=progress, secrets=secrets)
     services = {name: replace(record, image=found.get(name)) for name, record in release.services.items()}
     again = replace(release, services=services)

@@ -118,8 +118,8 @@ class Planner:
         if report.model is None or report.errors:
             return DeployPlan(identity, errors, warnings)
         frozen = injection.freeze(app, report.model, env={}, memory=self._memory, variables=report.variables)
-        current = Releases(app).current()
-        before = Releases(app).model(current) if current else EMPTY
+        current = Releases(app).find_current()
+        before = Releases(app).read_model(current.id) if current else EMPTY
         found = await _find_sources(app, frozen)
         kept = read_snapshot(app, current)
         changes = await asyncio.to_thread(find_changes, _resolve_root(app), found, kept)
@@ -165,8 +165,8 @@ class Planner:
         Raises:
             NothingToGoBackTo, AlreadyServing, ReleaseNotFound
         """
-        release, left = self._rollbacks.find_target(app, request.to), Releases(app).current()
-        before, after = (Releases(app).model(item) if item else EMPTY for item in (left, release))
+        release, left = self._rollbacks.find_target(app, request.to), Releases(app).find_current()
+        before, after = (Releases(app).read_model(item.id) if item else EMPTY for item in (left, release))
         change, refusals = await self._plan_change(app, release, request)
         refusals += await self._find_refusals(app, release, after)
         errors = [_describe_error(item) for item in refusals] + await self._list_occupied(app, after)
@@ -269,7 +269,7 @@ class Planner:
 
     async def _list_occupied(self, app: App, model: ComposeModel) -> list[str]:
         """List what stands in the way of a release: trouble of an earlier rollout, others' domains and ports."""
-        underway = RolloutState(app).underway()
+        underway = RolloutState(app).read_underway()
         found = [underway.trouble] if underway is not None and underway.trouble else []
         found += [
             f"The domain {item} belongs to another app." for item in self._validator.list_taken_domains(app, model)
@@ -294,7 +294,7 @@ class Planner:
         stops: str | None,
     ) -> ServiceChanges:
         """Gather all facts that a rollout would decide by."""
-        current = Releases(app).current()
+        current = Releases(app).find_current()
         return ServiceChanges(
             app=app,
             before=before,

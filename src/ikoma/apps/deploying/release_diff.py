@@ -91,7 +91,7 @@ def compare_files(app: App, old: Release, new: Release, *, path: FilePath | None
 def _collect_variables(app: App, release: Release) -> dict[str, Any]:
     releases = Releases(app)
     found: dict[str, Any] = {name: {"": value} for name, value in releases.read_variables(release).items()}
-    for service, item in releases.model(release).services.items():
+    for service, item in releases.read_model(release.id).services.items():
         for name, value in item.environment.items():
             found[name] = {**found.get(name, {}), service: value}
     return found

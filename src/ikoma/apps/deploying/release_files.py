@@ -116,7 +116,7 @@ class ReleaseFiles:
         if path is not None and not any(is_below(name, path) for name in self.entries):
             self._find_entry(path)
         root = Path(os.path.realpath(self._app.path))
-        found = find_sources(self._app, Releases(self._app).model(self._release), besides=SQL)
+        found = find_sources(self._app, Releases(self._app).read_model(self._release.id), besides=SQL)
         seen = find_changes(root, found, self.snapshot)
         folders = [name for name, item in self.entries.items() if item.kind == "folder" and not _is_folder(root / name)]
         texts = [name for name in self.texts.keys() - self.snapshot.entries.keys() if not self._is_there(name)]
@@ -201,7 +201,7 @@ def read_snapshot(app: App, release: Release | None) -> Snapshot:
     if release is None:
         return Snapshot(root, {})
     try:
-        return Snapshot.read(Releases(app).folder(release.id) / MANIFEST, app.path)
+        return Snapshot.read(Releases(app).locate_folder(release.id) / MANIFEST, app.path)
     except FileNotFoundError:
         return Snapshot(root, {})
 

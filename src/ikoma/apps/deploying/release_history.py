@@ -62,8 +62,8 @@ class ReleaseHistory:
         except IkomaError as error:
             await self._note_trouble(app, error, why)
             raise
-        releases, serving = Releases(app), RolloutState(app).serving()
-        current = releases.current()
+        releases, serving = Releases(app), RolloutState(app).read_serving()
+        current = releases.find_current()
         if current is not None and serving is not None and not current.says_served_since(serving.since):
             await self._finish(app, current)
         for release in releases.list_interrupted():
@@ -101,7 +101,7 @@ class ReleaseHistory:
         Args:
             ledger: what the database has, where that is known to be so still.
         """
-        chosen = fit_scale(app, Releases(app).model(release))
+        chosen = fit_scale(app, Releases(app).read_model(release.id))
         services = {
             name: replace(record, configuration=configurations.get(name), scale=chosen.get(name, record.scale))
             for name, record in release.services.items()
@@ -205,7 +205,7 @@ class ReleaseHistory:
             why: the cause of what was cut off.
         """
         state = RolloutState(app)
-        underway, serving = state.underway(), state.serving()
+        underway, serving = state.read_underway(), state.read_serving()
         if underway is None or isinstance(error, EngineUnavailable):
             return
         said = f"The rollout of {underway.release} was cut off, and is not settled yet: {error.audit_message}"
@@ -244,7 +244,7 @@ class ReleaseHistory:
 
     async def _forget_unserved(self, app: App, *more: str) -> None:
         """Let go of the images of releases that failed before they served, and of these."""
-        failed = {item.id for item in Releases(app).all() if item.state == FAILED and item.served_at is None}
+        failed = {item.id for item in Releases(app).list_all() if item.state == FAILED and item.served_at is None}
         if gone := {*failed, *more}:
             await images.forget(self._engine.images, app.name, gone.__contains__)
 
@@ -268,5 +268,5 @@ def _collect_evidence(error: IkomaError) -> dict[str, Any]:
 
 
 def _is_serving(app: App, release: Release) -> bool:
-    serving = RolloutState(app).serving()
+    serving = RolloutState(app).read_serving()
     return serving is not None and serving.release == release.id

@@ -41,8 +41,8 @@ def place_new(
         in_use: ids of the releases whose copies containers have, or had last; the newest first.
     """
     releases = Releases(app)
-    found, folder = find_sources(app, model, besides=SQL), releases.folder(release.id)
-    known = releases.folder(earlier.id) / MANIFEST if earlier else None
+    found, folder = find_sources(app, model, besides=SQL), releases.locate_folder(release.id)
+    known = releases.locate_folder(earlier.id) / MANIFEST if earlier else None
     taken = Snapshots(app).take(found.paths, folder / MANIFEST, known, data=found.left_out)
     write_file(folder / _MARKS, orjson.dumps(mark_data(app, model, found)), mode=0o600)
     if dotenv := read_dotenv(app, model):
@@ -54,7 +54,7 @@ def place_again(
     app: App, release: Release, model: ComposeModel, images: Mapping[str, str], in_use: Sequence[str]
 ) -> Placement:
     """Find the copy of a release that was made before, or make it of what was kept."""
-    taken = Snapshot.read(Releases(app).folder(release.id) / MANIFEST, app.path)
+    taken = Snapshot.read(Releases(app).locate_folder(release.id) / MANIFEST, app.path)
     found = find_sources(app, model, besides=SQL)
     left = find_not_taken(taken, found)
     found = replace(
@@ -72,7 +72,7 @@ def share_source(app: App, earlier: Release, into: Path) -> None:
     Raises:
         FileNotFoundError: that one has none.
     """
-    folder = Releases(app).folder(earlier.id)
+    folder = Releases(app).locate_folder(earlier.id)
     Snapshots(app).share(folder / MANIFEST, into / MANIFEST)
     for name in (_DOTENV, _MARKS):
         if (folder / name).is_file():
@@ -102,7 +102,7 @@ def read_dotenv(app: App, model: ComposeModel) -> bytes:
 def read_kept_dotenv(app: App, release: Release) -> bytes:
     """Read the .env that a release was made with, where a service of it mounts it."""
     try:
-        return (Releases(app).folder(release.id) / _DOTENV).read_bytes()
+        return (Releases(app).locate_folder(release.id) / _DOTENV).read_bytes()
     except FileNotFoundError:
         return b""
 
@@ -113,7 +113,7 @@ def read_kept_marks(app: App, release: Release) -> dict[str, str]:
 
 
 def _place(app: App, release: Release, taken: Snapshot, found: Sources, in_use: Sequence[str]) -> Placement:
-    tree = Releases(app).folder(release.id) / TREE
+    tree = Releases(app).locate_folder(release.id) / TREE
     if not tree.is_dir():
         Snapshots(app).materialise(taken, tree, writable=found.writable)
         continue_files(app, release.id, taken, found, in_use)

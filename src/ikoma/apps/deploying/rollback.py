@@ -34,14 +34,14 @@ class Rollbacks:
         Raises:
             NothingToGoBackTo, AlreadyServing, ReleaseNotFound
         """
-        releases, current = Releases(app), Releases(app).current()
+        releases, current = Releases(app), Releases(app).find_current()
         if to is None:
             found = releases.find_last_good(other_than=current.id if current else None)
             if found is None:
                 raise NothingToGoBackTo(f"No other release of {app.name} has served.")
             return found
         found = releases.find(to)
-        serving = RolloutState(app).serving()
+        serving = RolloutState(app).read_serving()
         if current is not None and found.id == current.id and serving is not None and not serving.down:
             raise AlreadyServing(f"{app.name} serves {found.id} now.")
         if found.served_at is None:
@@ -56,7 +56,7 @@ class Rollbacks:
             CannotGoBack: the database cannot be taken back, or does not have what the release relies on.
         """
         if database:
-            return await self._migrator.prepare_rollback(app, release, Releases(app).current())
+            return await self._migrator.prepare_rollback(app, release, Releases(app).find_current())
         if breaking := self._find_breaking_since(app, release):
             both = {"to": release.id, "database": True}
             asked = {"rollback": True, **both}
@@ -82,5 +82,5 @@ class Rollbacks:
     def _find_breaking_since(self, app: App, release: Release) -> Release | None:
         """Find a later release whose migrations an earlier one cannot run with, as long as the database has them."""
         has = {entry["name"] for entry in (Releases(app).require_current()).ledger}
-        later = [item for item in Releases(app).all() if item.id > release.id and not item.compatible]
+        later = [item for item in Releases(app).list_all() if item.id > release.id and not item.compatible]
         return next((item for item in later if item.served_at and has & set(item.applied)), None)

@@ -34,7 +34,7 @@ def continue_files(app: App, release: str, taken: Snapshot, source: Sources, in_
     files = [path for path in source.writable if _is_file(taken, path)]
     if not files:
         return
-    tree = Releases(app).folder(release) / TREE
+    tree = Releases(app).locate_folder(release) / TREE
     earlier = [_Earlier(app, name, taken.root) for name in _list_served(app, release, in_use)]
     for path in files:
         live = next((found for item in earlier if (found := item.find_live_file(path, taken))), None)
@@ -50,7 +50,7 @@ def find_not_taken(taken: Snapshot, source: Sources) -> list[Path]:
 def keep_written(app: App, release: str) -> None:
     """Keep what containers wrote into the files of a release that is to be forgotten, where no other release has it."""
     releases = Releases(app)
-    tree, manifest = releases.folder(release) / TREE, releases.folder(release) / MANIFEST
+    tree, manifest = releases.locate_folder(release) / TREE, releases.locate_folder(release) / MANIFEST
     found = releases.find(release)
     if not tree.is_dir() or not manifest.is_file() or (rendered := releases.read_rendered(found)) is None:
         return
@@ -71,8 +71,8 @@ class _Earlier:
 
     def __init__(self, app: App, release: str, root: Path) -> None:
         releases = Releases(app)
-        self._root, self._tree = root, releases.folder(release) / TREE
-        manifest, rendered = releases.folder(release) / MANIFEST, releases.read_rendered(releases.find(release))
+        self._root, self._tree = root, releases.locate_folder(release) / TREE
+        manifest, rendered = releases.locate_folder(release) / MANIFEST, releases.read_rendered(releases.find(release))
         self._taken = Snapshot.read(manifest, app.path) if manifest.is_file() else Snapshot(root, {})
         self._mounted = set(_list_mounted(rendered)) if rendered else set()
 
@@ -89,7 +89,7 @@ class _Earlier:
 
 def _list_served(app: App, release: str, in_use: Sequence[str]) -> Iterator[str]:
     """Releases that may hold what containers wrote: those in use, then the others that have served, latest first."""
-    served = [item for item in Releases(app).all() if item.served_at and item.id != release]
+    served = [item for item in Releases(app).list_all() if item.served_at and item.id != release]
     latest = sorted(served, key=lambda item: item.served_at or "", reverse=True)
     yield from dict.fromkeys((*in_use, *(item.id for item in latest)))
 

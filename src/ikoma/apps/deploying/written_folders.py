@@ -65,10 +65,10 @@ def find_copies_in_use(app: App, labels: Sequence[str]) -> list[str]:
         labels: the releases that containers which serve were made for; none where the app is down.
     """
     releases = Releases(app)
-    current = releases.current()
+    current = releases.find_current()
     if current is None:
         return []
-    known = [item.id for item in releases.all()]
+    known = [item.id for item in releases.list_all()]
     return [
         name for name in known if name in {current.id, *(labels or _list_releases_with_containers(releases, current))}
     ]
@@ -77,7 +77,7 @@ def find_copies_in_use(app: App, labels: Sequence[str]) -> list[str]:
 def _list_releases_with_containers(releases: Releases, current: Release) -> Iterator[str]:
     """Earlier releases that containers of the current one may have been kept from."""
     for name, record in current.services.items():
-        for item in releases.all():
+        for item in releases.list_all():
             if item.id <= current.id and item.services.get(name) == record:
                 yield item.id
 
@@ -87,7 +87,7 @@ def _find_written(releases: Releases, release: Release, named: Sequence[str]) ->
     model = releases.read_rendered(release)
     if model is None:
         return []
-    tree = releases.folder(release.id) / TREE
+    tree = releases.locate_folder(release.id) / TREE
     source = {Path(folder) for folder in (*named, *(release.extension.get("source") or ()))}
     found = set()
     for mount in model.binds:
@@ -107,10 +107,10 @@ class _Adoption:
         self._app = app
         self._folder = folder
         self._place = Path(os.path.realpath(app.path)) / folder
-        self._copy = releases.folder(release.id) / TREE / folder
+        self._copy = releases.locate_folder(release.id) / TREE / folder
         self._asides = app.state / _ADOPTING / release.id / quote(str(folder), safe="")
         self._kept = Path(KEPT) / release.id / folder
-        self._manifest = releases.folder(release.id) / MANIFEST
+        self._manifest = releases.locate_folder(release.id) / MANIFEST
 
     def carry_out(self, *, is_first: bool = True) -> list[str]:
         """Bring the copy to the folder; what gave way.

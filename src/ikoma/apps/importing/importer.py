@@ -124,7 +124,7 @@ class Importer:
 
     def list_cut_off(self) -> list[App]:
         """List the apps whose import was cut off, or is under way."""
-        found = [self._apps.at(name) for name in self._apps.list_names()]
+        found = [self._apps.locate(name) for name in self._apps.list_names()]
         return [app for app in found if (app.state / _NOTE).is_file()]
 
     async def settle(self, app: App) -> str | None:

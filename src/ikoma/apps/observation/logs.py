@@ -90,7 +90,7 @@ class AppLogs:
     def _read_kept(self, app: App, query: LogQuery) -> LogExcerpt:
         """Read the kept lines of a release whose containers are gone."""
         releases = Releases(app)
-        release = releases.find(query.release) if query.release else releases.current() or releases.latest()
+        release = releases.find(query.release) if query.release else releases.find_current() or releases.find_latest()
         note = _describe_kept(app, release) if release and not query.release else ""
         lines = read_logs(app, release.id) if release else []
         services = sorted({service for service, _ in lines}.union(release.services if release else ()))
@@ -158,7 +158,7 @@ class AppLogs:
 
 def _describe_kept(app: App, release: Release) -> str:
     """Say whose lines are shown of an app of which nothing runs."""
-    serving = RolloutState(app).serving()
+    serving = RolloutState(app).read_serving()
     if serving is None:
         return f"Nothing of {app.name} serves; this is of release {release.id}, which {release.state}."
     state = "down" if serving.down else "without containers"
@@ -169,7 +169,7 @@ def _describe_kept(app: App, release: Release) -> str:
 
 def _describe_failed(app: App) -> str:
     """Say that a later release than that which serves has failed: who looks after a deploy may want its lines."""
-    current, latest = Releases(app).current(), Releases(app).latest()
+    current, latest = Releases(app).find_current(), Releases(app).find_latest()
     if current is None or latest is None or latest.id <= current.id or latest.state != FAILED:
         return ""
     return f"Release {latest.id} came after {current.id} and failed: ask with it as `release` for its lines."

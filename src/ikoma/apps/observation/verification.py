@@ -67,7 +67,7 @@ class Verifier:
         return await look.get()
 
     async def _check(self, app: App) -> list[ChecklistItem]:
-        serving = Releases(app).current()
+        serving = Releases(app).find_current()
         seen, (compose, policy, choice), (migrations, logged_in) = await asyncio.gather(
             self._health.observe(app), self._check_compose(app), self._check_migrations(app, serving)
         )
@@ -188,7 +188,7 @@ def _check_health(seen: Observation) -> ChecklistItem:
 
 def _find_undone(app: App, serving: Release) -> frozenset[str]:
     """Migrations that other releases have, and the one that serves has not."""
-    others = (item for item in Releases(app).all() if item.id != serving.id)
+    others = (item for item in Releases(app).list_all() if item.id != serving.id)
     return frozenset(name for item in others for name in item.migrations) - frozenset(serving.migrations)
 
 

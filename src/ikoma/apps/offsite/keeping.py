@@ -232,7 +232,7 @@ def describe_backup_files(backups: AppBackups, backup: AppBackup) -> LocalBackup
 
 def _read_rule(apps: Apps, app: AppName) -> Schedule:
     """Find how many days, weeks and months keep a copy: the most of each that a schedule of the app's backups says."""
-    rules = [item for item in read_schedules(apps.at(app)) if item.capability == BACKUP] or [make_nightly()]
+    rules = [item for item in read_schedules(apps.locate(app)) if item.capability == BACKUP] or [make_nightly()]
     return replace(
         rules[0],
         keep_days=max(rule.keep_days for rule in rules),

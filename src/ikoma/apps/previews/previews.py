@@ -77,7 +77,7 @@ class Previews:
             TooManyPreviews, NameTooLong
             PreviewNameTaken: a folder stands where the preview's would.
         """
-        found = self.apps.at(preview_files.name_of(app.name, ref))
+        found = self.apps.locate(preview_files.name_of(app.name, ref))
         ends = format_moment(datetime.now(UTC) + timedelta(hours=hours))
         if (known := preview_files.read(found)) is not None:
             record = replace(known, expires_at=ends)
@@ -151,7 +151,7 @@ class Previews:
             await asyncio.to_thread(remove_tree, leaving)
 
     def _select(self, names: Sequence[AppName]) -> list[tuple[App, Preview]]:
-        apps = [self.apps.at(name) for name in names if name.previewed]
+        apps = [self.apps.locate(name) for name in names if name.previewed]
         return [(item, found) for item in apps if (found := preview_files.read(item)) is not None]
 
     def _make(self, found: App, record: Preview) -> None:

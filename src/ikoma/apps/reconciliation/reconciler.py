@@ -103,7 +103,7 @@ class Reconciler:
                     for preview in self._find_due_previews():
                         queue.begin(preview.name, partial(self._remove_preview, preview))
                     for name in self._take_due():
-                        queue.begin(name, partial(self._reconcile, self._apps.at(name)))
+                        queue.begin(name, partial(self._reconcile, self._apps.locate(name)))
                 await asyncio.sleep(_LOOK_SECONDS)
 
     async def _follow(self) -> None:
@@ -121,7 +121,7 @@ class Reconciler:
         return [
             name
             for name in self._apps.list_names()
-            if name in self._changed or self._transitions.is_due(name) or _is_unsettled(self._apps.at(name))
+            if name in self._changed or self._transitions.is_due(name) or _is_unsettled(self._apps.locate(name))
         ]
 
     async def _reconcile(self, app: App) -> None:
@@ -166,7 +166,7 @@ class Reconciler:
         That ends with its window, but not before somebody has looked: what happened while another held the lock counts.
         """
         state = RolloutState(app)
-        standby, serving = state.standby(), state.serving()
+        standby, serving = state.read_standby(), state.read_serving()
         if standby is None or serving is None:
             return None
         since = self._to_monotonic(serving.since)
@@ -203,7 +203,7 @@ class Reconciler:
 
     async def _leave(self, app: App, trouble: str) -> None:
         state = RolloutState(app)
-        standby, serving = state.standby(), state.serving()
+        standby, serving = state.read_standby(), state.read_serving()
         if standby is None or serving is None:
             return
         self._left.add(serving.rollout)
@@ -222,13 +222,13 @@ class Reconciler:
 
 def _read_watch_seconds(app: App) -> float:
     """Read for how long the release that serves is watched."""
-    release = Releases(app).current()
+    release = Releases(app).find_current()
     return release.x_ikoma.watch if release else 0.0
 
 
 def _is_unsettled(app: App) -> bool:
     """Whether a release is watched, or a rollout is not finished."""
     try:
-        return RolloutState(app).standby() is not None or RolloutState(app).underway() is not None
+        return RolloutState(app).read_standby() is not None or RolloutState(app).read_underway() is not None
     except StateUnreadable:  # a look at the app says so
         return False

@@ -121,7 +121,7 @@ class Release:
         recorded = datetime.fromisoformat(self.served_at).timestamp() if self.served_at else 0.0
         return self.state != STARTED and recorded >= int(since * 1000) / 1000
 
-    def replicas(self, service: str) -> int:
+    def count_replicas(self, service: str) -> int:
         return self.services[service].scale if service in self.services else 1
 
 
@@ -147,7 +147,7 @@ class Releases:
         Raises:
             DiskFull: then there is no such release.
         """
-        folder = self.folder(release.id)
+        folder = self.locate_folder(release.id)
         self._app.make_state()
         try:
             with translate_disk_full():
@@ -184,7 +184,7 @@ class Releases:
 
     def list_interrupted(self) -> list[Release]:
         """List releases that neither serve nor failed: under the app's lock, those of deploys that were killed."""
-        return [item for item in self.all() if item.state == STARTED]
+        return [item for item in self.list_all() if item.state == STARTED]
 
     def sweep(self) -> None:
         """Remove what is left of releases that have no record: they were not begun, or are forgotten already."""
@@ -192,9 +192,9 @@ class Releases:
             if not (folder / _RECORD).is_file():
                 shutil.rmtree(folder)
 
-    def current(self) -> Release | None:
+    def find_current(self) -> Release | None:
         """The release that serves, or None before the first deploy."""
-        return self.find_serving(RolloutState(self._app).serving())
+        return self.find_serving(RolloutState(self._app).read_serving())
 
     def find_serving(self, serving: Serving | None) -> Release | None:
         """The release of the rollout that serves."""
@@ -207,14 +207,16 @@ class Releases:
 
     def require_current(self) -> Release:
         """The release that serves, or did before it was taken down."""
-        release = self.current() or self.find_last_good()
+        release = self.find_current() or self.find_last_good()
         if release is None:
             raise NotDeployed(f"{self._app.name} has not been deployed yet.")
         return release
 
     def find_last_good(self, other_than: str | None = None) -> Release | None:
         """Find the release that served last, besides one."""
-        good = [item for item in self.all() if item.state == SUCCEEDED and item.served_at and item.id != other_than]
+        good = [
+            item for item in self.list_all() if item.state == SUCCEEDED and item.served_at and item.id != other_than
+        ]
         return max(good, key=lambda item: item.served_at or "", default=None)
 
     def find(self, identity: str) -> Release:
@@ -222,14 +224,14 @@ class Releases:
         try:
             return self._read(identity)
         except FileNotFoundError:
-            known = [item.id for item in self.all()][:5]
+            known = [item.id for item in self.list_all()][:5]
             hint = f"The newest are {', '.join(known)}." if known else "deploy.up makes the first."
             raise ReleaseNotFound(f"{self._app.name} has no release {identity}.", hint=hint) from None
 
-    def folder(self, identity: str) -> Path:
+    def locate_folder(self, identity: str) -> Path:
         return self._folder / identity
 
-    def compose_file(self, release: Release) -> Path:
+    def locate_compose_file(self, release: Release) -> Path:
         """The resolved compose file that runs."""
         return self._folder / release.id / _RENDERED
 
@@ -237,12 +239,8 @@ class Releases:
         """Read the resolved compose file that runs; None where the release never came to have one."""
         return self._app.read_state(f"releases/{release.id}/{_RENDERED}", parse_model)
 
-    def model(self, release: Release) -> ComposeModel:
-        """Read the model that was checked when the release was made."""
-        return self.read_model(release.id)
-
     def read_model(self, identity: str) -> ComposeModel:
-        """Read the model of the release of that id."""
+        """Read the model that was checked when the release of that id was made."""
         model = self._app.read_state(f"releases/{identity}/{_MODEL}", parse_model)
         if model is None:
             raise ReleaseNotFound(f"The release {identity} is not complete: it never came to run.")
@@ -266,13 +264,13 @@ class Releases:
 
     def list_recent(self) -> list[Release]:
         """List the releases whose containers may be running: the one that serves, and the newest."""
-        return list({release.id: release for release in (self.current(), self.latest()) if release}.values())
+        return list({release.id: release for release in (self.find_current(), self.find_latest()) if release}.values())
 
-    def all(self) -> list[Release]:
+    def list_all(self) -> list[Release]:
         """Every release that is kept, newest first."""
         return list(self._iterate())
 
-    def latest(self) -> Release | None:
+    def find_latest(self) -> Release | None:
         """The newest release, however it ended."""
         return next(self._iterate(), None)
 
@@ -282,13 +280,13 @@ class Releases:
         Args:
             mounted: ids of releases from which a container, perhaps of a later rollout, still has its files.
         """
-        serving, standby = RolloutState(self._app).serving(), RolloutState(self._app).standby()
+        serving, standby = RolloutState(self._app).read_serving(), RolloutState(self._app).read_standby()
         used = {item.release for item in (serving, standby) if item} | set(mounted)
         last = self.find_last_good(other_than=serving.release if serving else None)
         oldest = (datetime.now(UTC) - timedelta(days=days)).isoformat()
         return [
             item
-            for number, item in enumerate(self.all())
+            for number, item in enumerate(self.list_all())
             if (number >= keep or item.started_at < oldest)
             and item.id not in used
             and not item.pinned
@@ -303,7 +301,7 @@ class Releases:
 
     def strip(self, identity: str) -> None:
         """Remove all of a release but its record and last lines: it never served, and never will."""
-        for entry in self.folder(identity).iterdir():
+        for entry in self.locate_folder(identity).iterdir():
             if entry.is_dir():
                 shutil.rmtree(entry)
             elif entry.name not in (_RECORD, KEPT_LOGS):

@@ -26,7 +26,7 @@ def read_scale(app: App) -> dict[str, int]:
 @contextmanager
 def apply_scale(app: App, service: str, replicas: int) -> Iterator[None]:
     """While the block rolls a number out: it stays if the rollout has taken over by the end."""
-    former, serving = read_scale(app), RolloutState(app).serving()
+    former, serving = read_scale(app), RolloutState(app).read_serving()
     note = {"scale": former, "rollout": serving.rollout if serving else None}
     write_file(app.make_state() / _FORMER, orjson.dumps(note), mode=0o600)
     _keep(app, {**former, service: replicas})
@@ -41,7 +41,7 @@ def settle_scale(app: App) -> None:
     note = app.read_state(_FORMER)
     if note is None:
         return
-    serving = RolloutState(app).serving()
+    serving = RolloutState(app).read_serving()
     if note["rollout"] == (serving.rollout if serving else None):
         _keep(app, note["scale"])
     (app.state / _FORMER).unlink()

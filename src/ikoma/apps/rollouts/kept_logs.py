@@ -57,7 +57,7 @@ def read_logs(app: App, release: str) -> list[Said]:
 
 
 async def _keep(runtime: Runtime, app: App, identity: str, containers: Sequence[Replica]) -> None:
-    folder = Releases(app).folder(identity)
+    folder = Releases(app).locate_folder(identity)
     if not folder.is_dir():
         return
     release = Releases(app).find(identity)

@@ -19,7 +19,7 @@ async def find_like(runtime: Runtime, app: App, release: Release, service: str |
     Raises:
         ServiceNotFound, NotDeployed: there is no replica of it.
     """
-    model = Releases(app).model(release)
+    model = Releases(app).read_model(release.id)
     name = service or str((release.web or {}).get("service") or next(iter(model.services)))
     find_service(app.name, model, name)
     found = (await runtime.observe(app)).services.get(name, ())

@@ -24,7 +24,7 @@ def find_waiting(app: App) -> Underway:
         NothingToAbandon: there is none.
     """
     state = RolloutState(app)
-    underway, serving = state.underway(), state.serving()
+    underway, serving = state.read_underway(), state.read_serving()
     if underway is None or underway.backup is None or (serving is not None and serving.rollout == underway.rollout):
         raise NothingToAbandon(f"No database of {app.name} is waiting to be taken back.")
     return underway
@@ -42,7 +42,7 @@ def tell_way_out(cause: IkomaError, underway: Underway, trouble: IkomaError) -> 
 
 def tell_cause(app: App, underway: Underway, trouble: IkomaError) -> None:
     """Say in the error of whoever comes next why the rollout failed whose database cannot be taken back."""
-    release = next((item for item in Releases(app).all() if item.id == underway.release), None)
+    release = next((item for item in Releases(app).list_all() if item.id == underway.release), None)
     failed = release is not None and release.state == FAILED and release.cause is not None
     why = str(release.cause) if release is not None and failed else "It was cut off."
     trouble.message = (

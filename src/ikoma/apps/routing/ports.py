@@ -30,7 +30,7 @@ def choose_port(app: App, apps: Apps) -> int:
     """Choose an app's port on loopback where it has none yet; it never changes."""
     if (known := read_port(app)) is not None:
         return known
-    others = {read_port(apps.at(name)) for name in apps.list_names()}
+    others = {read_port(apps.locate(name)) for name in apps.list_names()}
     first: int = _FIRST_PORT + zlib.crc32(app.name.encode()) % (_LAST_PORT - _FIRST_PORT)
     for port in (*range(first, _LAST_PORT + 1), *range(_FIRST_PORT, first)):
         if port not in others and _is_free(port):

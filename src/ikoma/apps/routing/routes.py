@@ -58,11 +58,11 @@ class Routes:
         await self._proxy.start()
         for name in self._apps.list_names():
             with log_failures(name):
-                self._restore_port(self._apps.at(name))
+                self._restore_port(self._apps.locate(name))
         await self.apply()
         for name in self._apps.list_names():
             with log_failures(name):
-                await self.refresh(self._apps.at(name))
+                await self.refresh(self._apps.locate(name))
 
     def describe_condition(self) -> dict[str, Any]:
         """Tell which public listeners are up, and what is in the way of the others."""
@@ -78,7 +78,7 @@ class Routes:
             routes = {
                 name: route
                 for name in self._apps.list_names()
-                if (route := self._find_route_leniently(self._apps.at(name)))
+                if (route := self._find_route_leniently(self._apps.locate(name)))
             }
             if coming is not None:
                 routes[coming.app] = self._last[coming.app] = coming
@@ -178,7 +178,7 @@ class Routes:
         side = self._read_side(app)
         if side in (Side.BLUE, Side.GREEN):
             self._proxy.set_upstreams(app.name, side, addresses)
-        elif side is Side.DOWN and (serving := state.serving()) is not None and not serving.down:
+        elif side is Side.DOWN and (serving := state.read_serving()) is not None and not serving.down:
             self._proxy.set_upstreams(app.name, Side.BLUE, addresses)
             self._set_side(app, Side.BLUE)
 
@@ -284,7 +284,7 @@ class Routes:
     def _list_names(self, other_than: AppName | None = None) -> set[str]:
         """List the names of all apps but one."""
         names: set[str] = set()
-        for other in (self._apps.at(name) for name in self._apps.list_names() if name != other_than):
+        for other in (self._apps.locate(name) for name in self._apps.list_names() if name != other_than):
             route = self._find_route_leniently(other)
             names |= {other.name.host, *read_others_domains(other)}
             names |= {*route.domains, *route.redirects} if route else set()
@@ -292,7 +292,7 @@ class Routes:
 
     async def _find_serving(self, app: App) -> tuple[Web | None, list[Replica]]:
         """Find how the release that serves answers HTTP, and which containers do so now."""
-        release = Releases(app).current()
+        release = Releases(app).find_current()
         web = release.routed if release else None
         if web is None:
             return None, []
@@ -331,11 +331,11 @@ class Routes:
 
     def _find_route(self, app: App) -> Route | None:
         """Find the route of the release that serves."""
-        release = Releases(app).current()
+        release = Releases(app).find_current()
         if release is None or release.web is None:
             return None
         service = release.web["service"]
-        slots = fit_scale(app, Releases(app).model(release)).get(service, release.replicas(service))
+        slots = fit_scale(app, Releases(app).read_model(release.id)).get(service, release.count_replicas(service))
         return self._find_route_of(app, release.x_ikoma, slots)
 
     def _find_route_of(self, app: App, extension: Extension, slots: int) -> Route | None:
@@ -345,7 +345,7 @@ class Routes:
 
     def _restore_port(self, app: App) -> None:
         """Choose a port for an app that serves and whose own is lost."""
-        release = Releases(app).current()
+        release = Releases(app).find_current()
         if release is not None and release.web is not None:
             choose_port(app, self._apps)
 
@@ -365,5 +365,5 @@ class Routes:
 
 def _read_drain_seconds(app: App) -> float:
     """Read how long requests to what is replaced may go on: as the release that serves says."""
-    release = Releases(app).current()
+    release = Releases(app).find_current()
     return release.x_ikoma.drain if release else 0.0

@@ -77,12 +77,12 @@ class Scheduler:
                 await self._runs.settle(datetime.now(UTC) - _SETTLED_AFTER, self._here)
                 for run in await self._runs.take_asked():
                     with log_failures(run.app):
-                        app = self._apps.at(AppName(run.app))
+                        app = self._apps.locate(AppName(run.app))
                         group.create_task(self._carry_out(app, find_schedule(app, run.schedule), run))
                 for name in self._apps.list_names():
                     with log_failures(name):
-                        for schedule, run in await self._claim_due(self._apps.at(name)):
-                            group.create_task(self._carry_out(self._apps.at(name), schedule, run))
+                        for schedule, run in await self._claim_due(self._apps.locate(name)):
+                            group.create_task(self._carry_out(self._apps.locate(name), schedule, run))
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._runs.asked.wait(), _LOOK_SECONDS)
 

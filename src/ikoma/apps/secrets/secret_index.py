@@ -68,9 +68,9 @@ class SecretIndex:
         if now - self._looked >= _LOOK_SECONDS:
             self._looked = now
             for name in self._apps.list_names():
-                self._refresh(self._apps.at(name))
+                self._refresh(self._apps.locate(name))
         elif app is not None:
-            self._refresh(self._apps.at(AppName(app)))
+            self._refresh(self._apps.locate(AppName(app)))
         if (known := self._known.get(reach)) is None:
             known = self._known[reach] = self._gather(reach)
         return known

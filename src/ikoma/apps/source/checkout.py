@@ -363,9 +363,9 @@ def _list_known_to_earlier(app: App, before: SourceRecord) -> dict[str, str]:
 def _list_data(app: App, folder: Path) -> list[str]:
     """List what containers of a kept release may have written, by paths in a folder of the app; "" for all of it."""
     root, found = Path(os.path.realpath(folder)), set[Path]()
-    for release in (releases := Releases(app)).all():
+    for release in (releases := Releases(app)).list_all():
         with suppress(IkomaError):  # one that never came to run
-            found.update(mounts.find_sources(app, releases.model(release)).data)
+            found.update(mounts.find_sources(app, releases.read_model(release.id)).data)
     inside = [path.relative_to(root) for path in found if path == root or root in path.parents]
     return sorted("" if path == Path() else str(path) for path in inside)
 

@@ -143,7 +143,7 @@ class Webhooks:
 
     def find(self, name: AppName) -> Webhook | None:
         """Find the webhook of the app of that name; None where there is no such app, or nobody can read what it is."""
-        app = self._apps.at(name)
+        app = self._apps.locate(name)
         try:
             return find(app) if app.exists else None
         except StateUnreadable as error:  # whoever asks is not proven yet: nothing of it is told

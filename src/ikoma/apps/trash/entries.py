@@ -263,7 +263,7 @@ class Trash:
         """Raises TrashEntryBusy, TrashEntryIncomplete where an app relies on what is in the entry."""
         if entry.find_intent() is not None:
             raise TrashEntryBusy(f"{entry.id} is being brought back.")
-        if not entry.is_complete and self._apps.at(entry.app).exists:
+        if not entry.is_complete and self._apps.locate(entry.app).exists:
             raise TrashEntryIncomplete(f"The removal of {entry.app} was interrupted, and goes on with {entry.id}.")
 
     def delete(self, entry: TrashEntry) -> None:

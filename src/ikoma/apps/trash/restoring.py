@@ -178,7 +178,7 @@ def _is_there(app: App) -> bool:
 
 def _is_to_start(entry: TrashEntry, app: App) -> bool:
     """Whether the app served when it was removed. Under another name its releases are not its own."""
-    serving = RolloutState(App(entry.app, entry.folder)).serving()
+    serving = RolloutState(App(entry.app, entry.folder)).read_serving()
     return entry.app == app.name and serving is not None and not serving.down
 
 
@@ -186,7 +186,7 @@ def _prepare_folder(entry: TrashEntry, app: App) -> None:
     """Bring its records in order: no container of it is there, and under another name no release."""
     kept = App(app.name, entry.folder)
     state = RolloutState(kept)
-    if (underway := state.underway()) is not None:  # the dump holds the database as it was then
+    if (underway := state.read_underway()) is not None:  # the dump holds the database as it was then
         state.write(replace(underway, backup=None, trouble=None))
     state.take_down()
     (kept.state / "removing").unlink(missing_ok=True)
@@ -194,7 +194,7 @@ def _prepare_folder(entry: TrashEntry, app: App) -> None:
     if entry.app != app.name:
         for name in (*_OF_RELEASES, webhook.FILE):  # pushes that the first one has taken would count again
             (kept.state / name).unlink(missing_ok=True)
-        if (releases := Releases(kept).folder("")).is_dir():
+        if (releases := Releases(kept).locate_folder("")).is_dir():
             remove_tree(releases)
 
 

@@ -40,8 +40,8 @@ def find_left_behind(app: App, source: Source, model: ComposeModel, there: Exist
     Args:
         there: what is there already.
     """
-    current = Releases(app).current()
-    before = Releases(app).model(current) if current else EMPTY
+    current = Releases(app).find_current()
+    before = Releases(app).read_model(current.id) if current else EMPTY
     existing, anonymous = there.volumes, there.anonymous
     found = []
     for name in before.services:

@@ -35,7 +35,7 @@ async def health(call: Call, request: AppRequest) -> AppsHealthResult:
 
     Use it when something seems wrong. Next: apps.logs.
     """
-    seen = await call.platform.health.observe(call.platform.apps.at(request.app_name))
+    seen = await call.platform.health.observe(call.platform.apps.locate(request.app_name))
     if not seen.exists:
         call.app(request.app_name)  # says so, with the nearest name
     # All who share the look share what is made of it.

@@ -99,7 +99,7 @@ async def take_over(call: Call, request: AppsImportRequest) -> AppsImportResult:
     """Take over a Compose project; the old one is stopped once the app is healthy, and kept. First with `plan`."""
     if call.caller.apps:
         raise OutOfScope("This key reaches some apps only, and a project that is taken over is none of them.", next=())
-    app = call.platform.apps.at(request.app_name)
+    app = call.platform.apps.locate(request.app_name)
     with call.step("plan"):
         plan = await call.platform.import_planner.plan(app, request.source, database=request.database)
     if request.plan:

@@ -59,7 +59,7 @@ async def init(call: Call, request: AppsInitRequest) -> AppsInitResult:
 
     Use it first for a new app. Next: files.write or source.clone, then apps.validate.
     """
-    app = call.platform.apps.at(request.app_name)
+    app = call.platform.apps.locate(request.app_name)
     if request.compose is not None:
         return await _from_compose(call, app, request.compose)
     made = template.write(app, request.template)

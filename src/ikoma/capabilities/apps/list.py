@@ -45,7 +45,7 @@ async def listing(call: Call, request: AppsListRequest) -> AppsListResult:
     """
     platform = call.platform
     names = [name for name in platform.apps.list_names() if call.caller.reaches(name)]
-    apps = [platform.apps.at(name) for name in names[: request.limit]]
+    apps = [platform.apps.locate(name) for name in names[: request.limit]]
     items = await asyncio.gather(*(_item(call, app) for app in apps))
     return AppsListResult(apps=items, truncated=len(names) > request.limit)
 

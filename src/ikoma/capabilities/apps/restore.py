@@ -87,7 +87,7 @@ async def restore(call: Call, request: AppsRestoreRequest) -> AppsRestoreResult:
     """Bring a removed app back, or `as` another; or an app to a whole backup."""
     if request.backup_name is not None:
         return await _go_back(call, request.backup_name, request)
-    app = call.platform.apps.at(request.locked)
+    app = call.platform.apps.locate(request.locked)
     call.caller.check_app(app.name)
     if app.name.previewed is not None:
         raise AppNameTaken(f"{app.name} is a name of previews.")

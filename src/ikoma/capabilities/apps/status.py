@@ -80,7 +80,7 @@ async def status(call: Call, request: AppRequest) -> AppsStatusResult:
 
     Use it to see what serves now. Next: apps.logs or apps.health where something is wrong.
     """
-    seen = await call.platform.health.observe(call.platform.apps.at(request.app_name))
+    seen = await call.platform.health.observe(call.platform.apps.locate(request.app_name))
     if not seen.exists:
         await call.app_or_remains(request.app_name)  # where nothing of it remains, this says so
     # All who share the look share what is made of it.

@@ -47,7 +47,7 @@ async def top(call: Call, request: AppsTopRequest) -> AppsTopResult:
         (name, replica)
         for name in names
         if call.caller.reaches(name)
-        for replica in (await call.platform.runtime.observe(call.platform.apps.at(name))).replicas
+        for replica in (await call.platform.runtime.observe(call.platform.apps.locate(name))).replicas
         if replica.state == "running"
     ]
     usage = await call.platform.runtime.measure_usage([replica.id for _, replica in running])

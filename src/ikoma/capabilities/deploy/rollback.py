@@ -71,7 +71,7 @@ async def rollback(call: Call, request: DeployRollbackRequest) -> DeployRollback
     wanted = RollbackRequest(request.to, request.database)
     if request.plan is not None:
         await call.platform.planner.require_rollback(app, wanted, request.plan)
-    left = Releases(app).current()
+    left = Releases(app).find_current()
     options = DeployOptions(call.caller.name, request.timeout, call.progress, request.reason, final=request.failed)
     platform = call.platform
     release, rolled, way = await platform.deployer.go_back(app, wanted, options)

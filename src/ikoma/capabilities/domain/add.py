@@ -38,7 +38,7 @@ async def add(call: Call, request: DomainAddRequest) -> DomainListResult:
 
 async def _require_route(call: Call, app: App) -> None:
     """Refuse where no service answers the app's requests: neither in the release that serves nor in the next."""
-    release = Releases(app).current()
+    release = Releases(app).find_current()
     if (release is not None and release.web is not None) or not app.compose_file.is_file():
         return
     choice = await call.platform.validator.choose_routing(app)

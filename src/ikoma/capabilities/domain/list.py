@@ -74,7 +74,7 @@ async def find_domains(call: Call, app: App, limit: int = MOST_LISTED) -> Domain
 
 def find_named_in_compose(app: App) -> dict[str, str]:
     """Name → domain or redirect, as the compose file says that serves."""
-    release = Releases(app).current()
+    release = Releases(app).find_current()
     extension = release.extension if release else {}
     return {name: kind for kind in ("domain", "redirect") for name in extension.get(f"{kind}s") or ()}
 

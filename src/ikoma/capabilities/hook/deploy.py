@@ -119,7 +119,7 @@ class _Teller:
             return
         platform = self.call.platform
         kind = commit_statuses.find_host_kind(self.url, platform.hooks.find_host_kind(self.app.name))
-        urls = platform.routes.list_urls(self.app, Releases(self.app).current())
+        urls = platform.routes.list_urls(self.app, Releases(self.app).find_current())
         link = next((url for url in urls if url.startswith("https://")), None)
         status = CommitStatus(commit, state, words, f"ikoma/{self.app.name}", link)
         said = await commit_statuses.send_status(platform.sources.reach, self.url, kind, self.hook.statuses, status)
@@ -135,7 +135,7 @@ class _Teller:
 
 def _watched(app: App) -> tuple[str, tuple[str, ...]] | None:
     """Since which commit, and by which globs, it is asked whether a push is worth a deploy."""
-    serving = Releases(app).current()
+    serving = Releases(app).find_current()
     if serving is None or serving.commit is None:
         return None
     files = [path for path in file_choice.list_paths(app) if path.is_file()]

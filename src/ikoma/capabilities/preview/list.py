@@ -76,7 +76,7 @@ async def _item(call: Call, item: App, record: Preview) -> PreviewListItem:
         ref=record.ref,
         commit=brought.commit if brought else None,
         health=seen,
-        urls=list(call.platform.routes.list_urls(item, Releases(item).current())),
+        urls=list(call.platform.routes.list_urls(item, Releases(item).find_current())),
         database=record.database,
         caller=record.caller,
         created_at=record.created_at,

@@ -34,7 +34,7 @@ class PreviewRemoveResult(Result):
 @listed("previews", "preview-remove", "End a preview.")
 async def remove(call: Call, request: PreviewRemoveRequest) -> PreviewRemoveResult:
     """End a preview; its containers, volumes, files and copy of the database."""
-    item = call.platform.apps.at(request.locked)
+    item = call.platform.apps.locate(request.locked)
     if preview_files.read(item) is None:
         raise PreviewNotFound(f"{request.app_name} has no preview of {request.ref}.")
     await take_away(call, item)

@@ -51,7 +51,7 @@ async def abandon(call: Call, request: AppRequest) -> ReleaseAbandonResult:
     underway = find_waiting(app)
     loss = await losses(call, request)
     given_up = await call.platform.recovery.abandon(app) is not None
-    failed = next((item for item in Releases(app).all() if item.id == underway.release), None)
+    failed = next((item for item in Releases(app).list_all() if item.id == underway.release), None)
     message = f"The database stays as it is: {underway.backup} was not restored."
     return ReleaseAbandonResult(
         success=True,

@@ -93,7 +93,7 @@ async def diff(call: Call, request: ReleaseDiffRequest) -> ReleaseDiffResult:
     releases = Releases(app)
     new = releases.find(request.release) if request.release else releases.require_current()
     old = releases.find(request.to) if request.to else _before(app, new)
-    before, after = releases.model(old), releases.model(new)
+    before, after = releases.read_model(old.id), releases.read_model(new.id)
     secrets = app_secrets.find_of_app(app)
     for release in (old, new):
         secrets += app_secrets.find_of_release(app, release)
@@ -122,7 +122,7 @@ async def diff(call: Call, request: ReleaseDiffRequest) -> ReleaseDiffResult:
 
 def _before(app: App, release: records.Release) -> records.Release:
     """The release that was good last before this one was made: one that was left again is nothing to compare with."""
-    for item in Releases(app).all():
+    for item in Releases(app).list_all():
         if item.id < release.id and item.served_at is not None and item.state == records.SUCCEEDED:
             return item
     raise ReleaseNotFound(f"{app.name} has no release before {release.id} that served.")

@@ -72,8 +72,8 @@ async def list_releases(call: Call, request: ReleaseListRequest) -> ReleaseListR
     Use it to see what serves. Next: release.show, or deploy.rollback.
     """
     releases = Releases(call.app(request.app_name))
-    current = releases.current()
-    found = releases.all()
+    current = releases.find_current()
+    found = releases.list_all()
     return ReleaseListResult(
         releases=[ReleaseListRelease(**describe_release(item, current)) for item in found[: request.limit]],
         truncated=len(found) > request.limit,

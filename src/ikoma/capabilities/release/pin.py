@@ -23,4 +23,4 @@ async def pin(call: Call, request: ReleasePinRequest) -> ReleaseListRelease:
     releases = Releases(call.app(request.app_name))
     release = replace(releases.find(request.release), pinned=request.pinned)
     releases.write(release)
-    return ReleaseListRelease(**describe_release(release, releases.current()))
+    return ReleaseListRelease(**describe_release(release, releases.find_current()))

@@ -69,7 +69,7 @@ async def show(call: Call, request: ReleaseShowRequest) -> ReleaseShowResult:
     releases = Releases(app)
     release = releases.find(request.release) if request.release else _default(releases)
     return ReleaseShowResult(
-        **describe_release(release, releases.current()),
+        **describe_release(release, releases.find_current()),
         logs=list(release.logs),
         answer=release.answer or None,
         answer_status=release.answer_status,
@@ -90,7 +90,11 @@ async def show(call: Call, request: ReleaseShowRequest) -> ReleaseShowResult:
 
 def _default(releases: Releases) -> records.Release:
     """The one that serves, or did last; where none ever has, the newest of those that failed."""
-    if releases.current() is None and releases.find_last_good() is None and (newest := releases.latest()) is not None:
+    if (
+        releases.find_current() is None
+        and releases.find_last_good() is None
+        and (newest := releases.find_latest()) is not None
+    ):
         return newest
     return releases.require_current()
 
@@ -99,7 +103,7 @@ def _next(releases: Releases, release: records.Release) -> Next | None:
     """The lines of one that failed; from the one that serves, a later one that did not come to it."""
     if release.state == records.FAILED:
         return Next("apps.logs", {"release": release.id})
-    latest = releases.latest()
+    latest = releases.find_latest()
     failed = latest is not None and latest.id > release.id and latest.state == records.FAILED
     return Next("release.show", {"release": latest.id}) if latest and failed else None
 
@@ -107,7 +111,7 @@ def _next(releases: Releases, release: records.Release) -> Next | None:
 def _source(app: App, release: records.Release) -> ReleaseShowSource | None:
     """The size of its source; None where nothing is kept of it."""
     try:
-        snapshot = Snapshot.read(Releases(app).folder(release.id) / MANIFEST, app.path)
+        snapshot = Snapshot.read(Releases(app).locate_folder(release.id) / MANIFEST, app.path)
     except FileNotFoundError:
         return None
     files = [entry for entry in snapshot.entries.values() if entry.kind == "file"]

@@ -38,7 +38,9 @@ async def losses(call: Call, request: TrashDeleteRequest) -> Loss:
         )
     lost += [f"its volume {name}" for name in entry.list_volumes()]
     return Loss(
-        f"Delete {entry.id} from the trash.", tuple(lost), call.list_kept_of_database(call.platform.apps.at(entry.app))
+        f"Delete {entry.id} from the trash.",
+        tuple(lost),
+        call.list_kept_of_database(call.platform.apps.locate(entry.app)),
     )
 
 
@@ -51,6 +53,8 @@ async def delete(call: Call, request: TrashDeleteRequest) -> TrashDeleteResult:
     size = await asyncio.to_thread(entry.measure)
     name = entry.app
     await call.platform.restorer.delete(entry)
-    if not call.platform.apps.at(name).exists and name not in {item.app for item in call.platform.trash.list_entries()}:
+    if not call.platform.apps.locate(name).exists and name not in {
+        item.app for item in call.platform.trash.list_entries()
+    }:
         await call.platform.hooks.change(partial(call.platform.hooks.forget, name))
     return TrashDeleteResult(success=True, message=f"{entry.id} is deleted for good.", freed=size)

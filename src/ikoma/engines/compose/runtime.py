@@ -58,7 +58,7 @@ class ComposeRuntime:
 
     async def observe(self, app: App) -> AppState:
         containers = await self._engine.list_containers(app.name)
-        view = RolloutState(app).view()
+        view = RolloutState(app).read_view()
         return AppState(make_replicas(containers, view), view)
 
     async def plan(self, app: App, target: RolloutTarget) -> RolloutPlan:

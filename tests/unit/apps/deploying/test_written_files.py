@@ -35,7 +35,7 @@ def deploy(app: App, identity: str, *, in_place: bool = False) -> Path:
     folder = releases.open(Release(identity, "test", "2026-11-25T17:38:55Z"), EMPTY, {}, {})
     root = Path(os.path.realpath(app.path))
     taken = snapshots.take([] if in_place else [root / "app.db"], folder / MANIFEST)
-    serving = RolloutState(app).serving()
+    serving = RolloutState(app).read_serving()
     snapshots.materialise(taken, folder / TREE, writable=[root / "app.db"])
     source = Sources((root / "app.db",), (root / "app.db",))
     if not in_place:
@@ -43,7 +43,7 @@ def deploy(app: App, identity: str, *, in_place: bool = False) -> Path:
     place = root / "app.db" if in_place else folder / TREE / "app.db"
     mount = {"type": "bind", "source": str(place), "target": "/app.db"}
     release = releases.find(identity)
-    releases.compose_file(release).write_bytes(orjson.dumps({"services": {"web": {"volumes": [mount]}}}))
+    releases.locate_compose_file(release).write_bytes(orjson.dumps({"services": {"web": {"volumes": [mount]}}}))
     releases.succeed(release)
     RolloutState(app).write(Serving(identity, "rollout", 0.0))
     return place

@@ -55,7 +55,7 @@ def old_release(app: App, identity: str = FIRST, folder: str = "src", **more: An
     taken = snapshots.take([Path(os.path.realpath(app.path)) / folder], made / MANIFEST)
     snapshots.materialise(taken, made / TREE, writable=[taken.root / folder])
     mount = {"type": "bind", "source": str(made / TREE / folder), "target": "/app"}
-    releases.compose_file(release).write_bytes(orjson.dumps({"services": {"web": {"volumes": [mount]}}}))
+    releases.locate_compose_file(release).write_bytes(orjson.dumps({"services": {"web": {"volumes": [mount]}}}))
     releases.succeed(release)
     RolloutState(app).write(Serving(identity, "rollout", 0.0))
     return made / TREE / folder

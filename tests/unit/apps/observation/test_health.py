@@ -61,7 +61,7 @@ class Machine:
     """Docker, PostgreSQL, the proxy and a web service, all well."""
 
     async def observe(self, app: App) -> AppState:
-        view = RolloutState(app).view()
+        view = RolloutState(app).read_view()
         return app_state(*(replica(f"web{number}", release=NEW) for number in range(3)), view=view)
 
     async def check_login(self, owned: object, *, fresh: bool) -> None:
@@ -90,7 +90,7 @@ class Leaving(Machine):
 
 def make_serving(apps: Apps) -> App:
     """Make an app with a database, a release that serves and one before it."""
-    app = apps.at(AppName("shop"))
+    app = apps.locate(AppName("shop"))
     app.path.mkdir()
     obtain(app)
     for name in (OLD, NEW):
@@ -140,7 +140,7 @@ def test_releases_that_are_removed_while_they_are_read_are_passed_over(tmp_path:
     releases = Releases(make_serving(apps))
     reading = releases._iterate()
     assert next(reading).id == NEW
-    shutil.rmtree(releases.folder(OLD))
+    shutil.rmtree(releases.locate_folder(OLD))
     assert list(reading) == []
-    shutil.rmtree(releases.folder(NEW).parent)
-    assert (releases.all(), releases.latest()) == ([], None)
+    shutil.rmtree(releases.locate_folder(NEW).parent)
+    assert (releases.list_all(), releases.find_latest()) == ([], None)

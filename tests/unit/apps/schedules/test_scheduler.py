@@ -49,7 +49,7 @@ class Place:
         self.folder = folder
         self.apps = Apps(folder / "apps")
         (folder / "apps" / "shop").mkdir(parents=True)
-        self.app = self.apps.at(SHOP)
+        self.app = self.apps.locate(SHOP)
         self.store = Store(folder / "state.db")
         self.runs = ScheduleRuns(self.store, Journal(self.store))
         self.done: list[str] = []

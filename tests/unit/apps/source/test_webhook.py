@@ -22,7 +22,7 @@ YEAR = 366 * 24 * 3600
 @pytest.fixture
 def app(tmp_path: Path) -> App:
     (tmp_path / "shop").mkdir()
-    return Apps(tmp_path).at(AppName("shop"))
+    return Apps(tmp_path).locate(AppName("shop"))
 
 
 @pytest.fixture

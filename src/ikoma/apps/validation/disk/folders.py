@@ -15,7 +15,7 @@ from ikoma.rollout_state import RolloutState
 
 def find_left_out(app: App, source: Source, model: ComposeModel) -> list[Finding]:
     """Data inside a build context that holds something before any container has written it: is it data?"""
-    if RolloutState(app).serving() is not None:
+    if RolloutState(app).read_serving() is not None:
         return []
     root, found = Path(os.path.realpath(app.path)), []
     for path in find_sources(app, model).left_out:

@@ -23,7 +23,7 @@ async def make_plan(engine: ComposeEngine, app: App, target: RolloutTarget, *, a
         anew: make containers anew also where those in standby would do.
     """
     everyone = await engine.list_containers(app.name)
-    view = RolloutState(app).view()
+    view = RolloutState(app).read_view()
     there = [item for item in everyone if view.serves(item)]
     anonymous = await find_anonymous_volumes(engine, app, target, everyone)
     facts = RolloutFacts(
@@ -71,7 +71,7 @@ async def find_anonymous_volumes(
     engine: ComposeEngine, app: App, target: RolloutTarget, containers: Sequence[Container]
 ) -> dict[str, Sequence[AnonymousVolume]]:
     """Find each service's volumes without a name: the last container's that serves, else those it had."""
-    standby = RolloutState(app).standby()
+    standby = RolloutState(app).read_standby()
     resting = standby.containers if standby else ()
     ordered = sorted(containers, key=lambda item: item.id not in resting)  # the last one counts
     gone = sorted(set(target.model.services) - {item.service for item in containers})

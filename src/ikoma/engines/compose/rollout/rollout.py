@@ -77,7 +77,7 @@ class ComposeRollouts:
             DeployFailed: something did not come up; what served before serves, and what is in standby stays so.
         """
         work = _Work(app, target, hooks, timeout, progress, secrets)
-        standby = RolloutState(app).standby()
+        standby = RolloutState(app).read_standby()
         if plan.reactivates and standby is not None:
             there = await self._engine.list_containers(app.name)
             reactivation = StandbyReactivation(self._engine, hooks, app, target, standby, there)
@@ -91,8 +91,8 @@ class ComposeRollouts:
     async def _replace(self, work: _Work, plan: RolloutPlan) -> RolloutResult:
         """Make new containers, and let them take over."""
         app, target = work.app, work.target
-        before = RolloutState(app).serving()
-        resting = RolloutState(app).standby()  # until this has taken over: where it fails, the window goes on
+        before = RolloutState(app).read_serving()
+        resting = RolloutState(app).read_standby()  # until this has taken over: where it fails, the window goes on
         everyone = await self._engine.list_containers(app.name)
         there = [item for item in everyone if resting is None or item.id not in resting.containers]
         anonymous = await find_anonymous_volumes(self._engine, app, target, everyone)
@@ -116,7 +116,7 @@ class ComposeRollouts:
     async def _resume(self, work: _Work, reactivation: StandbyReactivation) -> RolloutResult:
         """Start the containers in standby again, and let them take over."""
         app = work.app
-        before = RolloutState(app).serving()
+        before = RolloutState(app).read_serving()
         async with self._engine.watch_containers(app.name) as watching:
             try:
                 containers = await reactivation.bring_up(watching, work.timeout, work.progress, work.secrets)
@@ -194,9 +194,9 @@ class ComposeRollouts:
                 progress("waiting for replaced containers to end")
             await ending
         state = RolloutState(app)
-        underway, serving = state.underway(), state.serving()
+        underway, serving = state.read_underway(), state.read_serving()
         if underway is None:
-            if standby := state.standby():
+            if standby := state.read_standby():
                 await self._engine.stop_containers(standby.containers)
             return None
         if serving is None or serving.rollout != underway.rollout:
@@ -218,7 +218,7 @@ class ComposeRollouts:
     async def end_standby(self, app: App, hooks: SettlingHooks) -> None:
         """Let go of what was kept of the rollout before."""
         state = RolloutState(app)
-        if (standby := state.standby()) is not None:
+        if (standby := state.read_standby()) is not None:
             await self._remove(app, hooks, standby.containers)
             state.end_standby()
 
@@ -227,7 +227,7 @@ class ComposeRollouts:
         try:
             await asyncio.shield(self._undo(app, hooks))
         except IkomaError as trouble:
-            underway = RolloutState(app).underway()
+            underway = RolloutState(app).read_underway()
             if not isinstance(cause, IkomaError) or isinstance(trouble, EngineUnavailable):
                 raise
             if underway is None or underway.backup is None:
@@ -237,7 +237,7 @@ class ComposeRollouts:
     async def _undo(self, app: App, hooks: SettlingHooks) -> None:
         """Take away what a rollout has made, stop what it has started again, and start again what it has stopped."""
         state = RolloutState(app)
-        if (underway := state.underway()) is None:
+        if (underway := state.read_underway()) is None:
             return
         containers = await self._engine.list_containers(app.name)
         there = {item.id for item in containers}
@@ -261,7 +261,7 @@ class ComposeRollouts:
         state = RolloutState(app)
         identities = tuple(item.id for item in old)
         if watch and before is not None and _could_return(app, before.release, old):
-            kept = underway.kept if (underway := state.underway()) else ()
+            kept = underway.kept if (underway := state.read_underway()) else ()
             done = tuple(item.id for item in old if item.is_done)
             state.write(Standby(before.release, before.rollout, identities, time.time() + watch, kept, done))
             state.finish()
