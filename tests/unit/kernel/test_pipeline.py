@@ -22,8 +22,9 @@ from ikoma.errors import (
     UnknownCapability,
     UnknownRole,
 )
+from ikoma.kernel import pipeline
 from ikoma.kernel.access.caller import Caller
-from ikoma.kernel.locks import PATIENCE, Holder
+from ikoma.kernel.locks import Holder
 from ikoma.kernel.registry import Request
 from ikoma.kernel.requests import parse_arguments
 from ikoma.model import AppName, Role
@@ -133,6 +134,7 @@ def test_too_many_calls_are_refused_for_this_key_alone(tmp_path: Path) -> None:
     asyncio.run(house.call("test.read", key=other))
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_change_waits_for_its_lock_and_is_refused_when_the_app_is_busy(house: House) -> None:
     key = house.key(Role.ADMIN)
 
@@ -146,22 +148,24 @@ def test_a_change_waits_for_its_lock_and_is_refused_when_the_app_is_busy(house: 
     assert [entry["result"] for entry in house.entries()] == ["error"]
 
 
-def test_a_change_waits_for_what_ikoma_does_by_itself_and_ikoma_waits_for_nobody(house: House) -> None:
+def test_a_change_waits_for_what_ikoma_does_by_itself_and_ikoma_waits_for_nobody(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     key = house.key(Role.ADMIN)
     own = Holder("deploy.rollback", "own", own=True)
 
     async def scenario() -> None:
+        monkeypatch.setattr(pipeline, "PATIENCE", 0.1)
         async with house.locks.hold(AppName("shop"), own):
             call = asyncio.ensure_future(house.call("test.write", {"appName": "shop"}, key=key))
-            await asyncio.sleep(PATIENCE + 0.3)
+            await asyncio.sleep(0.5)
             assert not call.done()
         assert await call == {"done": True}
+        monkeypatch.setattr(pipeline, "PATIENCE", 600)
         by_itself = Caller("hook:shop", "hook:shop", Role.BUILDER)
         async with house.locks.hold(AppName("shop"), Holder("deploy.up", "other")):
             with pytest.raises(AppBusy):
-                await asyncio.wait_for(
-                    house.call("test.write", {"appName": "shop"}, key=None, caller=by_itself), PATIENCE / 2
-                )
+                await asyncio.wait_for(house.call("test.write", {"appName": "shop"}, key=None, caller=by_itself), 60)
 
     DONE.clear()
     asyncio.run(scenario())

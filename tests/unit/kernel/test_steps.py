@@ -75,7 +75,7 @@ def test_a_long_read_ends_with_its_key_and_with_a_cancel_of_its_own(
         assert not following.done()
         house.callers.revoke(identity)
         with pytest.raises(Unauthenticated):
-            await asyncio.wait_for(following, 20)
+            await asyncio.wait_for(following, 60)
 
     asyncio.run(scenario())
     assert [(entry["capability"], entry["code"]) for entry in house.entries()][-1] == ("test.follow", "unauthenticated")
@@ -89,7 +89,7 @@ def test_a_stop_ends_what_would_be_followed_for_long(house: House) -> None:
         await asyncio.sleep(0.1)
         assert not following.done()
         house.pipeline.stop()
-        await asyncio.wait_for(following, 20)
+        await asyncio.wait_for(following, 60)
 
     asyncio.run(scenario())
 
@@ -164,7 +164,7 @@ def test_a_change_is_told_to_those_who_follow(house: House) -> None:
     async def scenario() -> Event:
         with house.pipeline.events.following() as events:
             await house.call("test.write", SHOP, key=house.key(Role.ADMIN))
-            return await asyncio.wait_for(anext(events), 5)
+            return await asyncio.wait_for(anext(events), 60)
 
     event = asyncio.run(scenario())
     assert (event.kind, event.severity, event.app, event.capability) == (
@@ -175,6 +175,7 @@ def test_a_change_is_told_to_those_who_follow(house: House) -> None:
     assert (event.operation, event.message) == ("request-1", "")
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_failure_is_told_with_what_it_was_and_how_far_it_went(house: House) -> None:
     key = house.key(Role.ADMIN)
     failed = told_of(house, "test.full", key=key)
@@ -308,6 +309,7 @@ WAYS = pytest.mark.parametrize("way", ["approval", "confirmation"])
 
 
 @WAYS
+@pytest.mark.usefixtures("impatient")
 def test_an_app_that_is_busy_costs_no_consent(house: House, way: str) -> None:
     key = house.key(Role.ADMIN, needs_approval=way == "approval")
 
@@ -415,16 +417,19 @@ def test_of_calls_that_queue_only_the_newest_is_done_and_the_others_are_told(hou
     async def scenario() -> list[str]:
         async with house.locks.hold("shop", Holder("other", "other")):
             calls = []
-            for text in ("first", "second", "third"):
+            for number, text in enumerate(("first", "second", "third"), 1):
                 call = house.call("test.bring", {**SHOP, "text": text}, key=key)
                 calls.append(asyncio.ensure_future(call))
-                await asyncio.sleep(0.05)
+                async with asyncio.timeout(60):
+                    while not house.pipeline.operations.is_known(f"request-{number}"):
+                        await asyncio.sleep(0.005)
         return [type(item).__name__ for item in await asyncio.gather(*calls, return_exceptions=True)]
 
     assert asyncio.run(scenario()) == ["OperationCancelled", "OperationCancelled", "dict"]
     assert DONE == ["third"]
 
 
+@pytest.mark.usefixtures("impatient")
 def test_two_changes_of_one_app_never_run_at_once(house: House) -> None:
     key = house.key(Role.ADMIN)
 

@@ -6,8 +6,8 @@ import asyncio
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,11 +21,13 @@ from ikoma.kernel import waiting
 from ikoma.kernel.audit.chain import verify
 from ikoma.kernel.audit.entry import AuditEntry
 from ikoma.kernel.audit.log import AuditLog
+from ikoma.kernel.state import store
 from ikoma.kernel.state.store import Store
 from ikoma.model import AppName, Role
 from tests.unit.kernel.house import House
 
 SHOP = {"appName": "shop"}
+LONG = 60.0
 
 AUDIT = """
 import fcntl, os, sys
@@ -59,13 +61,27 @@ async def waits(work: Callable[[], Awaitable[object]], script: str, path: Path) 
     """Hold a file locked elsewhere, see that the work waits and the loop does not, and let the work end."""
     async with kept_by_another(script, path) as other:
         working = asyncio.ensure_future(work())
-        for _ in range(20):
-            began = time.monotonic()
-            await asyncio.sleep(0.01)
-            assert time.monotonic() - began < 1, "the loop stood still"
+        with not_held_up():
+            for _ in range(20):
+                await asyncio.sleep(0.01)
         assert not working.done()
         other.kill()
-        await asyncio.wait_for(working, 20)
+        await asyncio.wait_for(working, 60)
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have whoever waits for another process wait so long that no slow machine is taken for it."""
+    monkeypatch.setattr(waiting, "PATIENCE", 2 * LONG)
+    monkeypatch.setattr(store, "PATIENCE", 2 * LONG)
+
+
+@contextmanager
+def not_held_up() -> Iterator[None]:
+    """See that the block does not wait for the other process."""
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < LONG, "it stood still"
 
 
 def audit(folder: Path) -> AuditLog:
@@ -90,9 +106,8 @@ def test_what_nobody_waits_for_is_written_once_the_log_is_free(tmp_path: Path) -
     async def scenario() -> None:
         async with kept_by_another(AUDIT, tmp_path / "head"):
             for number in range(3):
-                began = time.monotonic()
-                log.append_if_possible(AuditEntry(f"{number}", "test.read"))
-                assert time.monotonic() - began < 1
+                with not_held_up():
+                    log.append_if_possible(AuditEntry(f"{number}", "test.read"))
         await log.append_with_others(AuditEntry("3", "test.read"))
 
     asyncio.run(scenario())
@@ -138,13 +153,12 @@ def test_a_read_is_answered_while_a_change_waits_for_another_writer_of_the_state
         async with kept_by_another(STATE, tmp_path / "state.db") as other:
             change = asyncio.ensure_future(house.call("test.write", SHOP, key=key))
             for _ in range(5):
-                began = time.monotonic()
-                assert await house.call("test.read", key=key) == {"done": True}
-                assert time.monotonic() - began < 1
+                with not_held_up():
+                    assert await house.call("test.read", key=key) == {"done": True}
                 await asyncio.sleep(0.05)
             assert not change.done()
             other.kill()
-            assert await asyncio.wait_for(change, 20) == {"done": True}
+            assert await asyncio.wait_for(change, 60) == {"done": True}
 
     asyncio.run(scenario())
 
@@ -176,14 +190,13 @@ def test_work_that_ends_while_another_writes_is_journalled_after(tmp_path: Path)
         working = asyncio.ensure_future(settle(goes_on))
         await asyncio.sleep(0.7)  # it has told of a step, and may write the next one down
         async with kept_by_another(STATE, tmp_path / "state.db") as other:
-            began = time.monotonic()
-            goes_on.set()
-            await asyncio.sleep(0.2)
-            assert time.monotonic() - began < 1
-            assert operations.get("own-1", admin, Role.ADMIN).state == "succeeded"
+            with not_held_up():
+                goes_on.set()
+                while operations.get("own-1", admin, Role.ADMIN).state != "succeeded":
+                    await asyncio.sleep(0.01)
             assert not working.done()
             other.kill()
-            await asyncio.wait_for(working, 20)
+            await asyncio.wait_for(working, 60)
 
     asyncio.run(scenario())
     [record] = House(tmp_path).pipeline.operations.list_newest(10, None, admin, Role.ADMIN)
@@ -202,10 +215,8 @@ def test_nothing_that_is_written_on_the_loop_waits_there(tmp_path: Path) -> None
                 lambda: hooks.record_delivery(app.name, Delivery("now", "github", "push", "1")),
                 lambda: waivers.forget(app.name),
             ):
-                began = time.monotonic()
-                with pytest.raises(DiskFull, match="locked"):
+                with not_held_up(), pytest.raises(DiskFull, match="locked"):
                     work()
-                assert time.monotonic() - began < 1
 
     asyncio.run(scenario())
 
@@ -230,9 +241,8 @@ def test_a_key_that_is_used_while_another_writes_is_noted_with_its_next_call(tmp
 
     async def scenario() -> None:
         async with kept_by_another(STATE, tmp_path / "state.db"):
-            began = time.monotonic()
-            await house.call("test.read", key=key)
-            assert time.monotonic() - began < 1
+            with not_held_up():
+                await house.call("test.read", key=key)
             assert house.callers.list_keys()[0].last_used_at is None
         await house.call("test.read", key=key)
         assert house.callers.list_keys()[0].last_used_at is not None
