@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 
 import pytest
@@ -40,21 +39,29 @@ async def _app(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def _ask(protocol: type[HttpToolsProtocol], request: str) -> bytes:
-    """All that comes for a request before the connection has been silent for a moment."""
-    config = uvicorn.Config(_app, http=protocol, ws="none", lifespan="off", log_config=None, port=0)
+    """All that comes for a request until the server, which has answered by then, is stopped."""
+    wanted, done = request.count("HTTP/1."), asyncio.Semaphore(0)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await _app(scope, receive, send)
+        finally:
+            done.release()
+
+    config = uvicorn.Config(app, http=protocol, ws="none", lifespan="off", log_config=None, port=0)
     server = uvicorn.Server(config)
     serving = asyncio.ensure_future(server.serve())
     while not server.started:
         await asyncio.sleep(0.01)
     reader, writer = await asyncio.open_connection(*server.servers[0].sockets[0].getsockname())
     writer.write(request.encode())
-    found = b""
-    with contextlib.suppress(TimeoutError):
-        while piece := await asyncio.wait_for(reader.read(1 << 16), 0.3):
-            found += piece
-    writer.close()
-    server.should_exit = True
-    await serving
+    async with asyncio.timeout(60):
+        for _ in range(wanted):
+            await done.acquire()
+        server.should_exit = True
+        found = await reader.read()
+        writer.close()
+        await serving
     return found
 
 
