@@ -52,7 +52,7 @@ def check(
         ["unshare", "--mount", "--net", "bash", "-c", "\n".join(lines), "check", *options],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         env={"PATH": os.environ["PATH"]},
     )
     return finished.returncode, finished.stdout + finished.stderr

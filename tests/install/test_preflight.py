@@ -17,9 +17,18 @@ def test_a_fit_machine_has_nothing_in_the_way(tmp_path: Path) -> None:
     assert check(tmp_path, {}) == (0, "✓ Nothing is in the way\n")
 
 
-LISTEN = (
-    "timeout 20 python3 -c 'import socket, time; s = socket.create_server((\"\", 443)); time.sleep(20)' >/dev/null 2>&1"
-)
+_LISTENER = 'import signal, socket, sys; s = socket.create_server(("", int(sys.argv[1]))); signal.pause()'
+
+
+def listen(*ports: int) -> str:
+    """Commands that have somebody listen there until the look is over."""
+    lines = []
+    for port in ports:
+        lines.append(f"setpriv --pdeathsig KILL python3 -c '{_LISTENER}' {port} >/dev/null 2>&1 &")
+        lines.append(f"until grep -q ':{port:04X} 00000000:0000 0A' /proc/net/tcp; do sleep 0.05; done")
+    return "\n".join(lines)
+
+
 CARD = "ip link add wide type bridge && ip link set wide up"
 OPT = "mkdir -p /opt/ikoma"
 UNFIT = {
@@ -78,9 +87,9 @@ def test_docker_from_snap_is_in_the_way(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("prepare", "options", "said"),
     [
-        (f"{LISTEN} & sleep 1", (), "Something listens at port 443."),
+        (listen(443), (), "Something listens at port 443."),
         (
-            f"{LISTEN} & sleep 1",
+            listen(443),
             ("--set", "HTTP_PORT=443", "--set", "PROXY_HTTPS_PORT=0"),
             "Something listens at port 443.",
         ),
@@ -108,8 +117,7 @@ def test_what_the_machine_has_already_is_in_the_way(
 
 
 def test_each_port_that_is_taken_is_told_with_the_setting_for_another(tmp_path: Path) -> None:
-    both = " ".join(f"{LISTEN.replace('443', port)} &" for port in ("80", "3000"))
-    code, output = check(tmp_path, {}, prepare=f"{both} sleep 2")
+    code, output = check(tmp_path, {}, prepare=listen(80, 3000))
     for port, setting in ((80, "PROXY_HTTP_PORT"), (3000, "HTTP_PORT")):
         told = f"✗ Something listens at port {port}.\n  → See what: ss -ltnp 'sport = :{port}'."
         assert (code, told in output, f"--set {setting}=PORT" in output) == (1, True, True), output
