@@ -1,4 +1,4 @@
-"""What is asked about a database while it is made and dropped is answered, or said to be unavailable."""
+"""Questions about a database that is made and dropped meanwhile are answered, or it is said to be unavailable."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class Machine:
 
 
 class Leaving(Machine):
-    """The same, while the app's folder is removed."""
+    """Observe it while the app's folder is removed."""
 
     def __init__(self, app: App) -> None:
         self._app = app
