@@ -70,7 +70,7 @@ class Place:
 
     def look(self, **more: str) -> None:
         """Have a scheduler look at the app, whatever it finds: at a later one, it finds something to do."""
-        later = self.apps.at(AppName("zoo"))
+        later = self.apps.locate(AppName("zoo"))
         later.path.mkdir()
         write_schedule(later, Schedule(name="seen", cron="0 3 * * *", command=("true",), set_at=ago(days=3)))
         work(self.scheduler(self._note_seen, store=self.store, **more), until=lambda: self._seen)
