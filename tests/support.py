@@ -15,7 +15,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,7 +86,7 @@ class Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self, timeout: float = 90) -> None:
+    def start(self, timeout: float = 180) -> None:
         state = Path(self.env.get("IKOMA_STATE", "/var/lib/ikoma"))
         if self.prepared and not state.exists():
             bring_postgres(state)
@@ -148,11 +148,26 @@ class Server:
         assert answer.status != 500, f"{answer.body}\n{self.log()[-_SHOWN:]}"
         return answer.result
 
-    def get(self, path: str, timeout: float = 30) -> Answer:
+    def get(self, path: str, timeout: float = 120) -> Answer:
         return fetch(urllib.request.Request(self.url + path, headers={"X-Api-Key": self.key}), timeout)
 
     def audit(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.audit_log.read_text().splitlines()]
+        lines = self.audit_log.read_text().split("\n")  # not `splitlines`: texts in them may hold others' ends of lines
+        return [json.loads(line) for line in lines[:-1]]  # what has no end yet is under way
+
+    def audited(self, before: int, **fields: Any) -> dict[str, Any]:
+        """The newest entry behind the first `before` that has these fields, once there is one.
+
+        Not simply the last: what a server does by itself is on record as well.
+        """
+        found: list[dict[str, Any]] = []
+
+        def is_there() -> bool:
+            found[:] = [entry for entry in self.audit()[before:] if fields.items() <= entry.items()]
+            return bool(found)
+
+        eventually(is_there, f"an entry with {fields}")
+        return found[-1]
 
     def cli(self, *arguments: str, timeout: float = 120, **more: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -160,12 +175,25 @@ class Server:
         )
 
 
-def fetch(request: urllib.request.Request, timeout: float = 30) -> Answer:
+def fetch(request: urllib.request.Request, timeout: float = 120) -> Answer:
     try:
         with urllib.request.urlopen(request, timeout=timeout) as response:
             return Answer(response.status, _parsed(response.read()), dict(response.headers))
     except urllib.error.HTTPError as error:
         return Answer(error.code, _parsed(error.read()), dict(error.headers))
+
+
+def eventually(holds: Callable[[], object], what: str, seconds: float = 90) -> None:
+    """Wait until it holds; the test fails where it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.05)  # what is asked costs others time
+
+
+def paths_below(*roots: Path) -> list[Path]:
+    """All files and folders there; not by `rglob`, which fails where a server removes a folder that is being read."""
+    return [Path(folder, name) for root in roots for folder, inner, files in os.walk(root) for name in (*inner, *files)]
 
 
 @contextmanager

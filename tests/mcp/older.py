@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
+from contextlib import suppress
 from typing import Any
 
 from tests.support import Server
@@ -43,8 +44,8 @@ class Older:
     def call(self, tool: str, arguments: dict[str, Any] | None = None, identity: int = -1) -> http.client.HTTPResponse:
         return self.post("tools/call", {"name": tool, "arguments": arguments or {}}, identity)
 
-    def get(self, last: str | None = None, *, key: str = "", seconds: float = 4) -> http.client.HTTPResponse:
-        """Open the stream; behind an event's id, take a broken one up again. Reading it waits for so long."""
+    def get(self, last: str | None = None, *, key: str = "", seconds: float = 2) -> http.client.HTTPResponse:
+        """Open the stream; behind an event's id, take a broken one up again. Reading it waits so long for each line."""
         return self._request("GET", None, {"Last-Event-ID": last} if last else {}, key, seconds)
 
     def delete(self) -> int:
@@ -68,7 +69,7 @@ class Older:
         return found
 
     def _request(
-        self, method: str, body: bytes | None, more: dict[str, str] | None = None, key: str = "", seconds: float = 30
+        self, method: str, body: bytes | None, more: dict[str, str] | None = None, key: str = "", seconds: float = 90
     ) -> http.client.HTTPResponse:
         headers = {
             "X-Api-Key": key or self.key,
@@ -78,6 +79,11 @@ class Older:
             **({"Mcp-Session-Id": self.session} if self.session else {}),
             **(more or {}),
         }
-        connection = http.client.HTTPConnection("127.0.0.1", self.house.port, timeout=seconds)
+        connection = http.client.HTTPConnection("127.0.0.1", self.house.port, timeout=90)
         connection.request(method, "/mcp", body, headers)
-        return connection.getresponse()
+        assert connection.sock is not None
+        reading = connection.sock
+        answer = connection.getresponse()
+        with suppress(OSError):  # it was closed with the answer
+            reading.settimeout(seconds)
+        return answer

@@ -30,7 +30,10 @@ def test_a_broken_stream_is_taken_up_where_it_was_by_its_own_key_alone(house: Se
     broken = admin.call("keys_create", {"name": "lost", "role": "observer"}, identity=7)
     ((begin, _),) = admin.events(broken, most=1)
     broken.close()
-    ((_, answer),) = [event for event in admin.events(admin.get(begin)) if event[1]]
+    taken_up = admin.get(begin, seconds=90)  # what is to come may be under way yet
+    answer = ""
+    while not answer:
+        ((_, answer),) = admin.events(taken_up, most=1)
     assert json.loads(answer)["id"] == 7
     assert json.loads(answer)["result"]["structuredContent"]["name"] == "lost"
     other = house.do("keys.create", {"name": "other", "role": "admin"})["key"]
@@ -77,9 +80,10 @@ def test_a_key_all_of_whose_sessions_are_in_use_begins_no_more_and_bothers_nobod
     sessions = [Older(house, key) for _ in range(MOST_OF_A_KEY)]
     streams = [session.get() for session in sessions]
     assert {stream.status for stream in streams} == {200}
+    before = len(house.audit())
     refused = Older(house, key)
     assert (refused.status, refused.refusal["code"]) == (503, "too_many_connections")
-    assert house.audit()[-1]["code"] == "too_many_connections"
+    assert house.audited(before, capability="mcp", code="too_many_connections")
     assert Older(house, house.key).status == 200
     assert sessions[0].delete() == 200
     assert Older(house, key).status == 200
@@ -87,9 +91,9 @@ def test_a_key_all_of_whose_sessions_are_in_use_begins_no_more_and_bothers_nobod
 
 def test_the_stream_of_a_key_that_is_revoked_ends(house: Server) -> None:
     made = house.do("keys.create", {"name": "leaves", "role": "observer"})
-    stream, other = Older(house, made["key"]).get(seconds=30), Older(house, house.key).get()
+    stream, other = Older(house, made["key"]).get(seconds=90), Older(house, house.key).get()
     house.do("keys.revoke", {"id": made["id"]})
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 90
     while stream.readline():
         assert time.monotonic() < deadline, "it is still open"
     with pytest.raises(TimeoutError):  # others stay open

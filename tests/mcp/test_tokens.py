@@ -47,7 +47,7 @@ class Issuer:
             "iss": self.url,
             "aud": "https://ikoma.example/mcp",
             "sub": "ann",
-            "exp": int(time.time()) + 60,
+            "exp": int(time.time()) + 600,
             "scope": "openid ikoma:operator",
             **claims,
         }
@@ -82,8 +82,9 @@ def test_a_token_opens_every_door_as_far_as_its_scopes_go(house: Server, issuer:
         await do(client, "apps_list")
         assert (await refused(client, "apps_init", appName="jwt-x"))["code"] == "role_too_low"
 
+    before = len(house.audit())
     talk(over_http(house, key=token), conversation)
-    assert house.audit()[-1]["caller"] == "ann"
+    assert house.audited(before, caller="ann", capability="apps.init", code="role_too_low")
     builder = issuer.token(scope=None, scp=["ikoma:builder", "ikoma:observer"])
     assert house.call("apps.init", {"appName": "jwt-x"}, key=builder).status == 200
 
