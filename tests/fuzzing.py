@@ -19,7 +19,7 @@ from ikoma.model import AppName
 from tests.hostile.payloads import PAYLOADS
 from tests.support import Server
 
-SECONDS = 20.0
+SECONDS = 120.0
 """After which a call that has not been answered hangs."""
 
 AS_OBSERVER = frozenset(

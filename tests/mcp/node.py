@@ -30,7 +30,7 @@ def run_node(
     cwd: Path,
     env: Mapping[str, str] | None = None,
     stdin: str | None = None,
-    timeout: float = 120,
+    timeout: float = 240,
 ) -> subprocess.CompletedProcess[str]:
     """Run `script` to its end in `cwd`, which is its home as well: nothing of it may land in the user's own."""
     assert MODULES.is_dir(), "The npm tools are missing: run scripts/setup node"

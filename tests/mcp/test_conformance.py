@@ -27,10 +27,10 @@ def mounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         argv = [sys.executable, "-m", "tests.mcp.mounted", str(port)]
         process = subprocess.Popen(argv, cwd=HERE.parents[1], stdout=file, stderr=file)
     try:
-        for _ in range(150):
+        for _ in range(900):
             assert process.poll() is None, log.read_text()
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/mcp", timeout=1)
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/mcp", timeout=30)
             except urllib.error.HTTPError:
                 break
             except OSError:
@@ -38,7 +38,7 @@ def mounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}/mcp"
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(90)
 
 
 @pytest.mark.parametrize("revision", conformance.REVISIONS)

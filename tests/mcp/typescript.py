@@ -36,18 +36,18 @@ class TypeScriptClient:
     asked: list[str] = field(default_factory=list)
     """Questions of the last request's forms to the user."""
 
-    def request(self, method: str, params: Mapping[str, Any] | None = None, timeout: float = 60) -> Any:
+    def request(self, method: str, params: Mapping[str, Any] | None = None, timeout: float = 180) -> Any:
         """The result of one request; raises `Refused`."""
         return self._say({"method": method, "params": params or {}, "timeout": int(timeout * 1000)})
 
     def tools(self) -> dict[str, Any]:
         return {tool["name"]: tool for tool in self.request("tools/list")["tools"]}
 
-    def call(self, tool: str, arguments: Mapping[str, Any] | None = None, timeout: float = 60) -> Any:
+    def call(self, tool: str, arguments: Mapping[str, Any] | None = None, timeout: float = 180) -> Any:
         """The whole result of a tool, `isError` included."""
         return self.request("tools/call", {"name": tool, "arguments": arguments or {}}, timeout)
 
-    def do(self, tool: str, arguments: Mapping[str, Any] | None = None, timeout: float = 60) -> Any:
+    def do(self, tool: str, arguments: Mapping[str, Any] | None = None, timeout: float = 180) -> Any:
         """The fields of a call that must succeed, or its text where that is all."""
         result = self.call(tool, arguments, timeout)
         assert not result.get("isError"), result
@@ -58,7 +58,7 @@ class TypeScriptClient:
         self.process.stdin.write(json.dumps(line) + "\n")
         self.process.stdin.flush()
         answered = self.process.stdout.readline()
-        assert answered, f"the TypeScript client ended with {self.process.wait(10)}"
+        assert answered, f"the TypeScript client ended with {self.process.wait(90)}"
         answer = json.loads(answered)
         self.progress, self.asked = answer["progress"], answer["asked"]
         if not answer["ok"]:
@@ -85,7 +85,7 @@ def typescript_client(
         yield client
         assert process.stdin is not None
         process.stdin.close()
-        process.wait(15)
+        process.wait(90)
     finally:
         process.kill()
         process.wait()
