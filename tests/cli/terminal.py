@@ -84,7 +84,7 @@ class Terminal:
         deadline = time.monotonic() + seconds
         while self._read(1.0):
             assert time.monotonic() < deadline, f"it has not ended; there is\n{self.screen()}"
-        return self._process.wait(timeout=10)
+        return self._process.wait(timeout=90)
 
     def screen(self) -> str:
         """The lines that are there in the end, as if the terminal were high enough for all."""

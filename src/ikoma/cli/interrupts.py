@@ -31,16 +31,17 @@ def leave_on_interrupt(capability: str, arguments: Mapping[str, Any]) -> Iterato
 
 
 def _leave(identity: str | None) -> NoReturn:
+    if not identity:
+        unknown = "The server does not say whether it has begun; `ikoma operations` shows what runs."
+        click.echo(f"\n{unknown if identity is None else 'Nothing was begun.'}", err=True)
+        sys.exit(INTERRUPTED)
     try:
-        if identity is None:
-            click.echo("\nNothing was begun.", err=True)
-            sys.exit(INTERRUPTED)
         click.echo(f"\nIt goes on without you, as operation {identity}.", err=True)
         click.echo(f"  to follow it:  ikoma wait {identity}", err=True)
         click.echo(f"  to cancel it:  ikoma cancel {identity}, or Ctrl-C again now", err=True)
         time.sleep(_AGAIN_SECONDS)
     except KeyboardInterrupt:
-        _cancel(str(identity))
+        _cancel(identity)
     sys.exit(INTERRUPTED)
 
 
@@ -59,11 +60,14 @@ def _cancel(identity: str) -> NoReturn:
 
 
 def _find(capability: str, arguments: Mapping[str, Any]) -> str | None:
-    """The operation that has told nothing yet: the newest of this call's kind that runs."""
+    """The operation that has told nothing yet: the newest of this call's kind that runs.
+
+    "" where there is none, None where the server does not say.
+    """
     wanted = {"appName": arguments["appName"]} if "appName" in arguments else {}
     try:
         found = client.call("operations.list", {**wanted, "limit": 10}, timeout=5)["operations"]
     except (client.CallFailed, KeyboardInterrupt):
         return None
     running = [item["id"] for item in found if item["capability"] == capability and item["state"] == "running"]
-    return str(running[0]) if running else None
+    return str(running[0]) if running else ""
