@@ -13,7 +13,7 @@ from ikoma.cli import client
 from ikoma.cli.doctor.finding import DoctorFinding
 from ikoma.settings import Settings
 
-_SECONDS = 5.0
+_SECONDS, _ANSWER_SECONDS = 5.0, 20.0
 _SOON_DAYS = 14
 _LISTENS = "0A"
 _NO_NAMES = (".localhost", ".local", ".internal", ".test", ".example")
@@ -43,11 +43,11 @@ def check_resolver(settings: Settings) -> DoctorFinding:
 def check_domains(settings: Settings) -> Iterator[DoctorFinding]:
     """Say of each domain of an app where it points, and until when its certificate is good."""
     try:
-        apps = [app["name"] for app in client.call("apps.list", {}, timeout=_SECONDS)["apps"]]
+        apps = [app["name"] for app in client.call("apps.list", {}, timeout=_ANSWER_SECONDS)["apps"]]
         names = [
             (app, str(domain["name"]))
             for app in apps
-            for domain in client.call("domain.list", {"appName": app}, timeout=_SECONDS)["domains"]
+            for domain in client.call("domain.list", {"appName": app}, timeout=_ANSWER_SECONDS)["domains"]
         ]
     except (client.CallFailed, SystemExit):
         return

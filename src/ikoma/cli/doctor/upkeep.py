@@ -18,7 +18,7 @@ from ikoma.cli import client
 from ikoma.cli.doctor.finding import DoctorFinding
 from ikoma.settings import Settings
 
-_SECONDS = 5.0
+_SECONDS = 20.0
 _ENOUGH_NETWORKS = 2
 _OLD, _UNUSED, _SOON = timedelta(days=365), timedelta(days=90), timedelta(days=14)
 _REBOOT = Path("/run/reboot-required")
