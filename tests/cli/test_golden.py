@@ -307,7 +307,7 @@ def folders(root: Path) -> dict[str, str]:
     return {name: str(root / part) for name, part in names.items()} | {"AUDIT_LOG": str(root / "audit.jsonl")}
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_every_command_is_shown_as_it_was_looked_at(host: GitHost, tmp_path: Path, short_folder: Path) -> None:
     if WRITES:
         for path in GOLDEN.glob("*.txt"):
