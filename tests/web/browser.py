@@ -36,6 +36,14 @@ class Browser:
         """Return what a script in the page returns, a promise too."""
         return self._do("execute/sync", {"script": script, "args": arguments})
 
+    def waits_for(self, script: str, seconds: float = 60) -> Any:
+        """Return what a script returns as soon as that is something: pages do much of what is asked a moment later."""
+        deadline = time.monotonic() + seconds
+        while not (found := self.run(script)):
+            assert time.monotonic() < deadline, f"not within {seconds} s: {script}"
+            time.sleep(0.05)
+        return found
+
     def type(self, text: str) -> None:
         """Press keys, wherever the page has its focus."""
         keys = [{"type": kind, "value": key} for key in text for kind in ("keyDown", "keyUp")]

@@ -45,7 +45,7 @@ def test_a_capability_is_searched_opened_copied_and_run_without_a_mouse(server: 
         browser.type(TAB)
         assert browser.run(FOCUSED) == "platform.check"
     browser.type(ENTER)
-    copied = browser.run("return navigator.clipboard.readText()")
+    copied = browser.waits_for("return navigator.clipboard.readText()")
     assert copied == f"curl -X POST {server.url}/execute/platform.check -H \"X-Api-Key: $KEY\" -d '{{}}'"
     done = subprocess.run(
         ["sh", "-c", copied], env={**server.env, "KEY": server.key}, capture_output=True, text=True, check=True
@@ -111,7 +111,7 @@ def test_an_address_with_a_name_opens_that_capability(server: Server, browser: B
     browser.run("document.getElementById('search').value = 'zzz'; document.getElementById('search').focus()")
     browser.type("z")
     browser.run("location.hash = 'error-app_busy'")
-    assert browser.run("return !document.getElementById('error-app_busy').hidden")
+    assert browser.waits_for("return !document.getElementById('error-app_busy').hidden")
 
 
 @pytest.mark.parametrize("dark", [False, True])
