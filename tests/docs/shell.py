@@ -15,6 +15,8 @@ import struct
 import subprocess
 import sys
 import termios
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from fcntl import ioctl
 from pathlib import Path
@@ -49,8 +51,12 @@ class Shell:
         root = Path(env["IKOMA_STATE"]) / "proxy/data/pki/authorities/local/root.crt"
         (self.home / ".curlrc").write_text("\n".join([*lines, f'cacert = "{root}"', "silent", ""]))
 
-    def run(self, command: str, timeout: float = 300) -> tuple[int, str]:
-        """The exit code, and what a person sees on a wide terminal, as the documentation would show it."""
+    def run(self, command: str, timeout: float = 600, until: Callable[[str], bool] | None = None) -> tuple[int, str]:
+        """The exit code, and what a person sees on a wide terminal, as the documentation would show it.
+
+        Args:
+            until: ends a command that would go on for ever, once it has printed this.
+        """
         env = {
             **self.server.env,
             "HOME": str(self.home),
@@ -75,10 +81,13 @@ class Shell:
         )
         os.close(slave)
         seen: list[bytes] = []
+        deadline = time.monotonic() + timeout
         reader = Thread(target=_read, args=(master, seen))
         reader.start()
+        while until and process.poll() is None and time.monotonic() < deadline and not until(self.shown(_text(seen))):
+            time.sleep(0.1)
         try:
-            _, errors = process.communicate(timeout=timeout)
+            _, errors = process.communicate(timeout=0 if until else timeout)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGTERM)
             _, errors = process.communicate()
@@ -86,8 +95,7 @@ class Shell:
         said = [
             line for line in errors.decode(errors="replace").splitlines() if not line.startswith(("… ", "Terminated"))
         ]
-        printed = b"".join(seen).decode(errors="replace").replace("\r\n", "\n")
-        return process.returncode, self.shown("\n".join([printed.rstrip("\n"), *said]).lstrip("\n"))
+        return process.returncode, self.shown("\n".join([_text(seen).rstrip("\n"), *said]).lstrip("\n"))
 
     def _here(self, command: str) -> str:
         for shown, real in self.addresses.items():
@@ -104,6 +112,10 @@ class Shell:
             text = text.replace(f":{self.server.env[name]}", "")
         lines = text.replace(f":{self.server.port}", ":3000").splitlines()
         return "\n".join(line.rstrip() for line in lines).rstrip()
+
+
+def _text(seen: list[bytes]) -> str:
+    return b"".join(seen).decode(errors="replace").replace("\r\n", "\n")
 
 
 def _read(master: int, seen: list[bytes]) -> None:

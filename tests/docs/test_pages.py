@@ -79,6 +79,7 @@ def _runs(path: Path) -> bool:
     return path.name not in OTHERWISE and any(not reason(step.command) for step in Page.read(path).steps)
 
 
+@pytest.mark.timeout(1800)  # some install frameworks, which is work for minutes where others work too
 @pytest.mark.parametrize("path", [path for path in PAGES if _runs(path)], ids=name_of)
 def test_the_commands_of_a_page_run_and_print_what_it_says(
     path: Path, server: Server, host: GitHost, registry: str, tmp_path: Path
@@ -115,8 +116,12 @@ def _take(step: Step, shell: Shell, names: dict[str, str]) -> tuple[int, str]:
             time.sleep(0.05)
         return 0, shell.shown(shell.server.log())
     if "logs" in step.command and "--follow" in step.command:
-        return 0, shell.run(with_names(step.command, names), timeout=8)[1]
+        return 0, shell.run(with_names(step.command, names), until=lambda printed: _is_shown(step, printed, names))[1]
     return shell.run(with_names(step.command, names))
+
+
+def _is_shown(step: Step, printed: str, names: dict[str, str]) -> bool:
+    return bool(printed) if step.shown is None else not differs(step.shown, printed, dict(names))
 
 
 def _addresses(host: GitHost) -> dict[str, str]:
