@@ -35,8 +35,8 @@ ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "guestbook"
 BASE_IMAGE = "python:3.13-slim"  # of apps.init's template "python"
 PROJECT = "com.docker.compose.project"  # the label on everything that Compose makes
-START_PATIENCE = 60.0  # seconds until the server answers
-STOP_PATIENCE = 30.0  # seconds until it has stopped
+START_PATIENCE = 180.0  # seconds until the server answers
+STOP_PATIENCE = 90.0  # seconds until it has stopped
 CALL_PATIENCE = 300.0  # seconds between two lines of an answer
 
 
