@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.images import busybox_image
-from tests.support import Server
+from tests.support import Server, eventually, paths_below
 
 CANARY = "canary-7f3a9c0d1e2b-of-the-server"
 BANK = """\
@@ -56,7 +56,7 @@ class World:
 
     def deploy(self, compose: str) -> Any:
         self.write("docker-compose.yml", compose.replace("IMAGE", busybox_image()))
-        return self.call("deploy.up", timeout=60)
+        return self.call("deploy.up", timeout=240)
 
     def untouched(self) -> dict[str, Any]:
         """Everything of the victim and the server that an attack could have changed."""
@@ -66,13 +66,13 @@ class World:
             "started": [inspect("inspect", "-f", "{{.State.StartedAt}}{{.RestartCount}}", item) for item in bank],
             "vault": inspect("run", "--rm", "-v", "live-bank_vault:/v:ro", busybox_image(), "cat", "/v/index.html"),
             "outside": {path.name: path.read_text() for path in self.outside.iterdir()},
-            "folder": sorted(str(path) for path in (self.house.apps / "live-bank").rglob("*")),
+            "folder": sorted(map(str, paths_below(self.house.apps / "live-bank"))),
             "networks": inspect("network", "inspect", "-f", "{{len .Containers}}", *_networks()),
         }
 
 
 def inspect(*arguments: str) -> list[str]:
-    ran = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=60, check=True)
+    ran = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=240, check=True)
     return ran.stdout.split()
 
 
@@ -115,10 +115,7 @@ def nothing_happens(world: World) -> Iterator[None]:
 
 def results(world: World) -> str:
     """Return what the attacker's containers found out, once they say that they are done."""
-    deadline = time.monotonic() + 30
-    while not (world.shop / "data" / "done").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    eventually((world.shop / "data" / "done").exists, "the attack is over", seconds=180)
     return (world.shop / "data" / "found").read_text(errors="replace")
 
 
@@ -265,11 +262,11 @@ def base(name: str, *lines: str) -> Iterator[str]:
     """An image as a registry could have it: what its Dockerfile says, nobody has looked at."""
     text = "\n".join([f"FROM {busybox_image()}", *lines])
     argv = ["docker", "build", "-q", "-t", f"live-base/{name}:1", "-"]
-    subprocess.run(argv, input=text, text=True, check=True, capture_output=True, timeout=60)
+    subprocess.run(argv, input=text, text=True, check=True, capture_output=True, timeout=240)
     try:
         yield f"live-base/{name}:1"
     finally:
-        subprocess.run(["docker", "rmi", "-f", f"live-base/{name}:1"], check=True, capture_output=True, timeout=60)
+        subprocess.run(["docker", "rmi", "-f", f"live-base/{name}:1"], check=True, capture_output=True, timeout=240)
 
 
 def test_labels_of_an_image_and_names_it_takes_say_nothing_to_the_platform(world: World) -> None:
@@ -362,7 +359,7 @@ def test_what_was_waived_is_judged_anew_at_each_restart(world: World) -> None:
     assert any("to be tried" in item["problem"] for item in shown["warnings"])
     checks = world.call("artifact.verify_release").result["checks"]
     assert "to be tried" in next(item["details"] for item in checks if item["name"] == "policy")
-    assert world.call("deploy.restart", timeout=60).status == 200
+    assert world.call("deploy.restart", timeout=240).status == 200
     house.do("policy.unwaive", {"appName": "live-shop", "id": waiver["id"]})
     assert world.call("deploy.restart", timeout=60).code == "policy_violation"
     assert world.call("deploy.up", timeout=60).code == "policy_violation"
@@ -410,7 +407,7 @@ def test_files_that_are_changed_while_a_deploy_goes_on_change_nothing_of_it(worl
     swapping = threading.Thread(target=swap)
     swapping.start()
     try:
-        codes = {world.call("deploy.up", timeout=60).body.get("code") for _ in range(12)}
+        codes = {world.call("deploy.up", timeout=240).body.get("code") for _ in range(12)}
     finally:
         stop.set()
         swapping.join()

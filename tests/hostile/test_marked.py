@@ -294,13 +294,14 @@ def test_a_progress_message_is_marked_like_its_answer(house: Server) -> None:
         told.append(message or "")
 
     async def conversation(client: Client) -> Any:
-        arguments = {"appName": APP, "service": "web", "command": ["sh", "-c", f"echo '{EVIL}'; sleep 1"]}
+        arguments = {"appName": APP, "service": "web", "command": ["sh", "-c", f"echo '{EVIL}'; sleep 3"]}
         result = await client.call_tool("apps_run", arguments, progress_callback=hear)
-        await asyncio.sleep(0.2)
+        async with asyncio.timeout(60):
+            while not any(EVIL in message for message in told):
+                await asyncio.sleep(0.05)
         return result.structured_content
 
     answer = talk(over_http(house), conversation)
-    assert any(EVIL in message for message in told), told
     WRONG.clear()
     check([answer, told], "apps_run")
     assert not WRONG

@@ -34,7 +34,7 @@ def keys(house: Server) -> Mapping[str, str]:
     }
     made = {name: house.do("keys.create", {"name": name, **scope}) for name, scope in admin.items()}
     house.do("keys.revoke", {"id": made["revoked"]["id"]})
-    with sqlite3.connect(house.folder / "state" / "state.db", timeout=10) as state:
+    with sqlite3.connect(house.folder / "state" / "state.db", timeout=90) as state:
         state.execute("UPDATE keys SET expires_at = '2020-01-01T00:00:00Z' WHERE id = ?", (made["expired"]["id"],))
     state.close()
     return {name: key["key"] for name, key in made.items()}

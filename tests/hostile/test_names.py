@@ -12,7 +12,7 @@ import pytest
 
 from tests import support
 from tests.githost import GitHost
-from tests.support import Server
+from tests.support import Server, paths_below
 
 APP = "names"
 REFUSED = {"invalid_arguments", "malformed_request", "path_outside", "not_a_file", "file_missing"}
@@ -82,7 +82,7 @@ def source(server: Server) -> Path:
 def world(server: Server) -> dict[str, tuple[int, int, int]]:
     """Everything that attacks could change, IKOMA's own records aside: name → mode, size and time of change."""
     roots = (server.apps, server.backups, server.folder / "outside")
-    found = [path for root in roots for path in root.rglob("*") if ".ikoma" not in path.parts]
+    found = [path for path in paths_below(*roots) if ".ikoma" not in path.parts]
     return {str(path): ((state := path.lstat()).st_mode, state.st_size, state.st_mtime_ns) for path in found}
 
 

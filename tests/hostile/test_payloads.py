@@ -84,7 +84,7 @@ async def call(house: RunningPlatform, key: str, capability: str, arguments: Map
         return arguments
 
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             await house.pipeline.execute(Attempt(capability, key, None, f"payload-{number}", read))
     except IkomaError as error:
         assert error.status != 500, (capability, arguments, error.message)
@@ -125,7 +125,7 @@ async def attack(settings: Any, started: list[Shape]) -> tuple[set[Shape], dict[
         return ordinary, unheard, attacks
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_what_callers_send_never_changes_the_shape_of_a_command(
     tmp_path_factory: pytest.TempPathFactory, started: list[Shape], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -102,18 +102,18 @@ class World:
         """Return what the script gave, as text; the error where it was stopped."""
         databases = self.postgres.databases
         if script.via == "seed":
-            self.postgres.do(databases.run_sql(self.shop, "seed.sql", script.text, timeout=20))
+            self.postgres.do(databases.run_sql(self.shop, "seed.sql", script.text, timeout=120))
             return "[]"
         if script.via == "login":
             with self.postgres.login(self.shop) as session:
                 session.execute(script.text.encode())
             return "[]"
         if script.before:
-            self.postgres.do(databases.run_sql(self.shop, "seed.sql", script.before, timeout=20))
-        return self.ask(script.text)
+            self.postgres.do(databases.run_sql(self.shop, "seed.sql", script.before, timeout=120))
+        return self.ask(script.text, timeout=2 if "code:query_timeout" in script.stops else 60)
 
-    def ask(self, sql: str) -> str:
-        found = self.postgres.do(self.postgres.databases.query(self.shop, sql, limit=1000, timeout=2))
+    def ask(self, sql: str, timeout: int = 60) -> str:
+        found = self.postgres.do(self.postgres.databases.query(self.shop, sql, limit=1000, timeout=timeout))
         return orjson.dumps(found.rows).decode()
 
 
@@ -195,7 +195,7 @@ def test_a_hostile_migration_is_stopped_the_same_way(world: World, path: Path) -
     migration = Migration.of("1.sql", script.text)
     if script.stops:
         with pytest.raises(IkomaError) as caught:
-            world.postgres.do(world.postgres.databases.migrate(world.shop, migration, timeout=20, lock_timeout=5))
+            world.postgres.do(world.postgres.databases.migrate(world.shop, migration, timeout=120, lock_timeout=5))
         names, given = said(caught.value)
         assert names & set(script.stops), (names, given)
         assert CANARY not in given
