@@ -74,5 +74,5 @@ def traces() -> set[str]:
 
 
 def _name(kind: str, listed: dict[str, str]) -> str:
-    """Of what a list says, what stays as it is: others grow older meanwhile."""
+    """Name what a list shows, without what grows older meanwhile."""
     return " ".join([kind, *(listed[name] for name in ("ID", "Name", "Names", "Repository", "Tag") if name in listed)])
