@@ -90,7 +90,7 @@ def shortest(works: Iterable[Callable[[], object]]) -> float:
     return min(map(timed, works))
 
 
-def eventually(holds: Callable[[], object], what: str, seconds: float = 30) -> None:
+def eventually(holds: Callable[[], object], what: str, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
@@ -100,7 +100,7 @@ def eventually(holds: Callable[[], object], what: str, seconds: float = 30) -> N
 def half_written(server: Server) -> list[Path]:
     """Temporary files anywhere under the server's folders. PostgreSQL's own are its own business."""
     roots = {server.folder, server.apps, server.backups, server.home}
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while True:  # a server that runs may be writing one just now
         # Not `rglob`: that fails where PostgreSQL removes a folder that is being read.
         found = [

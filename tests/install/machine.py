@@ -70,7 +70,7 @@ class Machine:
         self.do("mkdir", "-p", "/etc/docker")
         self.do("tee", "/etc/docker/daemon.json", input=json.dumps(settings))
         self.do("sh", "-c", "setsid --fork dockerd </dev/null >/var/log/dockerd.log 2>&1")
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while self.run("docker", "version").returncode != 0:
             assert time.monotonic() < deadline, self.path("/var/log/dockerd.log").read_text()[-2000:]
             time.sleep(0.2)
@@ -141,7 +141,7 @@ def memory_limit(megabytes: int) -> Iterator[tuple[list[str], str]]:
 
 
 def _remove_group(group: Path) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     for folder, _, _ in os.walk(group, topdown=False):
         while True:
             try:
@@ -156,7 +156,7 @@ def _remove_group(group: Path) -> None:
 
 
 def _first_process(process: subprocess.Popen[bytes], folder: Path) -> int:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline:
         with suppress(psutil.NoSuchProcess):
             for child in psutil.Process(process.pid).children():

@@ -70,7 +70,7 @@ def installed(bare: Machine, capsys: pytest.CaptureFixture[str]) -> Iterator[Mac
         print(f"\nno systemd runs here: {start[0]} is started by hand")
     server = subprocess.Popen(bare.command(*start[0].split()), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while bare.run("curl", "-sf", "http://localhost:3000/health").returncode != 0:
             assert server.poll() is None
             assert time.monotonic() < deadline
@@ -78,7 +78,7 @@ def installed(bare: Machine, capsys: pytest.CaptureFixture[str]) -> Iterator[Mac
         yield bare
     finally:
         psutil.Process(server.pid).children()[0].send_signal(signal.SIGINT)
-        server.wait(timeout=60)
+        server.wait(timeout=180)
 
 
 def test_killed_and_run_again_it_is_whole(bare: Machine) -> None:

@@ -22,7 +22,7 @@ def test_following_ends_when_the_server_stops() -> None:
         await asyncio.sleep(0.05)
         assert not following.done()
         stopping.set()
-        await asyncio.wait_for(following, 20)
+        await asyncio.wait_for(following, 60)
         assert ended.is_set()
 
     asyncio.run(scenario())
@@ -30,12 +30,12 @@ def test_following_ends_when_the_server_stops() -> None:
 
 def test_following_ends_with_what_it_follows_and_says_why_it_failed() -> None:
     async def scenario() -> None:
-        await asyncio.wait_for(until(asyncio.Event(), asyncio.sleep(0)), 20)
+        await asyncio.wait_for(until(asyncio.Event(), asyncio.sleep(0)), 60)
 
         async def fail() -> None:
             raise EngineUnavailable
 
         with pytest.raises(EngineUnavailable):
-            await asyncio.wait_for(until(asyncio.Event(), fail()), 20)
+            await asyncio.wait_for(until(asyncio.Event(), fail()), 60)
 
     asyncio.run(scenario())

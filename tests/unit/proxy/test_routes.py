@@ -19,7 +19,7 @@ def test_routes_are_read_as_they_were_written(tmp_path: Path) -> None:
             redirects={"www.example.com": "blog.example.com"},
             slots=3,
             hold=1.5,
-            timeout=30,
+            timeout=120,
             largest_body=1 << 20,
         ),
     ]

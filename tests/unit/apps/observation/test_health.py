@@ -78,7 +78,7 @@ class Machine:
 
 
 class Leaving(Machine):
-    """Observe it while the app's folder is removed."""
+    """A machine on which the app's folder is removed meanwhile."""
 
     def __init__(self, app: App) -> None:
         self._app = app
