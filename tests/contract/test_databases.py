@@ -27,11 +27,11 @@ LONGEST = "a" * 31 + "-" + "b" * 31
 
 
 def as_admin(server: EmbeddedPostgres, sql: str, database: str | None = None) -> list[tuple[Any, ...]]:
-    return answer(server.admin(database), sql)
+    return answer(server.make_admin_login(database), sql)
 
 
 def as_app(server: EmbeddedPostgres, credentials: Credentials, sql: str) -> list[tuple[Any, ...]]:
-    return answer(server.as_app(credentials), sql)
+    return answer(server.make_app_login(credentials), sql)
 
 
 def answer(parameters: dict[str, Any], sql: str) -> list[tuple[Any, ...]]:
@@ -111,7 +111,7 @@ def test_dropping_ends_sessions_and_leaves_nothing(
     do: Do[Any], databases: PostgresDatabases, server: EmbeddedPostgres, make: Make
 ) -> None:
     credentials = make("gone")
-    with psycopg.connect(**server.as_app(credentials)) as session:
+    with psycopg.connect(**server.make_app_login(credentials)) as session:
         session.execute("SELECT 1")
         do(databases.drop(AppName("gone")))
         with pytest.raises(psycopg.OperationalError):
@@ -189,11 +189,11 @@ import asyncio, sys
 from ikoma.model import AppName, Secret
 from ikoma.postgres.databases import PostgresDatabases
 class Server:
-    def admin(self, database=None):
+    def make_admin_login(self, database=None):
         return {"host": "127.0.0.1", "port": int(sys.argv[1]), "user": "ikoma", "password": sys.stdin.readline().strip()
                 if not hasattr(self, "known") else self.known, "dbname": database or "postgres"}
 server = Server()
-server.known = server.admin()["password"]
+server.known = server.make_admin_login()["password"]
 print("ready", flush=True)
 asyncio.run(PostgresDatabases(server).create(AppName("half-made"), Secret("of the killed run")))
 """
@@ -203,7 +203,7 @@ asyncio.run(PostgresDatabases(server).create(AppName("half-made"), Secret("of th
 def test_a_creation_that_was_killed_is_simply_done_again(
     do: Do[Any], databases: PostgresDatabases, server: EmbeddedPostgres, make: Make, seconds: float
 ) -> None:
-    admin = server.admin()
+    admin = server.make_admin_login()
     with subprocess.Popen(
         [sys.executable, "-c", CREATING, str(admin["port"])], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
@@ -228,7 +228,7 @@ def two(make: Make) -> Iterator[tuple[Credentials, Credentials]]:
 def test_an_app_enters_no_database_but_its_own(
     server: EmbeddedPostgres, two: tuple[Credentials, Credentials], database: str
 ) -> None:
-    parameters = server.as_app(two[0]) | {"dbname": database}
+    parameters = server.make_app_login(two[0]) | {"dbname": database}
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(**parameters)
 
@@ -264,7 +264,7 @@ def test_an_app_enters_no_database_but_its_own(
 def test_an_apps_role_reaches_nothing_beyond(
     server: EmbeddedPostgres, two: tuple[Credentials, Credentials], sql: str
 ) -> None:
-    with psycopg.connect(**server.admin()):  # a session to aim at
+    with psycopg.connect(**server.make_admin_login()):  # a session to aim at
         with pytest.raises(psycopg.Error) as refused:
             as_app(server, two[0], sql)
         assert refused.value.sqlstate != "42601", "the test's own SQL is wrong"
@@ -291,7 +291,7 @@ def test_no_password_and_no_statement_reaches_postgresqls_log(
     secret = "a-secret-inside-a-statement"
     with pytest.raises(SqlFailed):
         do(databases.run_sql(credentials, "s.sql", f"SELECT '{secret}', 1/0", timeout=5))
-    with pytest.raises(psycopg.Error), psycopg.connect(**server.as_app(credentials)) as connection:
+    with pytest.raises(psycopg.Error), psycopg.connect(**server.make_app_login(credentials)) as connection:
         connection.execute("SELECT %s::text::int", (secret,), prepare=True)
     folder = Path(as_admin(server, "SHOW data_directory")[0][0])
     logged = b"".join(path.read_bytes() for path in (folder / "log").glob("*"))
@@ -525,7 +525,7 @@ def test_waiting_for_a_lock_and_running_too_long_end_with_advice(
 ) -> None:
     credentials = make("waiting")
     migrate(credentials, "CREATE TABLE t (id int)", "001.sql")
-    with psycopg.connect(**server.as_app(credentials)) as other:
+    with psycopg.connect(**server.make_app_login(credentials)) as other:
         other.execute("LOCK TABLE t")
         with pytest.raises(SqlFailed) as locked:
             migrate(credentials, "ALTER TABLE t ADD COLUMN x int", "002.sql", lock=0.3)
@@ -569,7 +569,7 @@ from ikoma.ports.databases import Credentials, Migration
 from ikoma.postgres.databases import PostgresDatabases
 port, password = int(sys.stdin.readline()), sys.stdin.readline().strip()
 class Server:
-    def as_app(self, credentials):
+    def make_app_login(self, credentials):
         return {"host": "127.0.0.1", "port": port, "user": "killed", "password": password, "dbname": "killed"}
 sql = "CREATE TABLE t (id int); " + "INSERT INTO t VALUES (1); SELECT pg_sleep(0.02); " * 1000
 migrating = PostgresDatabases(Server()).migrate(
@@ -584,7 +584,7 @@ def test_a_process_killed_during_a_migration_leaves_nothing_behind(
     credentials = make("killed")
     with subprocess.Popen([sys.executable, "-c", MIGRATING], stdin=subprocess.PIPE) as process:
         assert process.stdin
-        process.stdin.write(f"{server.endpoint().port}\n{credentials.password.reveal()}\n".encode())
+        process.stdin.write(f"{server.endpoint.port}\n{credentials.password.reveal()}\n".encode())
         process.stdin.flush()
         working = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'killed' AND query LIKE '%pg_sleep%'"
         deadline = time.monotonic() + 20

@@ -66,7 +66,7 @@ def processes_of(folder: Path) -> list[int]:
 
 
 def ask(server: EmbeddedPostgres, sql: str) -> Any:
-    with psycopg.connect(**server.admin(), autocommit=True) as connection:
+    with psycopg.connect(**server.make_admin_login(), autocommit=True) as connection:
         row = connection.execute(sql.encode()).fetchone()
     return row and row[0]
 
@@ -76,7 +76,7 @@ async def answers(server: EmbeddedPostgres, seconds: float = 15) -> float:
     began = time.monotonic()
     while True:
         try:
-            connection = await psycopg.AsyncConnection.connect(**server.admin())
+            connection = await psycopg.AsyncConnection.connect(**server.make_admin_login())
             await connection.close()
             return time.monotonic() - began
         except psycopg.OperationalError:
@@ -103,16 +103,16 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 def test_the_second_start_keeps_port_and_rows(do: Do[Any], folder: Path) -> None:
     first = by_default(folder)
     do(first.start())
-    port = first.endpoint().port
-    with psycopg.connect(**first.admin(), autocommit=True) as connection:
+    port = first.endpoint.port
+    with psycopg.connect(**first.make_admin_login(), autocommit=True) as connection:
         connection.execute("CREATE TABLE public.kept AS SELECT 7 AS n")
     do(first.stop())
     assert processes_of(folder) == []
     second = by_default(folder)
     do(second.start())
     try:
-        assert second.endpoint().port == port
-        assert second.endpoint().host_gateway
+        assert second.endpoint.port == port
+        assert second.endpoint.host_gateway
         assert ask(second, "SELECT n FROM public.kept") == 7
     finally:
         do(second.stop())
@@ -123,7 +123,7 @@ def test_it_runs_as_a_user_of_its_own_and_keeps_its_password_to_root(do: Do[Any]
     do(server.start())
     try:
         assert psutil.Process(postmaster(folder)).username() == "ikoma-postgres"
-        password = server.admin()["password"]
+        password = server.make_admin_login()["password"]
         holding = [
             path
             for path in (folder / "postgres").rglob("*")
@@ -191,7 +191,7 @@ def test_a_backend_that_is_killed_takes_nothing_else_down(do: Do[Any], folder: P
     do(server.start())
     try:
         before = postmaster(folder)
-        with psycopg.connect(**server.admin()) as connection:
+        with psycopg.connect(**server.make_admin_login()) as connection:
             os.kill(connection.info.backend_pid, signal.SIGKILL)
         do(answers(server))
         assert postmaster(folder) == before
@@ -280,7 +280,7 @@ def test_it_listens_on_loopback_and_where_containers_are_and_restarts_only_for_t
 def test_the_port_that_apps_know_is_never_silently_changed(do: Do[Any], folder: Path) -> None:
     first = by_default(folder)
     do(first.start())
-    port = first.endpoint().port
+    port = first.endpoint.port
     do(first.stop())
     with socket.socket() as squatter:
         squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -315,7 +315,7 @@ def test_a_stopped_server_is_away_within_five_seconds(do: Do[Any], folder: Path)
 
 
 def test_a_statement_ends_soon_after_its_client_was_killed(do: Do[Any], server: EmbeddedPostgres) -> None:
-    admin = server.admin()
+    admin = server.make_admin_login()
     program = (
         "import psycopg, sys; c = psycopg.connect(sys.stdin.readline()); print('on', flush=True);"
         " c.execute('SELECT pg_sleep(60)')"
@@ -343,7 +343,7 @@ def test_first_starts_at_once_take_ports_of_their_own(do: Do) -> None:
 
     try:
         do(together())
-        assert len({server.endpoint().port for server in servers}) == 3
+        assert len({server.endpoint.port for server in servers}) == 3
         for server, folder in zip(servers, folders, strict=True):
             assert ask(server, "SHOW data_directory") == str(folder / "postgres" / "data")
     finally:

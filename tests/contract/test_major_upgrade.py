@@ -73,7 +73,7 @@ def fill(server: EmbeddedPostgres) -> None:
 
 
 def execute(server: EmbeddedPostgres, *statements: str, database: str = "postgres") -> Any:
-    with psycopg.connect(**server.admin(database), autocommit=True) as connection:
+    with psycopg.connect(**server.make_admin_login(database), autocommit=True) as connection:
         for statement in statements:
             cursor = connection.execute(statement.encode())
         return cursor.fetchone() if cursor.description else None
@@ -81,7 +81,7 @@ def execute(server: EmbeddedPostgres, *statements: str, database: str = "postgre
 
 @contextmanager
 def as_shop(server: EmbeddedPostgres) -> Iterator[psycopg.Connection[Any]]:
-    place = {"host": "127.0.0.1", "port": server.admin()["port"], "dbname": "shop"}
+    place = {"host": "127.0.0.1", "port": server.make_admin_login()["port"], "dbname": "shop"}
     with psycopg.connect(**place, user="shop", password="of the shop", autocommit=True) as connection:
         yield connection
 
@@ -196,7 +196,7 @@ def test_whatever_is_not_the_same_is_named(folder: Path) -> None:
     with serving(folder) as server:
         fill(server)
         execute(server, "ALTER DATABASE undo ALLOW_CONNECTIONS true")
-        before = asyncio.run(read_contents(server.admin))
+        before = asyncio.run(read_contents(server.make_admin_login))
         for change, named in (
             ("UPDATE shop.public.gone SET c = 4", 'shop: "public"."gone": 1 rows'),
             ("DELETE FROM public.hidden WHERE id = 1", 'shop: "public"."hidden": 2 rows'),
@@ -207,7 +207,7 @@ def test_whatever_is_not_the_same_is_named(folder: Path) -> None:
             ("ALTER ROLE shop SET work_mem = '1MB'", "settings * shop"),
         ):
             execute(server, change, database="shop")
-            after = asyncio.run(read_contents(server.admin))
+            after = asyncio.run(read_contents(server.make_admin_login))
             differences = describe_differences(before, after)
             assert any(named in line for line in differences), (change, differences)
             assert "SCRAM" not in str(differences)

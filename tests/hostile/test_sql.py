@@ -69,7 +69,7 @@ class World:
 
     @property
     def places(self) -> dict[str, str]:
-        port = str(self.postgres.server.endpoint().port)
+        port = str(self.postgres.server.endpoint.port)
         return {"{file}": str(self.folder / "secret"), "{folder}": str(self.folder), "{port}": port, "{nul}": "\0"}
 
     def everything(self) -> dict[str, Any]:
@@ -218,7 +218,7 @@ def test_an_apps_password_opens_no_other_database(world: World) -> None:
 
 @pytest.mark.parametrize("kind", ["true", "database"])
 def test_an_app_cannot_replicate(world: World, kind: str) -> None:
-    parameters = {**world.postgres.server.as_app(world.shop), "replication": kind}
+    parameters = {**world.postgres.server.make_app_login(world.shop), "replication": kind}
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(**parameters)
 

@@ -210,7 +210,7 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
         supervisor = Supervisor()
         secrets = SecretIndex(
             apps,
-            [Secret(server.admin()["password"]), *_list_own_secrets(settings)],
+            [Secret(server.make_admin_login()["password"]), *_list_own_secrets(settings)],
             resolutions.list_secrets,
             lambda app: resolutions.find_names(app).union(read_others_domains(app)),
         )

@@ -88,7 +88,7 @@ async def noted(server: PostgresServer, pid: int) -> AsyncIterator[list[str]]:
 async def _note(server: PostgresServer, pid: int, blockers: list[str]) -> None:
     await asyncio.sleep(_FIRST_LOOK)
     with suppress(DatabasesUnavailable, psycopg.Error):
-        async with connected(server.admin()) as connection:
+        async with connected(server.make_admin_login()) as connection:
             while True:
                 cursor = await connection.execute(_IN_THE_WAY, (pid,))
                 if found := [str(line) for (line,) in await cursor.fetchall()]:
@@ -115,7 +115,7 @@ async def _end_later(server: PostgresServer, pid: int, role: str, seconds: float
 async def end_session(server: PostgresServer, pid: int, role: str) -> None:
     """End a session, if it is one of this role still."""
     with suppress(DatabasesUnavailable, psycopg.Error):  # with the server, its sessions are gone
-        async with connected(server.admin()) as connection:
+        async with connected(server.make_admin_login()) as connection:
             await connection.execute(_END, (pid, role))
 
 
@@ -126,7 +126,7 @@ async def _watch(
         await asyncio.sleep(_PAUSE)
         # Where PostgreSQL is away, the session that is watched has an error of its own to tell.
         with suppress(DatabasesUnavailable, psycopg.Error):
-            async with connected(server.admin()) as connection:
+            async with connected(server.make_admin_login()) as connection:
                 while not blockers:
                     if terminate_blockers:
                         await end(connection, session, role)

@@ -45,14 +45,14 @@ class PostgresDatabases:
         self._queries = Queries(server)
 
     async def read_version(self) -> str:
-        async with connected(self._server.admin()) as connection:
+        async with connected(self._server.make_admin_login()) as connection:
             cursor = await connection.execute("SHOW server_version")
             row = await cursor.fetchone()
         assert row is not None
         return str(row[0])
 
     def find_endpoint(self) -> Endpoint:
-        return self._server.endpoint()
+        return self._server.endpoint
 
     async def create(self, app: AppName, password: Secret) -> None:
         await provision.create(self._server, app, password)
@@ -215,7 +215,7 @@ class PostgresDatabases:
         Args:
             least: bytes that it will have, where the app's database may have less now.
         """
-        size, free = max((await provision.read_state(self._server, app)).size, least), self._server.room()
+        size, free = max((await provision.read_state(self._server, app)).size, least), self._server.measure_free_space()
         needed = 2 * size + _SPARE  # its tables, and the log of writing them
         if free is not None and free < needed:
             raise DiskFull(

@@ -90,7 +90,7 @@ class _Checks:
         loop.call_later(_KEEP_SECONDS, self._expire, session)
 
     async def _log_in(self) -> Connection:
-        connection = await connect(self._server.as_app(self._credentials))
+        connection = await connect(self._server.make_app_login(self._credentials))
         try:
             await ask(connection, _ANSWER_SECONDS)
         except psycopg.Error as error:

@@ -58,7 +58,7 @@ ORDER BY CASE WHEN n.nspname = 'public' THEN c.relname ELSE n.nspname || '.' || 
 
 async def create(server: PostgresServer, app: AppName, password: Secret) -> None:
     """Converge on the app's database with its own isolated role; DatabaseForeign where the name is another's."""
-    async with connected(server.admin()) as connection:
+    async with connected(server.make_admin_login()) as connection:
         await take_turns(connection, app)
         await _refuse_foreign(connection, app)
         async with connection.transaction():
@@ -69,7 +69,7 @@ async def create(server: PostgresServer, app: AppName, password: Secret) -> None
         if not await _exists(connection, app):
             await _make_database(connection, app)
         await _isolate(connection, app, _database(app))
-    async with connected(server.admin(app.database)) as connection:
+    async with connected(server.make_admin_login(app.database)) as connection:
         await _close_functions(connection)
         # The app may have dropped it.
         await connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS public"))
@@ -78,7 +78,7 @@ async def create(server: PostgresServer, app: AppName, password: Secret) -> None
 
 async def drop(server: PostgresServer, app: AppName) -> None:
     """Drop what was made for the app; sessions in it are ended. What is another's stays, silently: it is not ours."""
-    async with connected(server.admin()) as connection:
+    async with connected(server.make_admin_login()) as connection:
         await take_turns(connection, app)
         await connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(_unfinished(app)))
         for name in (*(passing + _digest(app) for passing in _PASSING), name_undo(app)):
@@ -95,7 +95,7 @@ async def make_place(server: PostgresServer, app: AppName, name: str) -> None:
     Where there is no such role any more, as of an app that was removed, there is one until the place is dropped.
     """
     place = sql.Identifier(name)
-    async with connected(server.admin()) as connection:
+    async with connected(server.make_admin_login()) as connection:
         await take_turns(connection, app)
         if await _mark(connection, "role", app) is None:
             async with connection.transaction():
@@ -104,14 +104,14 @@ async def make_place(server: PostgresServer, app: AppName, name: str) -> None:
         await drop_database(connection, name)
         await connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(place))
         await _isolate(connection, app, place)
-    async with connected(server.admin(name)) as connection:
+    async with connected(server.make_admin_login(name)) as connection:
         await _close_functions(connection)
         await connection.execute(sql.SQL("ALTER SCHEMA public OWNER TO {}").format(_role(app)))
 
 
 async def drop_place(server: PostgresServer, app: AppName, name: str) -> None:
     """Drop it; sessions in it are ended. The app's role goes too where the app has no database."""
-    async with connected(server.admin()) as connection:
+    async with connected(server.make_admin_login()) as connection:
         await take_turns(connection, app)
         await drop_database(connection, name)
         if not await _exists(connection, app) and await _mark(connection, "role", app) == _mark_of(app):
@@ -121,7 +121,7 @@ async def drop_place(server: PostgresServer, app: AppName, name: str) -> None:
 
 async def sweep(server: PostgresServer) -> None:
     """Drop those that are left; one that is in use has a session, and stays."""
-    async with connected(server.admin()) as connection:
+    async with connected(server.make_admin_login()) as connection:
         cursor = await connection.execute("SELECT datname::text FROM pg_database")
         for (name,) in await cursor.fetchall():
             if name.startswith(_PASSING):
@@ -131,16 +131,16 @@ async def sweep(server: PostgresServer) -> None:
 
 async def is_owned(server: PostgresServer, app: AppName) -> bool:
     """Whether there is a database that was made for this app."""
-    async with connected(server.admin()) as connection:
+    async with connected(server.make_admin_login()) as connection:
         return await _is_ours(connection, app)
 
 
 async def read_state(server: PostgresServer, app: AppName) -> DatabaseState:
     """Whether the app has a database, its size in bytes and its tables."""
-    async with connected(server.admin()) as connection:
+    async with connected(server.make_admin_login()) as connection:
         if not await _is_ours(connection, app):
             return DatabaseState(exists=False, name=app.database)
-    async with connected(server.admin(app.database)) as connection:
+    async with connected(server.make_admin_login(app.database)) as connection:
         size = await _value(connection, _SIZE)
         cursor = await connection.execute(_TABLES)
         tables = tuple(_show(schema, table) for schema, table in await cursor.fetchall())
@@ -154,7 +154,7 @@ async def count_rows(server: PostgresServer, credentials: Credentials, *, timeou
     """
     counted: dict[str, int | None] = {}
     async with (
-        connected(server.as_app(credentials)) as connection,
+        connected(server.make_app_login(credentials)) as connection,
         ended_after(server, connection, max(timeout, 0) + _GRACE_SECONDS),
     ):
         await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")

@@ -93,14 +93,14 @@ async def swap_back(server: PostgresServer, app: AppName, note: UndoCopy) -> flo
 
 async def find_undo(server: PostgresServer, app: AppName) -> UndoCopy | None:
     """Find the copy of the app's database from before it was restored."""
-    async with connected(server.admin()) as connection:
+    async with connected(server.make_admin_login()) as connection:
         return _parse(await _find_comment(connection, provision.name_undo(app)))
 
 
 async def drop_expired(server: PostgresServer) -> list[str]:
     """Drop the copies that were kept long enough; names of their apps."""
     gone = []
-    async with connected(server.admin()) as connection:
+    async with connected(server.make_admin_login()) as connection:
         for name, comment in await (await connection.execute(_ALL, (provision.UNDO,))).fetchall():
             note = _parse(comment)
             if note is not None and parse_moment(note.until) < datetime.now(UTC):
@@ -111,7 +111,7 @@ async def drop_expired(server: PostgresServer) -> list[str]:
 
 @asynccontextmanager
 async def _in_turn(server: PostgresServer, app: AppName) -> AsyncIterator[Connection]:
-    async with connected(server.admin()) as connection:
+    async with connected(server.make_admin_login()) as connection:
         await provision.take_turns(connection, app)
         try:
             yield connection
@@ -139,7 +139,7 @@ async def _renaming(server: PostgresServer, connection: Connection, app: AppName
 
 
 async def _end_sessions(server: PostgresServer, app: AppName) -> None:
-    async with connected(server.admin()) as connection:
+    async with connected(server.make_admin_login()) as connection:
         since = time.monotonic()
         while True:
             await asyncio.sleep(_PAUSE)

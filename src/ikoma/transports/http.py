@@ -130,9 +130,9 @@ class ExecuteEndpoint:
                 pass
             working.cancel()
 
-        working = asyncio.ensure_future(self._answer(attempt, outbox.progress, outbox.emit))
+        working = asyncio.ensure_future(self._answer(attempt, outbox.put_progress, outbox.emit))
         working.add_done_callback(lambda _: outbox.end())
-        line = await outbox.next()
+        line = await outbox.take_next()
         if line is None:
             await headers.answer(send, *await working)
             return
@@ -142,7 +142,7 @@ class ExecuteEndpoint:
         try:
             while line is not None:
                 await send({"type": "http.response.body", "body": line + b"\n", "more_body": True})
-                line = await outbox.next()
+                line = await outbox.take_next()
         finally:
             watching.cancel()
             working.cancel()  # an end that nobody waits for any more

@@ -26,11 +26,11 @@ class Postgres:
     """Run a coroutine to its end; the server's own tasks go on meanwhile."""
 
     def admin(self, database: str = "postgres") -> psycopg.Connection[tuple[Any, ...]]:
-        parameters = {**self.server.admin(database), "options": ""}
+        parameters = {**self.server.make_admin_login(database), "options": ""}
         return psycopg.connect(**parameters, autocommit=True)
 
     def login(self, owned: Credentials, database: str | None = None) -> psycopg.Connection[tuple[Any, ...]]:
-        parameters = {**self.server.as_app(owned), "dbname": database or owned.database}
+        parameters = {**self.server.make_app_login(owned), "dbname": database or owned.database}
         return psycopg.connect(**parameters, autocommit=True)
 
 

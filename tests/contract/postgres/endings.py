@@ -28,7 +28,7 @@ class Way:
 
     parameters: dict[str, Any]
 
-    def as_app(self, credentials: Credentials) -> dict[str, Any]:
+    def make_app_login(self, credentials: Credentials) -> dict[str, Any]:
         return self.parameters
 
 

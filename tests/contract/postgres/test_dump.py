@@ -125,7 +125,7 @@ def dump(postgres: Postgres, app: AppName, target: Path, *, restore_as: AppName 
 
 def restore(postgres: Postgres, database: str, file: Path) -> subprocess.CompletedProcess[str]:
     """As the runbook says, word for word: psql -U ikoma -d DATABASE < FILE."""
-    admin = postgres.server.admin()
+    admin = postgres.server.make_admin_login()
     env = {"PGHOST": admin["host"], "PGPORT": str(admin["port"]), "PGPASSWORD": admin["password"], "LANG": "C.UTF-8"}
     argv = [find_bundled() / "bin" / "psql", "-U", "ikoma", "-d", database]
     with file.open("rb") as stream:
@@ -136,7 +136,7 @@ def restore(postgres: Postgres, database: str, file: Path) -> subprocess.Complet
 
 def content(postgres: Postgres, database: str, *options: str) -> str:
     """All of a database, by PostgreSQL's own account."""
-    admin = postgres.server.admin()
+    admin = postgres.server.make_admin_login()
     env = {"PGHOST": admin["host"], "PGPORT": str(admin["port"]), "PGPASSWORD": admin["password"], "PGUSER": "ikoma"}
     argv = [find_bundled() / "bin" / "pg_dump", *options, database]
     done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60, check=True)
@@ -369,7 +369,7 @@ def test_rows_are_counted_in_the_dumps_own_snapshot(
         stop = asyncio.Event()
 
         async def write() -> None:
-            async with await psycopg.AsyncConnection.connect(**postgres.server.as_app(owned)) as session:
+            async with await psycopg.AsyncConnection.connect(**postgres.server.make_app_login(owned)) as session:
                 while not stop.is_set():
                     await session.execute(
                         "INSERT INTO a SELECT n, repeat('x', 100) FROM generate_series(1, 500) AS n;"

@@ -54,7 +54,7 @@ def test_a_session_that_takes_too_much_memory_is_ended(
         assert postgres.do(
             ended(
                 postgres,
-                postgres.server.as_app(owned),
+                postgres.server.make_app_login(owned),
                 HOLDS,
                 limits,
                 lambda: "DB_SESSION_MEMORY_MB" in caplog.text,
@@ -70,7 +70,7 @@ def test_a_statement_that_takes_too_long_is_ended(
         assert postgres.do(
             ended(
                 postgres,
-                postgres.server.as_app(owned),
+                postgres.server.make_app_login(owned),
                 b"SELECT pg_sleep(60)",
                 SessionLimits(200 * MIB, 1),
                 lambda: "DB_STATEMENT_MAX_MINUTES" in caplog.text,
@@ -79,7 +79,9 @@ def test_a_statement_that_takes_too_long_is_ended(
 
 
 def test_within_the_limits_nothing_is_ended(postgres: Postgres, owned: Credentials) -> None:
-    assert not postgres.do(ended(postgres, postgres.server.as_app(owned), SHARED, SessionLimits(100 * MIB, 3600)))
+    assert not postgres.do(
+        ended(postgres, postgres.server.make_app_login(owned), SHARED, SessionLimits(100 * MIB, 3600))
+    )
 
 
 def test_sessions_of_others_are_left_alone(postgres: Postgres, app: AppName, owned: Credentials) -> None:
@@ -88,8 +90,13 @@ def test_sessions_of_others_are_left_alone(postgres: Postgres, app: AppName, own
         session.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'x'").format(sql.Identifier("someone-else")))
         session.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier("someone-else")))
         try:
-            other = {**postgres.server.admin("someone-else"), "user": "someone-else", "password": "x", "options": ""}
-            for parameters in (postgres.server.admin(app), other):
+            other = {
+                **postgres.server.make_admin_login("someone-else"),
+                "user": "someone-else",
+                "password": "x",
+                "options": "",
+            }
+            for parameters in (postgres.server.make_admin_login(app), other):
                 assert not postgres.do(ended(postgres, parameters, SHARED, SessionLimits(1, 0)))
         finally:
             session.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier("someone-else")))
@@ -99,8 +106,8 @@ def test_sessions_of_others_are_left_alone(postgres: Postgres, app: AppName, own
 def test_a_session_that_rests_takes_no_time(postgres: Postgres, owned: Credentials) -> None:
     async def rests(wait: Callable[[float], Awaitable[None]]) -> None:
         async with (
-            connected(postgres.server.admin()) as admin,
-            await psycopg.AsyncConnection.connect(**postgres.server.as_app(owned), autocommit=True) as session,
+            connected(postgres.server.make_admin_login()) as admin,
+            await psycopg.AsyncConnection.connect(**postgres.server.make_app_login(owned), autocommit=True) as session,
         ):
             await session.execute("SELECT 1")
             await wait(0.2)
@@ -140,7 +147,7 @@ def test_an_app_that_takes_every_lock_does_not_shut_the_others_out(
         guarding = asyncio.ensure_future(guard(postgres.server, SessionLimits(4096 * MIB, 3600)))
         try:
             async with await psycopg.AsyncConnection.connect(
-                **postgres.server.as_app(owned), autocommit=True
+                **postgres.server.make_app_login(owned), autocommit=True
             ) as session:
                 await turns.has_looked()
                 # What it knows of the role it must read again, and that takes a lock.
@@ -179,7 +186,7 @@ def test_the_app_with_the_most_locks_loses_its_sessions_first(postgres: Postgres
     other = make_database(postgres, AppName.parse("modest"))
 
     async def hold(credentials: Credentials, first: int, count: int) -> psycopg.AsyncConnection[tuple[object, ...]]:
-        session = await psycopg.AsyncConnection.connect(**postgres.server.as_app(credentials), autocommit=True)
+        session = await psycopg.AsyncConnection.connect(**postgres.server.make_app_login(credentials), autocommit=True)
         await session.execute(
             "SELECT count(pg_advisory_lock(i)) FROM generate_series(%s::int, %s) AS i", (first, first + count - 1)
         )
@@ -187,7 +194,7 @@ def test_the_app_with_the_most_locks_loses_its_sessions_first(postgres: Postgres
 
     async def looked() -> list[bool]:
         sessions = [await hold(owned, number * 1000, 400) for number in range(3)] + [await hold(other, 0, 700)]
-        async with connected(postgres.server.admin()) as admin:
+        async with connected(postgres.server.make_admin_login()) as admin:
             await look(admin, SessionLimits(4096 * MIB, 3600, locks=1300))
         alive = []
         for session in sessions:

@@ -181,7 +181,7 @@ def test_the_admins_looks_run_nothing_of_an_app(
 def test_the_admins_psql_calls_nothing_of_an_app_by_mistake(
     postgres: Postgres, app: AppName, owned: Credentials, tmp_path: Path
 ) -> None:
-    admin = postgres.server.admin()
+    admin = postgres.server.make_admin_login()
     settings = settings_of(
         tmp_path, POSTGRES_HOST="127.0.0.1", POSTGRES_PORT=str(admin["port"]), POSTGRES_PASSWORD=admin["password"]
     )
@@ -240,7 +240,7 @@ def test_fifty_checks_at_once_take_few_sessions(postgres: Postgres, owned: Crede
 
 def test_an_external_server_serves_the_same(postgres: Postgres, app: AppName, tmp_path: Path) -> None:
     """The embedded one, as someone else's: what POSTGRES_HOST and its siblings reach."""
-    admin = postgres.server.admin()
+    admin = postgres.server.make_admin_login()
     settings = settings_of(
         tmp_path, POSTGRES_HOST="127.0.0.1", POSTGRES_PORT=str(admin["port"]), POSTGRES_PASSWORD=admin["password"]
     )

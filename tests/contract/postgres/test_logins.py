@@ -14,7 +14,7 @@ from tests.contract.postgres.conftest import Postgres
 def test_a_session_that_ends_while_a_check_waits_for_it_does_not_end_the_server(
     postgres: Postgres, owned: Credentials
 ) -> None:
-    way = {name: str(value) for name, value in postgres.server.as_app(owned).items()}
+    way = {name: str(value) for name, value in postgres.server.make_app_login(owned).items()}
     ended = subprocess.run(
         [sys.executable, "-m", endings.__name__], input=json.dumps(way), capture_output=True, text=True, check=False
     )

@@ -56,7 +56,7 @@ def processes_of(folder: Path) -> list[psutil.Process]:
 
 
 def ask(server: EmbeddedPostgres, query: str) -> Any:
-    with psycopg.connect(**server.admin(), autocommit=True) as session:
+    with psycopg.connect(**server.make_admin_login(), autocommit=True) as session:
         row = session.execute(query.encode()).fetchone()
     return row and row[0]
 
@@ -65,7 +65,7 @@ async def answered(server: EmbeddedPostgres, seconds: float = 20) -> None:
     async with asyncio.timeout(seconds):
         while True:
             try:
-                await (await psycopg.AsyncConnection.connect(**server.admin())).close()
+                await (await psycopg.AsyncConnection.connect(**server.make_admin_login())).close()
                 return
             except psycopg.OperationalError:
                 await asyncio.sleep(0.02)
@@ -97,7 +97,7 @@ def test_an_address_that_comes_later_is_listened_on_then(
         assert (postmaster(folder), ask(server, "SHOW listen_addresses")) == (first, "127.0.0.1")
         appear()
         do(server.set_gateway(address))
-        with socket.create_connection((address, server.endpoint().port), timeout=2):
+        with socket.create_connection((address, server.endpoint.port), timeout=2):
             pass
         second = postmaster(folder)
         do(server.set_gateway(address))
@@ -220,7 +220,7 @@ def test_a_start_that_fails_leaves_the_state_free_for_the_next(do: Do, folder: P
             do(made(folder, POSTGRES_PORT=port).start())
     server = made(folder, POSTGRES_PORT=port)
     do(server.start())
-    assert server.endpoint().port == int(port)
+    assert server.endpoint.port == int(port)
     do(server.stop())
 
 
@@ -230,7 +230,7 @@ def test_two_on_one_state_share_one_server_and_the_second_takes_over(do: Do, fol
     async def handed_over() -> None:
         await first.start()
         await second.start()
-        assert second.endpoint() == first.endpoint()
+        assert second.endpoint == first.endpoint
         pid = postmaster(folder)
         await second.stop()
         assert postmaster(folder) == pid
@@ -282,7 +282,7 @@ def test_a_server_that_hangs_is_away_within_five_seconds(do: Do, folder: Path) -
 def test_no_secret_of_a_statement_is_logged_or_in_a_title(postgres: Any, owned: Credentials) -> None:
     secret = f"hunter2-{secrets.token_hex(8)}"
     server = postgres.server
-    with psycopg.connect(**server.as_app(owned), autocommit=True) as session:
+    with psycopg.connect(**server.make_app_login(owned), autocommit=True) as session:
         session.execute("CREATE TABLE t (name text UNIQUE)")
         for statement in (
             f"SELECT '{secret}'::int",
@@ -296,7 +296,7 @@ def test_no_secret_of_a_statement_is_logged_or_in_a_title(postgres: Any, owned: 
                 session.execute(statement.encode())
             except psycopg.Error:
                 continue
-        with contextlib.closing(psycopg.connect(**server.as_app(owned), autocommit=True)) as other:
+        with contextlib.closing(psycopg.connect(**server.make_app_login(owned), autocommit=True)) as other:
             other.pgconn.send_query(f"SELECT pg_sleep(0.5), '{secret}'".encode())
             time.sleep(0.2)
             processes = psutil.process_iter(["cmdline"])
@@ -304,6 +304,6 @@ def test_no_secret_of_a_statement_is_logged_or_in_a_title(postgres: Any, owned: 
             other.cancel()
     data = Path(str(ask(server, "SHOW data_directory")))
     logged = "".join(path.read_text(errors="replace") for path in (data / "log").glob("*"))
-    for text in (secret, owned.password.reveal(), str(server.admin()["password"])):
+    for text in (secret, owned.password.reveal(), str(server.make_admin_login()["password"])):
         assert text not in logged
         assert text not in titles

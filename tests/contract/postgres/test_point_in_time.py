@@ -173,7 +173,7 @@ def test_an_app_that_had_no_database_then_is_told(world: World) -> None:
 def test_a_hole_and_a_segment_that_is_cut_are_refused_and_nothing_else_is(world: World) -> None:
     before = world.note()
     world.run("SELECT 1")
-    with psycopg.connect(**world.server.admin(), autocommit=True) as session:
+    with psycopg.connect(**world.server.make_admin_login(), autocommit=True) as session:
         for _ in range(3):
             session.execute("SELECT pg_current_xact_id()")
             session.execute("SELECT pg_switch_wal()")
@@ -197,7 +197,7 @@ def test_an_external_server_is_archived_in_the_same_way(world: World) -> None:
     world.run("CREATE TABLE external AS SELECT generate_series(1, 3) AS n")
     moment = world.note()
     world.run("DROP TABLE external")
-    admin = world.server.admin()
+    admin = world.server.make_admin_login()
     given = {"POSTGRES_HOST": "127.0.0.1", "POSTGRES_PORT": str(admin["port"]), "POSTGRES_PASSWORD": admin["password"]}
     outside = ExternalPostgres(settings_of(world.folder, **given))
     elsewhere = world.folder / "elsewhere"
@@ -236,7 +236,7 @@ def test_an_archive_that_nobody_writes_is_told_and_ends_where_it_ended(
 
 def test_a_server_that_keeps_the_log_without_a_bound_is_not_archived(world: World) -> None:
     world.end()
-    with psycopg.connect(**world.server.admin(), autocommit=True) as session:
+    with psycopg.connect(**world.server.make_admin_login(), autocommit=True) as session:
         session.execute("ALTER SYSTEM SET max_slot_wal_keep_size = -1")
         session.execute("SELECT pg_reload_conf()")
         try:
@@ -247,14 +247,14 @@ def test_a_server_that_keeps_the_log_without_a_bound_is_not_archived(world: Worl
             session.execute("ALTER SYSTEM RESET max_slot_wal_keep_size")
             session.execute("SELECT pg_reload_conf()")
     world.wait_for(lambda window: window.problem is None)
-    with psycopg.connect(**world.server.admin(), autocommit=True) as session:
+    with psycopg.connect(**world.server.make_admin_login(), autocommit=True) as session:
         assert session.execute("SHOW max_slot_wal_keep_size").fetchone() == ("2GB",)
 
 
 def test_what_nobody_archives_is_given_up_at_the_bound_and_a_new_window_begins(world: World) -> None:
     former = world.chain.folder
     world.end()
-    with psycopg.connect(**world.server.admin(), autocommit=True) as session:
+    with psycopg.connect(**world.server.make_admin_login(), autocommit=True) as session:
         session.execute("ALTER SYSTEM SET max_slot_wal_keep_size = '16MB'")
         session.execute("SELECT pg_reload_conf()")
         for _ in range(8):
@@ -291,7 +291,7 @@ def test_a_log_that_cannot_go_on_begins_again_with_a_base_backup(world: World) -
     world.do(asyncio.sleep(1))
     between = world.note()
     world.do(world.server.start())
-    with psycopg.connect(**world.server.admin()) as session:
+    with psycopg.connect(**world.server.make_admin_login()) as session:
         row = session.execute("SELECT pg_walfile_name(pg_current_wal_lsn())").fetchone()
     assert row is not None
     assert row[0].startswith("00000002"), "the timeline is another"

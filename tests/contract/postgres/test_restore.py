@@ -319,7 +319,7 @@ def test_no_child_of_a_restore_knows_the_password_by_its_arguments(
     postgres: Postgres, app: AppName, filled: Credentials, backup: Path
 ) -> None:
     harm(backup, b"DROP SCHEMA :schema CASCADE", b"SELECT pg_sleep(2);\nDROP SCHEMA :schema CASCADE")
-    password = postgres.server.admin()["password"]
+    password = postgres.server.make_admin_login()["password"]
 
     async def look() -> list[str]:
         running = asyncio.ensure_future(postgres.databases.restore(filled, backup, progress=ignore_progress))
@@ -366,7 +366,7 @@ def test_writers_wait_and_go_on(postgres: Postgres, filled: Credentials, backup:
 
     async def with_writers() -> None:
         stop = asyncio.Event()
-        parameters: dict[str, Any] = postgres.server.as_app(filled)
+        parameters: dict[str, Any] = postgres.server.make_app_login(filled)
 
         async def write(name: str) -> int:
             done = number = 0
@@ -460,7 +460,7 @@ def test_too_few_locks_for_a_restore_are_told_at_the_backup(
             password = Secret("of-the-test")
             await databases.create(AppName("big"), password)
             owned = Credentials("big", "big", password)
-            with psycopg.connect(**server.as_app(owned), autocommit=True) as session:
+            with psycopg.connect(**server.make_app_login(owned), autocommit=True) as session:
                 for _ in range(50):
                     session.execute("SELECT count(lo_create(0)) FROM generate_series(1, 1000)")
             made = await databases.dump(AppName("big"), tmp_path / "x.sql", progress=lambda text, _: told.append(text))

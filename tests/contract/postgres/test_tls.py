@@ -34,12 +34,16 @@ SSL_REQUEST = struct.pack("!II", 8, 80877103)
 def authority(postgres: Postgres, tmp_path: Path) -> str:
     """The file that an app verifies by."""
     file = tmp_path / "ca.crt"
-    file.write_text(str(postgres.server.endpoint().certificate))
+    file.write_text(str(postgres.server.endpoint.certificate))
     return str(file)
 
 
 def secure(postgres: Postgres, owned: Credentials, **more: Any) -> psycopg.Connection[tuple[Any, ...]]:
-    parameters = {**postgres.server.as_app(owned), "port": postgres.server.endpoint().tls_port, "sslmode": "require"}
+    parameters = {
+        **postgres.server.make_app_login(owned),
+        "port": postgres.server.endpoint.tls_port,
+        "sslmode": "require",
+    }
     return psycopg.connect(**{**parameters, **more}, autocommit=True)
 
 
@@ -69,7 +73,7 @@ def test_who_has_the_authority_can_verify(postgres: Postgres, owned: Credentials
 
 
 def test_a_server_of_another_authority_is_not_believed(postgres: Postgres, owned: Credentials, tmp_path: Path) -> None:
-    Authority(tmp_path / "other").context(["localhost"])
+    Authority(tmp_path / "other").make_context(["localhost"])
     other = str(tmp_path / "other" / "ca.crt")
     with pytest.raises(psycopg.OperationalError, match="certificate verify failed"):
         asked(postgres, lambda: secure(postgres, owned, sslmode="verify-ca", sslrootcert=other))
@@ -77,13 +81,13 @@ def test_a_server_of_another_authority_is_not_believed(postgres: Postgres, owned
 
 @pytest.mark.parametrize("mode", ["disable", "allow", "prefer"])
 def test_who_insists_on_plain_goes_on_as_before(postgres: Postgres, owned: Credentials, mode: str) -> None:
-    with psycopg.connect(**postgres.server.as_app(owned), sslmode=mode) as session:
+    with psycopg.connect(**postgres.server.make_app_login(owned), sslmode=mode) as session:
         assert not session.pgconn.ssl_in_use
         assert session.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_the_platforms_role_does_not_come_by_this_port(postgres: Postgres) -> None:
-    admin = {**postgres.server.admin(), "port": postgres.server.endpoint().tls_port, "sslmode": "require"}
+    admin = {**postgres.server.make_admin_login(), "port": postgres.server.endpoint.tls_port, "sslmode": "require"}
     with pytest.raises(psycopg.OperationalError, match="rejects connection"):
         asked(postgres, lambda: psycopg.connect(**admin))
 
@@ -141,7 +145,11 @@ with psycopg.connect(os.environ["WHERE"], autocommit=True) as session:
 
 @pytest.mark.parametrize("how", ["cancel", "cancel_safe"])
 def test_a_statement_can_be_cancelled_by_tls_and_plainly(postgres: Postgres, owned: Credentials, how: str) -> None:
-    parameters = {**postgres.server.as_app(owned), "port": postgres.server.endpoint().tls_port, "sslmode": "require"}
+    parameters = {
+        **postgres.server.make_app_login(owned),
+        "port": postgres.server.endpoint.tls_port,
+        "sslmode": "require",
+    }
     env = {"WHERE": psycopg.conninfo.make_conninfo(**parameters), "HOW": how}
 
     def ask() -> str:
@@ -153,9 +161,7 @@ def test_a_statement_can_be_cancelled_by_tls_and_plainly(postgres: Postgres, own
 
 def test_what_came_unenciphered_is_never_taken_for_more(postgres: Postgres) -> None:
     def ask() -> bytes:
-        with socket.create_connection(
-            ("127.0.0.1", int(postgres.server.endpoint().tls_port or 0)), timeout=10
-        ) as plain:
+        with socket.create_connection(("127.0.0.1", int(postgres.server.endpoint.tls_port or 0)), timeout=10) as plain:
             plain.sendall(SSL_REQUEST + b"Q\0\0\0\x0eSELECT 1;\0")
             return plain.recv(1)
 
@@ -169,7 +175,7 @@ def test_a_client_that_goes_away_leaves_no_session(postgres: Postgres, owned: Cr
             session.execute("SELECT 1")
             with socket.socket(fileno=os.dup(session.fileno())) as ours:
                 ours.shutdown(socket.SHUT_RDWR)
-        with psycopg.connect(**postgres.server.as_app(owned), autocommit=True) as other:
+        with psycopg.connect(**postgres.server.make_app_login(owned), autocommit=True) as other:
             counting = "SELECT count(*) FROM pg_stat_activity WHERE usename = current_user AND pid <> pg_backend_pid()"
             for _ in range(200):
                 if other.execute(counting).fetchone() == (0,):
@@ -181,7 +187,7 @@ def test_a_client_that_goes_away_leaves_no_session(postgres: Postgres, owned: Cr
 
 
 def test_silent_clients_take_no_more_than_their_share_of_the_servers_descriptors(postgres: Postgres) -> None:
-    port = int(postgres.server.endpoint().tls_port or 0)
+    port = int(postgres.server.endpoint.tls_port or 0)
 
     def come(source: str) -> socket.socket:
         return socket.create_connection(("127.0.0.1", port), timeout=10, source_address=(source, 0))
@@ -215,7 +221,7 @@ def test_it_is_open_where_containers_reach_it_and_stays_what_it_was() -> None:
         await server.start()
         try:
             await server.set_gateway("127.0.0.2")
-            endpoint = server.endpoint()
+            endpoint = server.endpoint
             context = ssl.create_default_context(cadata=endpoint.certificate)
             async with asyncio.timeout(10):
                 while True:
@@ -244,21 +250,21 @@ def test_it_is_open_where_containers_reach_it_and_stays_what_it_was() -> None:
 
 def test_a_certificate_is_used_again_while_it_fits(tmp_path: Path) -> None:
     authority, file = Authority(tmp_path / "tls"), tmp_path / "tls" / "server.pem"
-    authority.context(["localhost", "127.0.0.1"])
+    authority.make_context(["localhost", "127.0.0.1"])
     first = file.read_bytes()
-    authority.context(["127.0.0.1", "localhost"])
+    authority.make_context(["127.0.0.1", "localhost"])
     assert file.read_bytes() == first
     for age in (366, -2):  # days: too old, and from a clock that was wrong
         moment = time.time() - age * 86_400
         os.utime(file, (moment, moment))
-        authority.context(["localhost", "127.0.0.1"])
+        authority.make_context(["localhost", "127.0.0.1"])
         assert file.read_bytes() != first
         first = file.read_bytes()
-    authority.context(["localhost", "127.0.0.2"])
+    authority.make_context(["localhost", "127.0.0.2"])
     assert file.read_bytes() != first
     file.write_bytes(file.read_bytes()[:200])
-    authority.context(["localhost", "127.0.0.2"])
+    authority.make_context(["localhost", "127.0.0.2"])
     (tmp_path / "tls" / "ca.crt").unlink()
     former = file.read_bytes()
-    authority.context(["localhost", "127.0.0.2"])
+    authority.make_context(["localhost", "127.0.0.2"])
     assert file.read_bytes() != former

@@ -45,7 +45,7 @@ def patient(postgres: Postgres) -> Iterator[None]:
 
 
 def connect(postgres: Postgres, sockets: ExitStack, *, says: bytes, source: str = "127.0.0.2") -> socket.socket:
-    port = postgres.server.endpoint().port
+    port = postgres.server.endpoint.port
     made = socket.create_connection(("127.0.0.1", port), timeout=30, source_address=(source, 0))
     sockets.enter_context(made)
     made.sendall(says)
@@ -121,7 +121,7 @@ def test_only_those_of_the_address_with_the_most_are_ended(
 
 def test_a_slow_client_still_logs_in(postgres: Postgres, owned: Credentials) -> None:
     """The client takes half a second for each step of the protocol."""
-    conninfo = make_conninfo(**postgres.server.as_app(owned), sslmode="disable")
+    conninfo = make_conninfo(**postgres.server.make_app_login(owned), sslmode="disable")
     client = PGconn.connect_start(conninfo.encode())
     while client.connect_poll() not in (PollingStatus.OK, PollingStatus.FAILED):
         time.sleep(0.5)

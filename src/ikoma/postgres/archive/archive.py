@@ -79,7 +79,7 @@ class Archive:
 
     async def read_window(self) -> RecoveryWindow:
         """From when to when one can go back now."""
-        async with connected(self._server.admin()) as connection:
+        async with connected(self._server.make_admin_login()) as connection:
             row = await (await connection.execute(_BEHIND, (tools.SLOT,))).fetchone()
         behind = None if row is None or row[0] is None else max(int(row[0]), 0)
         return await asyncio.to_thread(self._read_window, behind)
@@ -156,7 +156,7 @@ class Archive:
     async def _receive(self) -> None:
         chain = await self._open_chain()
         chain.drop_unusable()
-        parameters = self._server.admin()
+        parameters = self._server.make_admin_login()
         program = await find_tool("pg_receivewal", chain.identity.major)
         said: list[str] = []
         streaming = asyncio.ensure_future(
@@ -179,7 +179,7 @@ class Archive:
 
     async def _open_chain(self) -> Chain:
         """The chain that the server's log goes on with: the last one, or a new one where that has ended."""
-        async with connected(self._server.admin()) as connection:
+        async with connected(self._server.make_admin_login()) as connection:
             identity = await read_identity(connection)
             row = await (await connection.execute(_SLOT, (tools.SLOT,))).fetchone()
             known = self.list_chains()
@@ -235,5 +235,5 @@ async def read_identity(connection: Connection) -> ServerIdentity:
 
 async def drop_slot(server: PostgresServer) -> None:
     """Let the server keep nothing for an archive that is switched off."""
-    async with connected(server.admin()) as connection:
+    async with connected(server.make_admin_login()) as connection:
         await connection.execute(_DROP_SLOT, (tools.SLOT,))

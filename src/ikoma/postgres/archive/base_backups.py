@@ -49,7 +49,7 @@ async def make_base_backup(
         ArchiveFailed: pg_basebackup or pg_verifybackup failed; their own words are in it.
         DiskFull: a copy could fill the disk.
     """
-    async with connected(server.admin()) as connection:
+    async with connected(server.make_admin_login()) as connection:
         row = await (await connection.execute(_SIZE)).fetchone()
         assert row is not None
         _require_room(chain.folder, int(row[0]))
@@ -96,7 +96,7 @@ async def _run(
     name: str, server: PostgresServer, chain: Chain, argv: Callable[[Path, dict[str, Any]], list[str]]
 ) -> None:
     program = await find_tool(name, chain.identity.major)
-    parameters = server.admin()
+    parameters = server.make_admin_login()
     ended = await run(argv(program, parameters), env={"PGPASSWORD": parameters["password"]}, timeout=_SECONDS)
     if ended.code != 0:
         lines = ended.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {ended.code}"]
@@ -104,7 +104,7 @@ async def _run(
 
 
 async def _read_clock(server: PostgresServer) -> str:
-    async with connected(server.admin()) as connection:
+    async with connected(server.make_admin_login()) as connection:
         row = await (await connection.execute("SELECT clock_timestamp()")).fetchone()
     assert row is not None
     return format_moment(row[0].astimezone(UTC), "microseconds")

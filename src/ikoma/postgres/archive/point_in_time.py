@@ -88,7 +88,7 @@ class PostgresPointInTime:
 
     async def _choose(self, time: EntryTime) -> RecoveryPlan:
         wanted = parse_moment(time)
-        async with connected(self._server.admin()) as connection:
+        async with connected(self._server.make_admin_login()) as connection:
             identity = await read_identity(connection)
             if identity.major != int(read_bundled_version().split(".")[0]):
                 raise RecoveryFailed(
@@ -113,7 +113,7 @@ class PostgresPointInTime:
                     last = str(row[0])
                 segments = await self._list_segments(chain, before[-1], bases, time, last)
                 data = chain.bases / before[-1].name / "data"
-                return RecoveryPlan(data, segments, time, int(row[1]), self._server.admin()["user"])
+                return RecoveryPlan(data, segments, time, int(row[1]), self._server.make_admin_login()["user"])
         raise await self._outside(f"{time} is before all that is archived.")
 
     async def _list_segments(

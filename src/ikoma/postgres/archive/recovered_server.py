@@ -112,16 +112,17 @@ class RecoveredServer:
     async def set_gateway(self, address: str | None) -> None:
         return None
 
+    @property
     def endpoint(self) -> Endpoint:
         return Endpoint(str(self._folder), _PORT, host_gateway=False)
 
-    def room(self) -> int | None:
+    def measure_free_space(self) -> int | None:
         return None
 
-    def admin(self, database: str | None = None) -> dict[str, Any]:
+    def make_admin_login(self, database: str | None = None) -> dict[str, Any]:
         return self._connect(self._admin, database or "postgres", ADMIN_OPTIONS)
 
-    def as_app(self, credentials: Credentials) -> dict[str, Any]:
+    def make_app_login(self, credentials: Credentials) -> dict[str, Any]:
         return self._connect(credentials.role, credentials.database, APP_OPTIONS)
 
     def _connect(self, user: str, database: str, options: str) -> dict[str, Any]:
@@ -233,7 +234,7 @@ async def _wait_until_recovered(server: RecoveredServer, process: Process, log: 
     async with asyncio.timeout(_SECONDS):
         while True:
             with suppress(DatabasesUnavailable):
-                async with connected(server.admin()) as connection:
+                async with connected(server.make_admin_login()) as connection:
                     row = await (await connection.execute("SELECT pg_is_in_recovery()")).fetchone()
                 if row == (False,):
                     return

@@ -27,10 +27,10 @@ async def restore_archive(server: PostgresServer, credentials: Credentials, path
     Raises:
         DatabaseNotMoved: a statement failed; the sentence is pg_restore's own.
     """
-    async with connected(server.admin()) as connection:
+    async with connected(server.make_admin_login()) as connection:
         major = connection.info.server_version // 10_000
     program = await find_tool("pg_restore", major)
-    parameters = server.as_app(credentials)
+    parameters = server.make_app_login(credentials)
     password = parameters.pop("password")
     options = ("--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction", "--no-password")
     argv = [str(program), *options, f"--dbname={make_conninfo(**parameters)}", str(path)]

@@ -94,7 +94,7 @@ async def dump(
     """
     _refuse_existing(target)
     database = place or app.database
-    async with connected(server.admin(database)) as connection:
+    async with connected(server.make_admin_login(database)) as connection:
         estimate, version, theirs = await _facts(connection)
         surroundings = await read_surroundings(connection, app)
         await _tell_if_too_large(connection, app, progress)
@@ -106,7 +106,7 @@ async def dump(
             header = _header(owner, version, content.mark, surroundings)
             reading = _DumpReader(stream, header, content, progress, estimate)
             options: tuple[str, ...] = () if restore_as is None else _WITHOUT_OWNERS
-            parameters = {**server.admin(database), "application_name": f"ikoma dump {secrets.token_hex(6)}"}
+            parameters = {**server.make_admin_login(database), "application_name": f"ikoma dump {secrets.token_hex(6)}"}
             async with _take_snapshot(server, database, app) if summed else nullcontext() as snapshot:
                 options += () if snapshot is None else (f"--snapshot={snapshot.name}",)
                 async with watched(
@@ -131,7 +131,7 @@ async def dump(
 
 @asynccontextmanager
 async def _take_snapshot(server: PostgresServer, database: str, app: AppName) -> AsyncIterator[DatabaseSnapshot]:
-    async with connected(server.admin(database)) as connection, hold_snapshot(connection, app) as snapshot:
+    async with connected(server.make_admin_login(database)) as connection, hold_snapshot(connection, app) as snapshot:
         yield snapshot
 
 
@@ -196,7 +196,7 @@ class _DumpReader:
             path,
             self.size,
             self.digest.hexdigest(),
-            self.content.tables(),
+            self.content.map_tables(),
             checksums=self._checksums,
             postgres=self._postgres,
             seconds=self._seconds,

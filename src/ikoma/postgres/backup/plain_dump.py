@@ -96,7 +96,7 @@ class PlainDump:
         self._pending, self._rest = [], b""
         return rest
 
-    def tables(self) -> dict[str, int]:
+    def map_tables(self) -> dict[str, int]:
         """Rows by table name, with the schema in front when it is not public; IKOMA's ledger is left out."""
         return {
             name if schema == "public" else f"{schema}.{name}": rows

@@ -53,7 +53,7 @@ def _hint(error: RestoreFailed) -> str | None:
 
 async def _compare(server: PostgresServer, place: Credentials, dump: Dump, what: str) -> None:
     async with (
-        connected(server.admin(place.database)) as connection,
+        connected(server.make_admin_login(place.database)) as connection,
         hold_snapshot(connection, AppName(place.role)) as snapshot,
     ):
         # The hash may be another in another major version.

@@ -118,7 +118,7 @@ def _check_digest(file: BufferedReader, path: Path, size: int) -> None:
 
 
 async def _major(server: PostgresServer) -> int:
-    async with connected(server.admin()) as connection:
+    async with connected(server.make_admin_login()) as connection:
         return connection.info.server_version // 10_000
 
 
@@ -127,7 +127,7 @@ async def _run(
 ) -> None:
     session = f"ikoma restore {secrets.token_hex(6)}"
     said = _PsqlOutput()
-    parameters = server.admin(credentials.database)
+    parameters = server.make_admin_login(credentials.database)
     password = parameters.pop("password")
     # Where psql is killed, the server should not go on for as long as its last statement takes.
     parameters["options"] += " -c client_connection_check_interval=1s"
@@ -183,7 +183,7 @@ async def _watch(
             seen = place
             continue
         with suppress(DatabasesUnavailable, psycopg.Error):  # then psql has an error of its own to tell
-            async with connected(server.admin()) as connection:
+            async with connected(server.make_admin_login()) as connection:
                 # What a session of the app has not committed yet is not in the backup either.
                 await blockers.end(connection, session, credentials.role)
 

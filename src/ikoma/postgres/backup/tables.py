@@ -80,7 +80,7 @@ class _Surroundings:
 
 async def check_tables(server: PostgresServer, database: str, place: str, names: Sequence[str]) -> None:
     """See that the tables are in both databases, and alike; TableMissing, TablesDiffer where not."""
-    async with connected(server.admin(database)) as now, connected(server.admin(place)) as then:
+    async with connected(server.make_admin_login(database)) as now, connected(server.make_admin_login(place)) as then:
         pair(await read_tables(now), await read_tables(then), names)
 
 
@@ -124,7 +124,7 @@ async def restore_tables(
 async def read_outcome(server: PostgresServer, transaction: int, patience: float = 30) -> str | None:
     """Whether a transaction was "committed" or "aborted"; None where PostgreSQL does not know any more."""
     deadline = time.monotonic() + patience
-    async with connected(server.admin()) as connection:
+    async with connected(server.make_admin_login()) as connection:
         while True:
             row = await (await connection.execute(_STATUS, (str(transaction),))).fetchone()
             found = None if row is None or row[0] is None else str(row[0])
@@ -154,9 +154,9 @@ class _TableRestore:
 
     async def run(self, keep: Keep) -> RestoredTables:
         async with (
-            connected(self._server.admin(self._owned.database)) as now,
-            connected(self._server.admin(self._place.database)) as then,
-            connected(self._server.as_app(self._place)) as copy,
+            connected(self._server.make_admin_login(self._owned.database)) as now,
+            connected(self._server.make_admin_login(self._place.database)) as then,
+            connected(self._server.make_app_login(self._place)) as copy,
         ):
             known = await read_tables(now)
             pairs = pair(known, await read_tables(then), self._names)
@@ -313,7 +313,7 @@ async def _transaction(
     """A transaction as the app's role, and the name of its session; what is refused is an IkomaError."""
     session = f"ikoma tables {secrets.token_hex(6)}"
     async with (
-        connected(server.as_app(owned)) as connection,
+        connected(server.make_app_login(owned)) as connection,
         blockers.noted(server, connection.info.backend_pid) as in_the_way,
     ):
         try:
@@ -352,7 +352,7 @@ async def _cleared_way(
     server: PostgresServer, live: Connection, session: str, role: str, tables: Sequence[int]
 ) -> AsyncIterator[None]:
     """For the block, end sessions of the app that stand in the way for three seconds, or would never get out of it."""
-    async with connected(server.admin()) as connection:
+    async with connected(server.make_admin_login()) as connection:
         clearing = asyncio.ensure_future(_clear(connection, live.info.backend_pid, session, role, tables))
         try:
             yield

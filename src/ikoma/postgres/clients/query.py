@@ -66,12 +66,12 @@ class Queries:
                 statement = await read(_one, sql)
         async with (
             self._turn(credentials.database),
-            Relay(self._server.as_app(credentials), _MOST_BYTES) as relay,
+            Relay(self._server.make_app_login(credentials), _MOST_BYTES) as relay,
             self._session(relay, credentials.role, timeout) as connection,
         ):
             with _told_as(f"The query took longer than {timeout:g} seconds."):
                 async with asyncio.timeout(timeout + _GRACE_SECONDS):
-                    return await _QuerySession(connection, relay, statement, sql).rows(limit)
+                    return await _QuerySession(connection, relay, statement, sql).read_rows(limit)
 
     @asynccontextmanager
     async def _turn(self, database: str) -> AsyncIterator[None]:
@@ -140,7 +140,7 @@ class _QuerySession:
         text = statement.text
         self._text = text if self._place is None else f"{text[: self._place]}{_CURSOR}{text[self._place :]}"
 
-    async def rows(self, limit: int) -> QueryRows:
+    async def read_rows(self, limit: int) -> QueryRows:
         if self._place != 0:
             found = await self._result(self._text, limit)
             return QueryRows(found.names, tuple(map(results.name_plain_type, found.kinds)), found.rows, found.cut)

@@ -114,7 +114,7 @@ class Conversion:
         async with self._serve(self.programs.old, self.copy):
             closed, kept, superuser = await self._look_at_old()
             self.say("reading the rows of before")
-            self.contents = await read_contents(self.login)
+            self.contents = await read_contents(self.make_login)
             await self._open_functions()
         await self._make_empty(superuser, kept)
         self.say("pg_upgrade")
@@ -123,16 +123,16 @@ class Conversion:
             await self._close_functions()
             await self._mend_collations()
             self.say("reading the rows of after")
-            self._compare(await read_contents(self.login))
+            self._compare(await read_contents(self.make_login))
             settings = await self._choose_known(settings)
-            async with connected(self.login("postgres")) as connection:
+            async with connected(self.make_login("postgres")) as connection:
                 for database in closed:
                     await _alter(connection, database, "ALLOW_CONNECTIONS false")
         self._configure_new(settings)
         remove_tree(self.copy)
         return self.new
 
-    def login(self, database: str) -> Mapping[str, Any]:
+    def make_login(self, database: str) -> Mapping[str, Any]:
         return {
             "host": str(self.folder),
             "port": _PORT,
@@ -151,7 +151,7 @@ class Conversion:
 
     async def _look_at_old(self) -> tuple[list[str], dict[str, str], str]:
         """Databases that take no connections (they are opened), settings that initdb makes, and the first superuser."""
-        async with connected(self.login("postgres")) as connection:
+        async with connected(self.make_login("postgres")) as connection:
             for name in await _list(connection, _BROKEN):
                 self.say(f"{name} was left by a DROP DATABASE that was interrupted, and does not come along")
                 await connection.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))
@@ -166,10 +166,10 @@ class Conversion:
 
     async def _open_functions(self) -> None:
         """Have nobody's closing of PostgreSQL's own functions in the dump; the new ones are closed by their names."""
-        async with connected(self.login("postgres")) as connection:
+        async with connected(self.make_login("postgres")) as connection:
             databases = await _list(connection, _EVERY_DATABASE)
         for database in databases:
-            async with connected(self.login(database)) as connection:
+            async with connected(self.make_login(database)) as connection:
                 functions = await _list(connection, _CLOSED_FUNCTIONS)
                 for function in functions:
                     await connection.execute(f"GRANT EXECUTE ON FUNCTION {function} TO PUBLIC".encode())
@@ -179,7 +179,7 @@ class Conversion:
 
     async def _close_functions(self) -> None:
         for database, names in self._closed.items():
-            async with connected(self.login(database)) as connection:
+            async with connected(self.make_login(database)) as connection:
                 rows = await (await connection.execute(_FUNCTIONS_OF_NAMES.encode(), (names,))).fetchall()
                 for (function,) in rows:
                     await connection.execute(f"REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC".encode())
@@ -222,11 +222,11 @@ class Conversion:
 
     async def _mend_collations(self) -> None:
         """Indexes that were sorted by another version of the system's rules are made anew."""
-        async with connected(self.login("postgres")) as connection:
+        async with connected(self.make_login("postgres")) as connection:
             databases = set(await _list(connection, _COLLATED))
             every = await _list(connection, _EVERY_DATABASE)
         for database in every:
-            async with connected(self.login(database)) as connection:
+            async with connected(self.make_login(database)) as connection:
                 collations = await _list(connection, _COLLATIONS)
                 if not collations and database not in databases:
                     continue
@@ -245,7 +245,7 @@ class Conversion:
 
     async def _choose_known(self, settings: Mapping[str, str]) -> dict[str, str]:
         """Keep, of what ALTER SYSTEM has set, that which the new version has."""
-        async with connected(self.login("postgres")) as connection:
+        async with connected(self.make_login("postgres")) as connection:
             known = {name.lower() for name in await _list(connection, "SELECT name FROM pg_settings")}
         for name in settings:
             if name.lower() not in known and "." not in name:

@@ -48,7 +48,7 @@ async def read_ledger(server: PostgresServer, credentials: Credentials) -> list[
     Raises:
         LedgerSpoiled: the table is not IKOMA's, or cannot be read within five seconds.
     """
-    async with connected(server.as_app(credentials)) as connection:
+    async with connected(server.make_app_login(credentials)) as connection:
         try:
             await connection.execute("SET statement_timeout = '5s'; SET lock_timeout = '4s'; BEGIN READ ONLY")
             return await read_entries(connection)

@@ -88,7 +88,7 @@ async def rehearse(
 
 
 async def _list_tables(server: PostgresServer, place: Credentials) -> dict[int, _Table]:
-    async with connected(server.admin(place.database)) as connection:
+    async with connected(server.make_admin_login(place.database)) as connection:
         rows = await (await connection.execute(_TABLES)).fetchall()
     return {table: _Table(name, file) for table, name, file in rows}
 

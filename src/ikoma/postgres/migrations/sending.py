@@ -39,7 +39,7 @@ async def entered(
 ) -> AsyncIterator[tuple[Connection, Relay]]:
     """A session as the app's role for a file of that name; what the server refuses in the block is SqlFailed."""
     async with (
-        Relay(server.as_app(credentials), _MOST_BYTES) as relay,
+        Relay(server.make_app_login(credentials), _MOST_BYTES) as relay,
         connected(relay.parameters) as connection,
         noted(server, connection.info.backend_pid) as blockers,
     ):

@@ -32,7 +32,7 @@ class Authority:
         path = self._folder / "ca.crt"
         return path.read_text() if path.is_file() else None
 
-    def context(self, names: Iterable[str]) -> ssl.SSLContext:
+    def make_context(self, names: Iterable[str]) -> ssl.SSLContext:
         """For a server that is called so, by name or address."""
         called = sorted(names)
         if self._is_current(called):

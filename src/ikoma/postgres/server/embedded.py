@@ -109,19 +109,20 @@ class EmbeddedPostgres:
         """The process that all of PostgreSQL's others are children of; 0 while it is not ours to look after."""
         return self._pid
 
+    @property
     def endpoint(self) -> Endpoint:
         return Endpoint(
             HOST_NAME, self._port, host_gateway=True, tls_port=self._door.port, certificate=self._door.certificate
         )
 
-    def admin(self, database: str | None = None) -> dict[str, Any]:
+    def make_admin_login(self, database: str | None = None) -> dict[str, Any]:
         parameters = self._parameters(cluster.ADMIN, self._password, database or "postgres")
         return {**parameters, "options": ADMIN_OPTIONS}
 
-    def room(self) -> int | None:
+    def measure_free_space(self) -> int | None:
         return shutil.disk_usage(self._data).free
 
-    def as_app(self, credentials: Credentials) -> dict[str, Any]:
+    def make_app_login(self, credentials: Credentials) -> dict[str, Any]:
         parameters = self._parameters(credentials.role, credentials.password.reveal(), credentials.database)
         # A server before PostgreSQL 17 lets nobody in who names it.
         more = " -c transaction_timeout=0" if (read_major(self._data) or 0) >= _FIRST_WITH_TIMEOUT else ""
@@ -178,7 +179,7 @@ class EmbeddedPostgres:
             return False
         self._port, self._password = port, cluster.read_password(self._root)
         try:
-            await (await connect(self.admin())).close()
+            await (await connect(self.make_admin_login())).close()
         except DatabasesUnavailable:
             return False
         return True
@@ -250,7 +251,7 @@ class EmbeddedPostgres:
         while True:
             try:
                 # It may die again before this is through: then it is away, like one that never answered.
-                async with connected(self.admin()) as connection:
+                async with connected(self.make_admin_login()) as connection:
                     cursor = await connection.execute("SHOW data_directory")
                     if await cursor.fetchone() != (str(self._data),):
                         raise self._port_in_use()

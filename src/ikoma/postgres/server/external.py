@@ -33,11 +33,12 @@ class ExternalPostgres:
     async def set_gateway(self, address: str | None) -> None:
         return None
 
+    @property
     def endpoint(self) -> Endpoint:
         local = self._host in LOOPBACK
         return Endpoint(HOST_NAME if local else self._host, self._port, host_gateway=local)
 
-    def admin(self, database: str | None = None) -> dict[str, Any]:
+    def make_admin_login(self, database: str | None = None) -> dict[str, Any]:
         return {
             "host": self._host,
             "port": self._port,
@@ -47,10 +48,10 @@ class ExternalPostgres:
             "options": ADMIN_OPTIONS,
         }
 
-    def room(self) -> int | None:
+    def measure_free_space(self) -> int | None:
         return None
 
-    def as_app(self, credentials: Credentials) -> dict[str, Any]:
+    def make_app_login(self, credentials: Credentials) -> dict[str, Any]:
         return {
             "host": self._host,
             "port": self._port,

@@ -67,7 +67,7 @@ async def guard(server: PostgresServer, limits: SessionLimits, *, pause: float =
     while True:
         try:
             # One transaction for good: the locks that the first look takes are there when all others are gone.
-            async with connected(server.admin()) as connection, connection.transaction():
+            async with connected(server.make_admin_login()) as connection, connection.transaction():
                 wary = 0
                 while True:
                     wary = _WARY_LOOKS if await look(connection, limits) else wary - 1

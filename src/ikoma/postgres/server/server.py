@@ -39,13 +39,14 @@ class PostgresServer(Protocol):
     async def set_gateway(self, address: str | None) -> None:
         """Tell where containers reach this machine."""
 
+    @property
     def endpoint(self) -> Endpoint: ...
 
-    def admin(self, database: str | None = None) -> dict[str, Any]:
+    def make_admin_login(self, database: str | None = None) -> dict[str, Any]:
         """Connection parameters of the platform's own role."""
 
-    def room(self) -> int | None:
+    def measure_free_space(self) -> int | None:
         """Bytes that are free where the databases are; None where that cannot be seen from here."""
 
-    def as_app(self, credentials: Credentials) -> dict[str, Any]:
+    def make_app_login(self, credentials: Credentials) -> dict[str, Any]:
         """Connection parameters of an app's own role, from this process."""

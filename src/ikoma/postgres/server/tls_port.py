@@ -110,7 +110,7 @@ class TlsDoor:
         if not missing:
             return
         port = self.port or self._free()
-        context = await asyncio.to_thread(self._authority.context, (HOST_NAME, "localhost", *self._addresses))
+        context = await asyncio.to_thread(self._authority.make_context, (HOST_NAME, "localhost", *self._addresses))
         for address in missing:
             try:
                 listening = await asyncio.get_running_loop().create_server(

@@ -138,7 +138,7 @@ def read(pieces: list[bytes]) -> tuple[bytes, dict[str, int]]:
         patched[start : start + len(wanted)] = wanted
     assert bytes(patched) == written
     assert dump.is_quoted
-    return written.replace(dump.mark, b"$MARK$"), dump.tables()
+    return written.replace(dump.mark, b"$MARK$"), dump.map_tables()
 
 
 def parts(text: bytes) -> list[tuple[bool, bytes]]:
