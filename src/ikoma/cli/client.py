@@ -93,8 +93,8 @@ def call(
             on_begin(identity)
         answer = _read(response, told, on_line, on_gap)
     if not answer.get("success"):
-        raise CallFailed(words.failure(answer))
-    return words.result(answer["result"])
+        raise CallFailed(words.word_failure(answer))
+    return words.word_result(answer["result"])
 
 
 def fetch(path: str) -> Iterator[bytes]:
@@ -135,7 +135,7 @@ def _word_progress(progress: Progress, words: naming.AnswerWording) -> Progress:
     """Progress that names commands; what containers and builds say behind a bar stays as it is."""
 
     def tell(message: str, fraction: float | None) -> None:
-        progress(reword_step(message, words.sentence), fraction)
+        progress(reword_step(message, words.word_sentence), fraction)
 
     return tell
 

@@ -59,7 +59,7 @@ class AnswerWording:
         self._app = given.get("appName")
         self._data = collect_texts({name: value for name, value in given.items() if name != "appName"})
 
-    def sentence(self, text: str) -> str:
+    def word_sentence(self, text: str) -> str:
         if "`" in text:
             text = _ARGUMENT.sub(self._argument, text)
             if self._app is not None:
@@ -68,28 +68,28 @@ class AnswerWording:
             return text
         return _load_names().reword(text, self._say, self._data, quoted=True)
 
-    def failure(self, told: Mapping[str, Any]) -> dict[str, Any]:
+    def word_failure(self, told: Mapping[str, Any]) -> dict[str, Any]:
         if told.get("code") == "app_not_found":  # what is no app's name may be a secret, pasted in the wrong place
             self._app = None
-        worded = _word_lead(reword_failure(told, self.sentence))
+        worded = _word_lead(reword_failure(told, self.word_sentence))
         return _word_arguments_error(self._capability, worded) if told.get("code") == "invalid_arguments" else worded
 
-    def result(self, result: Any) -> Any:
-        return self._result(self._capability, result)
+    def word_result(self, result: Any) -> Any:
+        return self._word_result(self._capability, result)
 
-    def _result(self, capability: str, result: Any) -> Any:
+    def _word_result(self, capability: str, result: Any) -> Any:
         known = read_commands().get(capability)
         if known is None or not isinstance(result, dict):
             return result
-        result = _word_lead(reword_result(result, [*known.sentences, ("message",)], self.sentence))
+        result = _word_lead(reword_result(result, [*known.sentences, ("message",)], self.word_sentence))
         if capability == "operations.list":
             return {**result, "operations": list(map(_lead_to_app, result["operations"]))}
         if capability.startswith("operations.") and "capability" in result:
             result = _lead_to_app(result)
             made = AnswerWording(result["capability"], {"appName": result.get("appName")})
-            result["result"] = made.result(result.get("result"))
+            result["result"] = made.word_result(result.get("result"))
             if result.get("failure"):
-                result["failure"] = made.failure(result["failure"])
+                result["failure"] = made.word_failure(result["failure"])
         return result
 
     def _argument(self, found: re.Match[str]) -> str:
@@ -110,7 +110,7 @@ class AnswerWording:
 def _lead_to_app(operation: Mapping[str, Any]) -> dict[str, Any]:
     """An operation whose steps name commands for its own app."""
     words = AnswerWording(operation["capability"], {"appName": operation.get("appName")})
-    return reword_steps(operation, words.sentence)
+    return reword_steps(operation, words.word_sentence)
 
 
 def _word_lead(told: Mapping[str, Any]) -> dict[str, Any]:

@@ -85,7 +85,7 @@ class _Command(click.Command):
     """Names other commands in its help, which is worded only when it is asked for."""
 
     def get_help(self, ctx: click.Context) -> str:
-        say = AnswerWording(read_verbs()[self.name or ""], {}).sentence
+        say = AnswerWording(read_verbs()[self.name or ""], {}).word_sentence
         self.help = say(self.help or "")
         for parameter in self.params:
             if isinstance(parameter, click.Option) and parameter.help:

@@ -33,7 +33,7 @@ class Outbox:
             await self._taken.wait()
         self._add({"line": text})
 
-    def progress(self, message: str, fraction: float | None = None) -> None:
+    def put_progress(self, message: str, fraction: float | None = None) -> None:
         """Put a step of the work in, from any thread."""
         self._loop.call_soon_threadsafe(self._tell, message, fraction)
 
@@ -42,7 +42,7 @@ class Outbox:
         self._ended = True
         self._added.set()
 
-    async def next(self) -> bytes | None:
+    async def take_next(self) -> bytes | None:
         """The next line; None at the end."""
         while not self._lines:
             if self._ended:

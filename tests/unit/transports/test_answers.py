@@ -289,7 +289,7 @@ def test_wrong_arguments_stay_readable_for_programs() -> None:
     ],
 )
 def test_in_a_sentence_of_ours_only_what_others_wrote_is_marked(said: str, given: tuple[str, ...], shown: str) -> None:
-    marked = marking.Wrapper().sentence(said, given)
+    marked = marking.Wrapper().mark_sentence(said, given)
     assert re.sub(r"<(untrusted-\w+) what='quoted'>\n.*?\n</\1>", "…", marked) == shown
 
 

@@ -17,7 +17,7 @@ from ikoma.transports.outbox import Outbox
 
 async def taken(box: Outbox) -> list[Any]:
     found = []
-    while (line := await box.next()) is not None:
+    while (line := await box.take_next()) is not None:
         found.append(orjson.loads(line))
     return found
 
@@ -47,11 +47,13 @@ def test_steps_never_wait_and_those_left_out_are_counted() -> None:
     async def scenario() -> None:
         box = Outbox()
         for number in range(1000):
-            await asyncio.to_thread(box.progress, f"{number}", 0.5) if number % 100 == 0 else box.progress(f"{number}")
+            await asyncio.to_thread(box.put_progress, f"{number}", 0.5) if number % 100 == 0 else box.put_progress(
+                f"{number}"
+            )
         await asyncio.sleep(0)
-        found = [orjson.loads(await box.next() or b"") for _ in range(outbox._MOST)]
+        found = [orjson.loads(await box.take_next() or b"") for _ in range(outbox._MOST)]
         assert [item["progress"]["message"] for item in found] == [f"{number}" for number in range(outbox._MOST)]
-        box.progress("last")
+        box.put_progress("last")
         await asyncio.sleep(0)
         box.end()
         last = {"message": "last", "fraction": None, "leftOut": 1000 - outbox._MOST}

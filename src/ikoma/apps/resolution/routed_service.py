@@ -55,7 +55,7 @@ class Settled:
     goes_round: bool = False
     """Whether the routed service sends to HTTPS whom IKOMA's proxy brings from there."""
 
-    def rest(self, model: ComposeModel) -> ComposeModel:
+    def leave_out_unused(self, model: ComposeModel) -> ComposeModel:
         """The model before without the services that are to be left out: what they lack is nobody's concern."""
         gone = {name for item in self.own_proxies for name in item.gone}
         return model.without_services(gone) if gone else model

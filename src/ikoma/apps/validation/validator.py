@@ -120,7 +120,7 @@ class Validator:
         report.errors += find_web(source, model)
         report.taken += self._taken(app, source, model)
         report.errors += report.taken
-        rest = settled.rest(model)
+        rest = settled.leave_out_unused(model)
         report.errors += find_builds(app, source, rest)
         report.errors += await asyncio.to_thread(lambda: list(find_missing_files(app, source, rest)))
         report.warnings += await asyncio.to_thread(lambda: list(find_empty_mounts(app, source, rest)))

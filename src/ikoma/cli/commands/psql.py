@@ -48,7 +48,7 @@ def psql(app: str, admin: bool, arguments: tuple[str, ...]) -> None:
         argv, variables = make_psql_session(settings, None if admin else owned, owned.database)
         more = _find_in_files(app, owned.database, arguments, is_admin=admin)
     except IkomaError as error:
-        fail(error.message, error.code, AnswerWording("", {"appName": app}).sentence(error.hint))
+        fail(error.message, error.code, AnswerWording("", {"appName": app}).word_sentence(error.hint))
     # psql takes the terminal over: this process becomes it. The password is in its environment, never in its title.
     os.execve(argv[0], [*argv, *more, *arguments], {**os.environ, **variables})  # noqa: S606
 

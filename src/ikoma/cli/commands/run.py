@@ -57,7 +57,7 @@ def run(app: str, command: tuple[str, ...], as_json: bool, **options: Any) -> No
     if as_json:
         output.show(result, as_json)
         sys.exit(result["exitCode"])
-    show.rest(result["lines"], result["count"])
+    show.print_rest(result["lines"], result["count"])
     sys.exit(result["exitCode"])
 
 
@@ -77,7 +77,7 @@ class _OutputPrinter:
     def stop(self) -> None:
         self._stopped = True
 
-    def rest(self, lines: list[str], count: int) -> None:
+    def print_rest(self, lines: list[str], count: int) -> None:
         """Lines that were not printed yet, of the last lines of so many."""
         first = count - len(lines)
         if self._printed < first:

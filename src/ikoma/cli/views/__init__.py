@@ -45,7 +45,7 @@ def lay_out_result(capability: str, result: Any, given: Mapping[str, Any]) -> Se
     if isinstance(view, ForCall):
         blocks = [*view.view(result, given)]
     elif view is None and known and known.page and isinstance(result, dict):
-        blocks = [*pages.lay_out(known.page, result, AnswerWording(capability, given).sentence)]
+        blocks = [*pages.lay_out(known.page, result, AnswerWording(capability, given).word_sentence)]
     else:
         blocks = [*(view or lay_out_fields)(result)]
     if capability not in _SAY_MORE and isinstance(result, dict) and result.get("truncated") is True:

@@ -123,7 +123,7 @@ class McpAdapter:
         self._identify = identify
         self._capabilities = {item.name: item for item in registry}
         self._names = tools.map_names(registry)
-        self._tools = {item.name: self.tool(item) for item in registry}
+        self._tools = {item.name: self.describe_tool(item) for item in registry}
         self._resources = resources or Resources(calls)
         self._prompts = prompts or Prompts(calls)
         self._under_way: dict[tuple[str, RequestId], ToolCall] = {}
@@ -199,7 +199,7 @@ class McpAdapter:
                 confirmed = ToolCall(who, ask.capability, {**arguments, "confirmation": answer})
                 return await self._perform(ctx, confirmed)
         except UnknownCapability as error:
-            unknown = under_way.wrapper.unless_name(params.name[:80])
+            unknown = under_way.wrapper.wrap_unless_name(params.name[:80])
             hint = _TOOLS_HINT if error.hint == error.default_hint else tools.name_as_tools(error.hint)
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {unknown}. {hint}") from error
         except IkomaError as error:
@@ -229,7 +229,7 @@ class McpAdapter:
             completion=Completion(values=list(found[:100]), total=len(found), has_more=len(found) > 100)
         )
 
-    def tool(self, capability: Capability) -> Tool:
+    def describe_tool(self, capability: Capability) -> Tool:
         """A capability as it is listed."""
         return tools.make_tool(capability)
 
@@ -352,8 +352,8 @@ class McpAdapter:
 def _protocol_error(error: IkomaError, *given: str, number: int = INVALID_PARAMS, **more: Any) -> MCPError:
     """A failure where the method has no result to say it in."""
     wrapper = Wrapper()
-    said, hint = (wrapper.sentence(text, given) for text in (error.audit_message, error.hint))
-    more = {name: wrapper.unless_name(text) for name, text in more.items()}
+    said, hint = (wrapper.mark_sentence(text, given) for text in (error.audit_message, error.hint))
+    more = {name: wrapper.wrap_unless_name(text) for name, text in more.items()}
     return MCPError(number, said, {**more, "code": error.code, "hint": hint})
 
 

@@ -85,7 +85,7 @@ class Calls:
             address=ask.who.address,
             lists=lists,
         )
-        words = self._speech.words(ask.arguments)
+        words = self._speech.make_rewording(ask.arguments)
 
         def tell(message: str, fraction: float | None = None) -> None:
             progress(reword_step(message, words), fraction)
@@ -93,13 +93,13 @@ class Calls:
         try:
             answer = await self._pipeline.execute(attempt, tell)
         except IkomaError as error:
-            self._speech.error(error, ask.arguments, lists)
+            self._speech.word_error(error, ask.arguments, lists)
             if isinstance(error, InvalidArguments) and error.hint.startswith(
                 f"{make_tool_name(ask.capability)} takes "
             ):
                 error.hint = describe_arguments(self._pipeline.registry.get(ask.capability))
             raise
-        return replace(answer, body=self._speech.body(ask.capability, answer.body, ask.arguments, lists))
+        return replace(answer, body=self._speech.word_body(ask.capability, answer.body, ask.arguments, lists))
 
     async def list_visible(self, who: McpConnection, *, counts: bool = True) -> Sequence[Capability]:
         """The capabilities that this caller may call now; a request of its own, unless it is looked up on the way."""

@@ -72,5 +72,5 @@ def _make_question(plan: ConfirmationNeeded, wrapper: Wrapper) -> str:
     """The question to a person: a line for each thing lost. A name that others gave makes no lines of its own."""
     parts = [[plan.details["summary"]]]
     for title, items in (("Lost:", plan.details["lost"]), ("Kept:", plan.details["kept"])):
-        parts += [[title, *(f"- {wrapper.sentence(' '.join(item.split()))}" for item in items)]] if items else []
+        parts += [[title, *(f"- {wrapper.mark_sentence(' '.join(item.split()))}" for item in items)]] if items else []
     return "\n\n".join("\n".join(part) for part in parts)

@@ -41,7 +41,7 @@ class Reporter:
 
     def __call__(self, message: str, fraction: float | None = None) -> None:
         if self._wanted:
-            self._waiting.append((self._wrapper.unless_name(message[:_LONGEST], "progress"), fraction))
+            self._waiting.append((self._wrapper.wrap_unless_name(message[:_LONGEST], "progress"), fraction))
             if self._task is None or self._task.done():
                 self._task = asyncio.ensure_future(self._send())
 

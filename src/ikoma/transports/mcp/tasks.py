@@ -78,7 +78,7 @@ class Tasks:
             failure = answers.make_failure(operation["failure"], operation["id"], wrapper)
             details["result"] = failure.model_dump(by_alias=True, mode="json", exclude_none=True)
         elif _status(operation) == "failed":
-            said = wrapper.sentence(operation["failure"].get("plain") or operation["failure"]["error"])
+            said = wrapper.mark_sentence(operation["failure"].get("plain") or operation["failure"]["error"])
             details["error"] = {"code": INTERNAL_ERROR, "message": said}
         return {"resultType": "complete", **_envelope(operation, wrapper), **details}
 
@@ -130,7 +130,7 @@ async def _or_not_found(identity: str, asked: Awaitable[Any]) -> Any:
 
 def _envelope(operation: Mapping[str, Any], wrapper: Wrapper) -> dict[str, Any]:
     steps = operation["steps"]
-    said = {"statusMessage": wrapper.unless_name(steps[-1]["name"], "progress")} if steps else {}
+    said = {"statusMessage": wrapper.wrap_unless_name(steps[-1]["name"], "progress")} if steps else {}
     return {
         "taskId": operation["id"],
         "status": _status(operation),

@@ -70,7 +70,7 @@ def test_over_mcp_a_sentence_names_tools_and_only_those_of_the_key(role: Role) -
         Caller("k", "a", role, capabilities=("db.*",)),
     )
     for caller, text in product(keys, TEXTS):
-        said = SPEECH.words({"appName": "shop"})(TELLING.fit_text(text, Reader(caller, role)))
+        said = SPEECH.make_rewording({"appName": "shop"})(TELLING.fit_text(text, Reader(caller, role)))
         assert not DOTTED.search(said), said
         named = [TOOLS[word] for word in re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", said) if word in TOOLS]
         assert all(may_call(item, caller, role) for item in named), said
@@ -78,7 +78,7 @@ def test_over_mcp_a_sentence_names_tools_and_only_those_of_the_key(role: Role) -
 
 def test_on_the_command_line_a_sentence_names_commands_that_exist() -> None:
     for text in TEXTS:
-        said = AnswerWording("apps.status", {"appName": "shop"}).sentence(text)
+        said = AnswerWording("apps.status", {"appName": "shop"}).word_sentence(text)
         assert not DOTTED.search(re.sub(r"`ikoma call [a-z._]+", "", said)), said
         for line in re.findall(r"`ikoma ([^`]*)`", said):
             _find_command(shlex.split(line))
@@ -128,9 +128,9 @@ def test_no_door_is_told_of_a_command_that_is_not_its_own() -> None:
 
 def test_what_a_person_does_at_the_server_names_the_app_on_the_command_line() -> None:
     text = "Take it out; a person at the server runs it with `ikoma psql`, or `ikoma psql --admin`."
-    said = AnswerWording("db.migrate", {"appName": "shop"}).sentence(text)
+    said = AnswerWording("db.migrate", {"appName": "shop"}).word_sentence(text)
     assert said == "Take it out; a person at the server runs it with `ikoma psql shop`, or `ikoma psql --admin shop`."
-    assert SPEECH.words({"appName": "shop"})(text) == text
+    assert SPEECH.make_rewording({"appName": "shop"})(text) == text
 
 
 def test_no_text_names_a_capability_that_is_not_there() -> None:
@@ -178,8 +178,8 @@ def test_no_page_for_a_model_names_a_tool_or_a_capability_that_is_not_listed() -
     ],
 )
 def test_arguments_of_the_call_are_said_as_they_are_typed(capability: str, text: str, said: str) -> None:
-    assert AnswerWording(capability, {"appName": "shop"}).sentence(text) == said
-    assert SPEECH.words({"appName": "shop"})(text) == text
+    assert AnswerWording(capability, {"appName": "shop"}).word_sentence(text) == said
+    assert SPEECH.make_rewording({"appName": "shop"})(text) == text
 
 
 def test_a_hint_marks_the_arguments_that_it_names() -> None:
@@ -246,7 +246,7 @@ def test_what_others_named_stays_as_it_is(text: str) -> None:
 
 
 def test_what_a_caller_gave_stays_as_it_is() -> None:
-    words = SPEECH.words({"appName": "shop", "domain": "apps.run"})
+    words = SPEECH.make_rewording({"appName": "shop", "domain": "apps.run"})
     assert words("apps.run now leads to shop. Next: domain.list.") == "apps.run now leads to shop. Next: domain_list."
 
 
@@ -265,16 +265,16 @@ def test_of_a_page_only_the_line_is_exchanged_that_a_reader_cannot_use() -> None
 
 def test_what_others_named_like_a_call_stands_in_quotes() -> None:
     assert (quote_name("apps.run"), quote_name("shop.example")) == ("'apps.run'", "shop.example")
-    said = SPEECH.words({})(f"The domain {quote_name('apps.run')} belongs to another app: see domain.list.")
+    said = SPEECH.make_rewording({})(f"The domain {quote_name('apps.run')} belongs to another app: see domain.list.")
     assert said == "The domain 'apps.run' belongs to another app: see domain_list."
 
 
 def test_arguments_that_follow_a_name_are_said_with_it() -> None:
     text = 'Call deploy.rollback {"database": true} to take it back.'
-    assert SPEECH.words({})(text) == 'Call deploy_rollback {"database":true} to take it back.'
-    said = AnswerWording("deploy.rollback", {"appName": "shop"}).sentence(text)
+    assert SPEECH.make_rewording({})(text) == 'Call deploy_rollback {"database":true} to take it back.'
+    said = AnswerWording("deploy.rollback", {"appName": "shop"}).word_sentence(text)
     assert said == "Call `ikoma rollback shop --database` to take it back."
-    assert SPEECH.words({})("See deploy.up {this} now.") == "See deploy_up {this} now."
+    assert SPEECH.make_rewording({})("See deploy.up {this} now.") == "See deploy_up {this} now."
 
 
 def test_details_of_failures_are_worded_too() -> None:
@@ -283,7 +283,7 @@ def test_details_of_failures_are_worded_too() -> None:
         "logs": ["apps.run says no"],
         "errors": [{"fix": "Call apps.adapt."}],
     }
-    changed = reword_details(details, SPEECH.words({}))
+    changed = reword_details(details, SPEECH.make_rewording({}))
     assert changed == {
         "lost": ["all; db_backup keeps it"],
         "logs": ["apps.run says no"],
@@ -316,25 +316,25 @@ def test_steps_of_operations_name_what_each_door_calls() -> None:
         "state": "running",
         "steps": [{"name": name, "at": "2026-01-01T00:00:00Z", "fraction": None} for name in steps],
     }
-    shown = AnswerWording("operations.get", {"operationId": "2"}).result(told)
+    shown = AnswerWording("operations.get", {"operationId": "2"}).word_result(told)
     assert [step["name"] for step in shown["steps"]] == [
         "waiting for `ikoma deploy shop` to end (operation 1)",
         steps[1],
     ]
-    body = orjson.loads(SPEECH.body("operations.get", orjson.dumps(told), {"operationId": "2"}))
+    body = orjson.loads(SPEECH.word_body("operations.get", orjson.dumps(told), {"operationId": "2"}))
     assert [step["name"] for step in body["steps"]] == ["waiting for deploy_up to end (operation 1)", steps[1]]
     listed = {"operations": [{**told, "steps": [], "step": steps[0]}], "truncated": False}
-    assert "`ikoma deploy shop`" in AnswerWording("operations.list", {}).result(listed)["operations"][0]["step"]
-    body = orjson.loads(SPEECH.body("operations.list", orjson.dumps(listed), {}))
+    assert "`ikoma deploy shop`" in AnswerWording("operations.list", {}).word_result(listed)["operations"][0]["step"]
+    body = orjson.loads(SPEECH.word_body("operations.list", orjson.dumps(listed), {}))
     assert body["operations"][0]["step"] == "waiting for deploy_up to end (operation 1)"
 
 
 def test_a_tool_that_the_client_does_not_list_is_named_as_one_that_can_be_called() -> None:
-    change = SPEECH.words({}, lists=partial(is_chosen, toolsets=()))
+    change = SPEECH.make_rewording({}, lists=partial(is_chosen, toolsets=()))
     said = change("hook.show says why; hook.create and apps.list are others.")
     assert said == (
         "hook_show says why; hook_create and apps_list are others. "
         "(hook_show, hook_create are not listed here: call them anyway.)"
     )
     assert change("hook.show again.") == "hook_show again.", "it is said once in an answer"
-    assert SPEECH.words({}, lists=partial(is_chosen, toolsets=("all",)))("hook.show") == "hook_show"
+    assert SPEECH.make_rewording({}, lists=partial(is_chosen, toolsets=("all",)))("hook.show") == "hook_show"

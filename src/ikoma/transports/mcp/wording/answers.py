@@ -46,7 +46,7 @@ def word_success(
     what = ", ".join(dict.fromkeys(planted.values()))
     shown = {name: value for name, value in theirs.items() if name not in sentences.describe_left_out(capability.name)}
     quoted = wrapper.wrap(_quote(shown), what) if shown else ""
-    text = _text_of(capability, wrapper.rest(fields), ours, quoted, marked)
+    text = _text_of(capability, wrapper.mark_value(fields), ours, quoted, marked)
     # Not as the SDK's models: every call would pay for building and taking them apart again.
     answer: dict[str, Any] = {"content": [{"type": "text", "text": text}], "resultType": "complete"}
     if pending or not capability.listing.text_alone:
@@ -132,7 +132,7 @@ def _apart(
     fields: Mapping[str, Any], planted: Collection[str], wrapper: Wrapper, marked: Collection[str] = ()
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     ours = {
-        name: value if name in marked else wrapper.rest(value, name)
+        name: value if name in marked else wrapper.mark_value(value, name)
         for name, value in fields.items()
         if name not in planted
     }
@@ -195,10 +195,10 @@ def tell_failure(failure: Mapping[str, Any], wrapper: Wrapper, given: Collection
     if plain is not None:
         quoted = {"message": failure["error"], **quoted}
     said = {name: failure[name] for name in ("code", "error", "hint")} | ({"error": plain} if plain else {})
-    said = {name: wrapper.sentence(text, given) for name, text in said.items()}
+    said = {name: wrapper.mark_sentence(text, given) for name, text in said.items()}
     if failure.get("next") and (lead := make_tool_call(failure["next"])):
         said["next"] = lead
-    said |= {key: wrapper.rest(value, key) for key, value in details.items() if key in _OURS}
+    said |= {key: wrapper.mark_value(value, key) for key, value in details.items() if key in _OURS}
     if "arguments" in details:
         said["arguments"] = [_of_argument(item, wrapper, given) for item in details["arguments"]]
     if quoted:
@@ -208,7 +208,7 @@ def tell_failure(failure: Mapping[str, Any], wrapper: Wrapper, given: Collection
 
 def _of_argument(item: Mapping[str, Any], wrapper: Wrapper, given: Collection[str]) -> dict[str, Any]:
     """The problem of an argument, in IKOMA's own words; its name is the caller's where nothing is called so."""
-    own = {"problem": lambda text: wrapper.sentence(text, given), "argument": wrapper.unless_name}
+    own = {"problem": lambda text: wrapper.mark_sentence(text, given), "argument": wrapper.wrap_unless_name}
     return {name: own[name](value) if name in own else value for name, value in item.items()}
 
 

@@ -49,11 +49,11 @@ class Wrapper:
             f"</{self._marker}>": "its end",
         }
 
-    def unless_name(self, text: str, what: str = "text") -> str:
+    def wrap_unless_name(self, text: str, what: str = "text") -> str:
         """The text, between markers where it could be read as a sentence."""
         return text if is_name(text) else self.wrap(text, what)
 
-    def sentence(self, text: str, given: Collection[str] = ()) -> str:
+    def mark_sentence(self, text: str, given: Collection[str] = ()) -> str:
         """A sentence of IKOMA's own, in which what others wrote is marked: what stands in quotes, and is no name.
 
         Args:
@@ -63,14 +63,14 @@ class Wrapper:
         again = "|".join([_QUOTED.pattern, *map(re.escape, pieces), _JOINED])
         return re.sub(again, self._quoted, text, flags=re.DOTALL)
 
-    def rest(self, value: Any, field: str = "") -> Any:
+    def mark_value(self, value: Any, field: str = "") -> Any:
         """Facts of IKOMA's own, with what others wrote marked where it stands: in its sentences, and as text."""
         if isinstance(value, str):
-            return self.sentence(value) if field in OWN else self.unless_name(value)
+            return self.mark_sentence(value) if field in OWN else self.wrap_unless_name(value)
         if isinstance(value, list):
-            return [self.rest(item, field) for item in value]
+            return [self.mark_value(item, field) for item in value]
         if isinstance(value, dict):
-            return {self.unless_name(name): self.rest(item, name) for name, item in value.items()}
+            return {self.wrap_unless_name(name): self.mark_value(item, name) for name, item in value.items()}
         return value
 
     def _quoted(self, found: re.Match[str]) -> str:

@@ -33,7 +33,7 @@ class Speech:
         self._capabilities = {item.name: item for item in capabilities}
         self._names = CapabilityNames(self._capabilities)
 
-    def words(self, given: Mapping[str, Any], lists: Lists = list_all) -> Change:
+    def make_rewording(self, given: Mapping[str, Any], lists: Lists = list_all) -> Change:
         """Names tools in a sentence of the answer to a call with these arguments.
 
         Args:
@@ -54,16 +54,16 @@ class Speech:
 
         return change
 
-    def body(self, name: str, body: bytes, given: Mapping[str, Any], lists: Lists = list_all) -> bytes:
+    def word_body(self, name: str, body: bytes, given: Mapping[str, Any], lists: Lists = list_all) -> bytes:
         """An encoded result of a capability, or the operation that its call goes on as."""
         capability = self._capabilities.get(name)
         if capability is None or not self._names.may_stand_in(body):
             return body
-        return orjson.dumps(self._result(capability, orjson.loads(body), self.words(given, lists)))
+        return orjson.dumps(self._result(capability, orjson.loads(body), self.make_rewording(given, lists)))
 
-    def error(self, error: IkomaError, given: Mapping[str, Any], lists: Lists = list_all) -> None:
+    def word_error(self, error: IkomaError, given: Mapping[str, Any], lists: Lists = list_all) -> None:
         """An error, in place: it is this caller's own."""
-        change = self.words(given, lists)
+        change = self.make_rewording(given, lists)
         is_plain, is_own = error.message == error.audit_message, not error.quotes
         if is_own:
             error.message = change(error.message)
