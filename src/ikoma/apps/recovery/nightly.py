@@ -59,8 +59,10 @@ class NightlyBackups:
 
     def _is_due(self, due: datetime) -> bool:
         """Whether a night was not done yet. The first one of a server is the next that comes."""
-        last = self._runs.find_last(SERVER, NAME)
-        return due > self._since if last is None else due > datetime.fromisoformat(last.due)
+        if not self._runs.has_begun(SERVER, NAME):
+            self._since = min(self._since, datetime.now(UTC))  # the clock may have been set back
+            return due > self._since
+        return not self._runs.is_claimed(SERVER, NAME, due)
 
     async def _make(self, name: AppName, due: datetime) -> None:
         run = ScheduleRun(

@@ -10,7 +10,7 @@ import asyncio
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from ikoma.kernel.operations.journal import RUNNING, Journal
@@ -111,15 +111,17 @@ class ScheduleRuns:
         sql = "UPDATE schedule_runs SET backup = NULL WHERE app = ? AND backup = ?"
         await self._store.change(lambda: self._store.execute(sql, (app, backup)))
 
-    async def settle(self, before: datetime, here: Collection[str] = ()) -> None:
+    async def settle(self, beginning: timedelta, here: Collection[str] = ()) -> None:
         """Tell of runs whose server is gone that they were cut off.
 
         Args:
-            before: those that began later are left alone: their operation may not have begun yet.
+            beginning: those that began so recently are left alone: their operation may not have begun yet.
             here: operations that this process works on.
         """
-        latest = format_moment(before, "milliseconds")
-        for run in self._select("outcome = ? AND began_at <= ?", Outcome.RUNNING, latest):
+        now = datetime.now(UTC)
+        recent = [format_moment(now + by, "milliseconds") for by in (-beginning, beginning)]
+        sql = "outcome = ? AND (began_at <= ? OR began_at > ?)"  # the clock may have been set back since
+        for run in self._select(sql, Outcome.RUNNING, *recent):
             if run.operation not in here and not self.is_going_on(run):
                 await self.end(run, Outcome.CUT_OFF, "The server was stopped or killed before it was done.")
 
@@ -127,13 +129,22 @@ class ScheduleRuns:
         record = self._journal.find(run.operation)
         return record is not None and record.state == RUNNING
 
-    def find_last(self, app: str, schedule: str) -> ScheduleRun | None:
-        """Find the run of a schedule that was due last."""
-        return next(iter(self.list_of(app, schedule, 1)), None)
+    def has_begun(self, app: str, schedule: str) -> bool:
+        """Whether a schedule ever had a run."""
+        return bool(self.list_of(app, schedule, 1))
+
+    def is_claimed(self, app: str, schedule: str, due: datetime) -> bool:
+        """Whether the run of that time was claimed, however it went. A clock that was set back brings times again."""
+        return bool(self._select("app = ? AND schedule = ? AND due = ?", app, schedule, format_moment(due)))
+
+    def find_going_on(self, app: str, schedule: str) -> ScheduleRun | None:
+        """Find the run of a schedule that a server works on just now."""
+        running = self._select("app = ? AND schedule = ? AND outcome = ?", app, schedule, Outcome.RUNNING)
+        return next(filter(self.is_going_on, running), None)
 
     def list_of(self, app: str, schedule: str, limit: int) -> list[ScheduleRun]:
-        """List the runs of a schedule, the newest first."""
-        return self._select("app = ? AND schedule = ? ORDER BY due DESC LIMIT ?", app, schedule, limit)
+        """List the runs of a schedule, the last that was claimed first: whatever the clock said then."""
+        return self._select("app = ? AND schedule = ? ORDER BY rowid DESC LIMIT ?", app, schedule, limit)
 
     def list_backups(self, app: str) -> list[str]:
         """List the backups that schedules of this app made and that were not let go of."""
@@ -145,7 +156,7 @@ class ScheduleRuns:
     def _forget_old(self, run: ScheduleRun) -> None:
         """Let go of all but the last runs of a schedule; not of those whose backup is kept."""
         self._store.execute(
-            "DELETE FROM schedule_runs WHERE app = ? AND schedule = ? AND backup IS NULL AND due NOT IN"
-            " (SELECT due FROM schedule_runs WHERE app = ? AND schedule = ? ORDER BY due DESC LIMIT ?)",
+            "DELETE FROM schedule_runs WHERE app = ? AND schedule = ? AND backup IS NULL AND rowid NOT IN"
+            " (SELECT rowid FROM schedule_runs WHERE app = ? AND schedule = ? ORDER BY rowid DESC LIMIT ?)",
             (run.app, run.schedule, run.app, run.schedule, _KEPT),
         )

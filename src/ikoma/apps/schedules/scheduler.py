@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -71,10 +71,10 @@ class Scheduler:
 
     async def run(self) -> None:
         """Look every few seconds, by the clock of the machine: it may be set while we wait."""
-        await self._runs.settle(datetime.now(UTC))
+        await self._runs.settle(timedelta())
         async with asyncio.TaskGroup() as group:
             while True:
-                await self._runs.settle(datetime.now(UTC) - _SETTLED_AFTER, self._here)
+                await self._runs.settle(_SETTLED_AFTER, self._here)
                 for run in await self._runs.take_asked():
                     with log_failures(run.app):
                         app = self._apps.locate(AppName(run.app))
@@ -91,20 +91,24 @@ class Scheduler:
         if self._gives_nightly:
             await self._give_nightly(app)
         claimed = []
-        for schedule in read_schedules(app):
+        for schedule in self._read_schedules(app):
             run = self._find_due(app, schedule)
             if run is not None and await self._runs.claim(run) and run.outcome is Outcome.RUNNING:
                 claimed.append((schedule, run))
         return claimed
 
+    def _read_schedules(self, app: App) -> Sequence[Schedule]:
+        """Read the app's schedules; one that was set while the clock was ahead would wait for that time."""
+        now = datetime.now(UTC)
+        for ahead in [item for item in read_schedules(app) if item.since > now]:
+            write_schedule(app, replace(ahead, set_at=format_moment(now)))
+        return read_schedules(app)
+
     def _find_due(self, app: App, schedule: Schedule) -> ScheduleRun | None:
         now = datetime.now(UTC)
         late_by = compute_delay(app.name, schedule.name, schedule.jitter)
         due = find_last(schedule.cron, schedule.zone, now - late_by)
-        if due is None or due <= schedule.since:
-            return None
-        last = self._runs.find_last(app.name, schedule.name)
-        if last is not None and due <= datetime.fromisoformat(last.due):
+        if due is None or due <= schedule.since or self._runs.is_claimed(app.name, schedule.name, due):
             return None
         run = ScheduleRun(
             app=app.name,
@@ -116,8 +120,9 @@ class Scheduler:
         )
         if run.late and not schedule.catch_up:
             return replace(run, outcome=Outcome.MISSED, ended_at=run.began_at, message="The server was away then.")
-        if last is not None and last.outcome is Outcome.RUNNING and self._runs.is_going_on(last):
-            message = f"The run of {last.due} was still going on (operation {last.operation})."
+        former = self._runs.find_going_on(app.name, schedule.name)
+        if former is not None:
+            message = f"The run of {former.due} was still going on (operation {former.operation})."
             return replace(run, outcome=Outcome.SKIPPED, ended_at=run.began_at, message=message)
         return run
 
