@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
+import psutil
 import pytest
 
 from ikoma.errors import (
@@ -334,6 +337,31 @@ def test_a_server_that_was_killed_leaves_an_operation_that_says_so(house: House)
     later.key, later.calls = house.key, 10
     assert later.operations.get("request-1", later.caller(), Role.ADMIN).state == "interrupted"
     assert asyncio.run(later.result("test.work", {"appName": "shop", "idempotencyKey": "k4"})) == {"number": 2}
+
+
+_OTHER_SERVER = """
+import sys, time
+from pathlib import Path
+from ikoma.kernel.operations.journal import Journal, Record
+from ikoma.kernel.state.store import Store
+Journal(Store(Path(sys.argv[1]))).begin(Record("f" * 24, "test.work", "shop", "1", "alice", {}, "", None))
+print("begun", flush=True)
+time.sleep(600)
+"""
+
+
+def test_work_of_another_server_goes_on_when_the_clock_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = tmp_path / "state.db"
+    other = subprocess.Popen([sys.executable, "-c", _OTHER_SERVER, str(state)], stdout=subprocess.PIPE)
+    assert other.stdout is not None
+    assert other.stdout.readline() == b"begun\n"
+    booted = psutil.boot_time()
+    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: booted + 7)  # it is counted back from the clock
+    journal = Journal(Store(state))
+    assert journal.recover() == []
+    other.kill()
+    other.wait()
+    assert [record.id for record in journal.recover()] == ["f" * 24]
 
 
 def test_a_server_that_stops_lets_work_end_and_takes_no_more(house: House) -> None:

@@ -13,18 +13,20 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
-import psutil
 
 from ikoma.errors import IdempotencyMismatch
 from ikoma.kernel.state.store import JSON, Codec, Store, StoreTable
 from ikoma.model import format_moment
+from ikoma.processes import identify
 
 RUNNING, SUCCEEDED, FAILED, CANCELLED, INTERRUPTED = "running", "succeeded", "failed", "cancelled", "interrupted"
 
 _KEEP = 5000
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 T = TypeVar("T")
 
@@ -180,16 +182,19 @@ def _ours() -> str:
 @lru_cache(maxsize=1)
 def _remembered(pid: int) -> str:
     """The name of this process, which stays; a child of it has another id."""
-    return _process(pid)
+    name = _process(pid)
+    assert name is not None, "a process that asks for its own name is alive"
+    return name
 
 
-def _process(pid: int) -> str:
-    """Names a process so that a later one with the same id is told apart."""
-    return f"{pid}@{psutil.Process(pid).create_time():.2f}"
+def _process(pid: int) -> str | None:
+    """Names a live process so that a later one with the same id is told apart, also one of after a reboot.
+
+    The time of day has no part in it: when the clock is set, every process would seem to be another one.
+    """
+    known = identify(pid)
+    return known and f"{known} of {_BOOT.read_text().strip()}"
 
 
 def _is_alive(process: str) -> bool:
-    try:
-        return _process(int(process.partition("@")[0])) == process
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return False
+    return _process(int(process.partition("@")[0])) == process
