@@ -294,9 +294,13 @@ class Trash:
 
 
 def sweep_trash(root: Path) -> None:
-    """Remove what killed servers left of entries that were being deleted, after a start."""
+    """Remove what killed servers left of entries that were being deleted, or half-written in others, after a start."""
     for folder in (root / ".ikoma").glob(f"{_EMPTYING}*"):
         remove_tree(folder)
+    for entry in (root / ".ikoma" / "trash").glob("*"):
+        for folder in (entry, entry / "volumes"):
+            if folder.is_dir():
+                sweep(folder)
 
 
 def _parse(moment: str) -> datetime:
