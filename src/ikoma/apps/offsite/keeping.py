@@ -203,12 +203,15 @@ class OffsiteKeeper:
 
     def list_behind(self) -> list[str]:
         """The apps whose newest copy is older than a proven backup which has been here for a day."""
-        latest = format_moment(datetime.now(UTC) - _BEHIND)
+        now = datetime.now(UTC)
+        latest, soon = format_moment(now - _BEHIND), format_moment(now + _BEHIND)
         known = self._offsite.known()
         found = []
         for app in (*self._apps.list_names(), SERVER):
             due = [item.created_at for item in self.list_local(app) if item.proven_at and item.created_at < latest]
-            if due and max((copy.created_at for copy in known.list_of(app)), default="") < max(due):
+            # A copy of a time to come was made while the clock was ahead: it says nothing of those since.
+            sent = [copy.created_at for copy in known.list_of(app) if copy.created_at < soon]
+            if due and max(sent, default="") < max(due):
                 found.append(str(app))
         return found
 
