@@ -326,5 +326,6 @@ def _failure(finished: ProcessResult) -> IkomaError:
     lines = finished.stderr.decode(errors="replace").strip().splitlines()
     if any(os.strerror(errno.ENOSPC) in line or os.strerror(errno.EDQUOT) in line for line in lines):
         return DiskFull()
-    said = lines[-1].removeprefix("pg_dump: ") if lines else f"exit code {finished.code}."
+    errors = [line for line in lines if line.startswith("pg_dump: error: ")]  # a detail may follow: the query
+    said = (errors or lines)[-1].removeprefix("pg_dump: ") if lines else f"exit code {finished.code}."
     return BackupFailed(f"pg_dump failed: {said}", audit_message="pg_dump failed.")
