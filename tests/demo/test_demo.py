@@ -14,6 +14,8 @@ import pytest
 
 from tests.support import eventually
 
+pytestmark = pytest.mark.timeout(900)  # a whole life of an app, with an image that is built
+
 DEMO = Path(__file__).parents[2] / "scripts" / "demo.py"
 STEPS = (
     *("platform.check", "apps.init", "apps.env.example", "db.create", "db.migrate", "db.seed", "db.status"),
