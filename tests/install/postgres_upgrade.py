@@ -88,7 +88,7 @@ def test_there_and_back_and_killed_in_between(former: Machine, capsys: pytest.Ca
     with capsys.disabled():
         print("\n" + done.stdout)
     assert (version(former), count(former)) == (NEW, rows)
-    eventually(lambda: is_well(former), "all three are healthy", 120)
+    eventually(lambda: is_well(former), "all three are healthy", 300)
     assert "nothing to do" in upgrade(former).stdout
 
     done = upgrade(former, "--back")

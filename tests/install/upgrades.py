@@ -93,7 +93,7 @@ def test_killed_in_the_middle_the_next_call_brings_the_old_one_back(served: Mach
     argv = served.command("ikoma", "upgrade", "--to", new, "--yes")
     process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     journal = served.path(JOURNAL)
-    eventually(lambda: journal.exists() and f'"{step}"' in journal.read_text(), f"the journal says {step}", 120)
+    eventually(lambda: journal.exists() and f'"{step}"' in journal.read_text(), f"the journal says {step}", 300)
     try:
         process.wait(random.uniform(0, 3))
     except subprocess.TimeoutExpired:

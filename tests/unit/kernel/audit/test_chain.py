@@ -202,7 +202,7 @@ KINDS = (
 )
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 def test_every_one_of_a_thousand_tamperings_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     original = tmp_path / "original"
     original.mkdir()
