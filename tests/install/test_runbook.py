@@ -11,10 +11,8 @@ import os
 import re
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,6 +68,7 @@ class Person:
     def _run(self, commands: tuple[str, ...]) -> list[str]:
         begin = f"set -a; [ ! -f {STATE} ] || . {STATE}; cd /; API_KEY=$(cat {HOME}/api-key.txt)"
         body = "\n".join(f"echo '{MARK}'\n{command}\necho \"exit $?\"" for command in commands)
+        follows = any("logs -f" in command for command in commands)
         process = subprocess.Popen(
             self.machine.command("bash", "-c", f"{begin}\n{body}\nexport -p >{STATE}"),
             stdin=subprocess.PIPE,
@@ -78,14 +77,13 @@ class Person:
             text=True,
             start_new_session=True,
         )
-        if any("logs -f" in command for command in commands):
-            return [_follow(process)]
         try:
-            stdout, stderr = process.communicate("y\n", timeout=600)
+            stdout, stderr = process.communicate("y\n", timeout=6 if follows else 600)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGTERM)
             stdout, stderr = process.communicate()
-            raise AssertionError(f"{commands} did not end\n{stdout}\n{stderr}") from None
+            assert follows, f"{commands} did not end\n{stdout}\n{stderr}"
+            return [stdout]
         self.complaints += stderr
         outputs = stdout.split(f"{MARK}\n")[1:]
         for command, output in zip(commands, outputs, strict=True):
@@ -121,25 +119,6 @@ class Person:
         while not is_well(self.machine):
             assert time.monotonic() < deadline, self.machine.run("docker", "ps", "-a").stdout
             time.sleep(0.5)
-
-
-def _follow(process: subprocess.Popen[str]) -> str:
-    """Read a container's first line of what would go on without end, and end it."""
-    assert process.stdout is not None
-    late = threading.Timer(300, process.kill)
-    late.start()
-    said = ""
-    try:
-        for line in process.stdout:
-            said += line
-            if " | " in line:
-                return said
-        raise AssertionError(f"no container has said anything:\n{said}")
-    finally:
-        late.cancel()
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        process.communicate()
 
 
 @pytest.fixture
