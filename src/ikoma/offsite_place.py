@@ -60,7 +60,7 @@ class OffsitePlace:
         """The files that hold a secret key."""
         return [path for path in (self.identity_file, self.ssh_key) if path is not None]
 
-    def to_plain(self) -> dict[str, Any]:
+    def write_plain(self) -> dict[str, Any]:
         """The place as JSON holds it, with what opens it in plain: for a pipe, and for nothing that is kept."""
         paths = {name: str(value) if (value := getattr(self, name)) else None for name in _PATHS}
         secret = self.secret.reveal() if self.secret else None
@@ -68,7 +68,7 @@ class OffsitePlace:
 
     @classmethod
     def from_plain(cls, told: Mapping[str, Any]) -> OffsitePlace:
-        """The place of which `to_plain` told."""
+        """The place of which `write_plain` told."""
         paths = {name: Path(told[name]) if told[name] else None for name in _PATHS}
         secret = Secret(told["secret"]) if told["secret"] else None
         return cls(**{**told, **paths, "secret": secret, "recipients": tuple(told["recipients"])})

@@ -19,7 +19,7 @@ from typing import Any
 from ikoma.app_folder import App
 from ikoma.apps.rollouts import injection
 from ikoma.compose.compose_file import VARIABLES_FILE, Web
-from ikoma.compose.image_names import release_image
+from ikoma.compose.image_names import name_release_image
 from ikoma.compose.model import EMPTY, ComposeModel, parse_model
 from ikoma.compose.mounts import Sources
 from ikoma.compose.placement import Placement
@@ -164,7 +164,7 @@ class Rolling:
         image = await self.engine.images.find(busybox_image())
         assert image is not None
         for name in services:
-            await self.engine.images.tag(image.id, release_image(self.app.name, name, release))
+            await self.engine.images.tag(image.id, name_release_image(self.app.name, name, release))
         images = dict.fromkeys(services, image.id)
         place = Placement(self.app.name, release, self.app.path, tree, Sources((), ()), images, {}, lambda path: "")
         serving = RolloutState(self.app).read_serving()

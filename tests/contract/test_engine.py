@@ -268,16 +268,16 @@ def test_cancelling_a_deploy_ends_at_once(project: Project) -> None:
 def test_down_removes_containers_and_networks_and_keeps_volumes(project: Project) -> None:
     project.up({"web": shell("echo kept > /data/note; sleep 1000", volumes=VOLUME)}, volumes={"store": {}})
     assert project.do(project.engine.list_volumes(project.app)) == [f"{project.app}_store"]
-    project.do(project.engine.down(project.app, volumes=False, progress=ignore_progress))
+    project.do(project.engine.take_down(project.app, volumes=False, progress=ignore_progress))
     assert project.containers() == {}
     assert docker("network", "ls", "-q", "--filter", f"label=com.docker.compose.project={project.app}") == []
     assert project.do(project.engine.list_volumes(project.app)) == [f"{project.app}_store"]
-    project.do(project.engine.down(project.app, volumes=True, progress=ignore_progress))
+    project.do(project.engine.take_down(project.app, volumes=True, progress=ignore_progress))
     assert project.do(project.engine.list_volumes(project.app)) == []
 
 
 def test_down_of_what_is_not_there_is_done(project: Project) -> None:
-    project.do(project.engine.down(project.app, volumes=True, progress=ignore_progress))
+    project.do(project.engine.take_down(project.app, volumes=True, progress=ignore_progress))
 
 
 def test_down_ends_though_docker_does_not_give_up_a_network(
@@ -292,12 +292,12 @@ def test_down_ends_though_docker_does_not_give_up_a_network(
     program.chmod(0o755)
     monkeypatch.setattr(argv, "find_compose_program", lambda: program)
     try:
-        project.do(project.engine.down(project.app, volumes=True, progress=ignore_progress))
+        project.do(project.engine.take_down(project.app, volumes=True, progress=ignore_progress))
         assert project.containers() == {}
         assert project.do(project.engine.list_networks(project.app)) == [network]
     finally:
         docker("rm", "-f", stranger)
-    project.do(project.engine.down(project.app, volumes=True, progress=ignore_progress))
+    project.do(project.engine.take_down(project.app, volumes=True, progress=ignore_progress))
     assert project.do(project.engine.list_networks(project.app)) == []
 
 
@@ -305,7 +305,7 @@ def test_down_leaves_other_projects_alone(project: Project) -> None:
     with a_project() as other:
         other.up({"web": service()})
         project.up({"web": service()})
-        project.do(project.engine.down(project.app, volumes=True, progress=ignore_progress))
+        project.do(project.engine.take_down(project.app, volumes=True, progress=ignore_progress))
         assert other.containers()["web"].state == "running"
 
 

@@ -260,7 +260,7 @@ def test_a_volume_is_saved_whatever_its_app_does(project: Project, state: str) -
     if state == "stopped":
         project.do(project.engine.stop(project.app, progress=ignore_progress))
     elif state == "removed":
-        project.do(project.engine.down(project.app, volumes=False, progress=ignore_progress))
+        project.do(project.engine.take_down(project.app, volumes=False, progress=ignore_progress))
     before = docker("ps", "--all", "--quiet", "--filter", f"volume={volume}")
     target = project.folder / "saved.tar"
     size = project.do(project.engine.save_volume(project.app, volume, target))
@@ -300,7 +300,7 @@ def test_a_volume_that_was_saved_comes_back_as_it_was(project: Project) -> None:
     made = project.do(project.engine.list_resources()).volumes[volume]
     with pytest.raises(AppNameTaken):
         project.do(project.engine.load_volume(project.app, volume, made, saved))
-    project.do(project.engine.down(project.app, volumes=True, progress=ignore_progress))
+    project.do(project.engine.take_down(project.app, volumes=True, progress=ignore_progress))
     project.do(project.engine.load_volume(project.app, volume, made, saved))
     assert project.do(project.engine.list_resources()).volumes[volume] == made
     assert docker("ps", "--all", "--quiet", "--filter", f"volume={volume}") == []
@@ -329,7 +329,7 @@ def test_a_volume_that_cannot_be_filled_is_not_left_behind(project: Project) -> 
 
 def test_what_a_killed_process_left_does_not_keep_a_volume_in_use(project: Project) -> None:
     project.up({"web": shell("echo kept > /data/note; sleep 1000", volumes=VOLUME)}, volumes={"store": {}})
-    project.do(project.engine.down(project.app, volumes=False, progress=ignore_progress))
+    project.do(project.engine.take_down(project.app, volumes=False, progress=ignore_progress))
     volume = f"{project.app}_store"
     mark = ["--label", f"ikoma.reads-volume={project.app}"]
     docker("create", *mark, "-v", f"{volume}:/x", busybox_image(), "true")
@@ -419,7 +419,7 @@ QUESTIONS: dict[str, Question] = {
     "networks": lambda engine, app, folder: engine.list_networks(app),
     "image": lambda engine, app, folder: engine.find_image("busybox"),
     "stop": lambda engine, app, folder: engine.stop(app, progress=ignore_progress),
-    "down": lambda engine, app, folder: engine.down(app, volumes=False, progress=ignore_progress),
+    "down": lambda engine, app, folder: engine.take_down(app, volumes=False, progress=ignore_progress),
 }
 
 

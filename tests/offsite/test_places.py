@@ -160,10 +160,10 @@ def test_a_backup_goes_there_and_comes_back(
     assert (sent.size, sent.locked_until) == (BIG, None)
     assert told == sorted(told) and told[-1] == 1.0
     assert run(offsite.send("shop", "shop.sql", MADE, {"shop.sql": big})) == sent  # it is there, and stays
-    assert run(offsite.look()).copies == offsite.known().copies == (sent,)
+    assert run(offsite.look()).copies == offsite.read_known().copies == (sent,)
     check_fetched(offsite, big, tmp_path)
     run(offsite.delete("shop", "shop.sql"))
-    assert offsite.known().copies == run(offsite.look()).copies == ()
+    assert offsite.read_known().copies == run(offsite.look()).copies == ()
     with pytest.raises(OffsiteMissing):
         run(offsite.fetch("shop", "shop.sql", tmp_path / "nowhere"))
 
@@ -224,7 +224,7 @@ def test_a_sender_killed_at_any_moment_is_resumed_and_leaves_nothing_half(
     place = make_place(kind)
     offsite = make_offsite(place, tmp_path)
     (tmp_path / "offsite").mkdir()
-    common = {"place": place.to_plain(), "key": str(tmp_path / "backups.key"), "folder": str(tmp_path / "offsite")}
+    common = {"place": place.write_plain(), "key": str(tmp_path / "backups.key"), "folder": str(tmp_path / "offsite")}
     told = {"do": "send", "owner": "shop", "name": "shop.sql", "createdAt": MADE, "provenAt": None, "scheduled": False}
     request = orjson.dumps({**common, **told, "files": {"shop.sql": str(big)}})
     cut_off = 0
@@ -274,7 +274,7 @@ def test_what_somebody_changes_in_the_bucket_is_refused(
     assert run(foreign.look()).left_out == 1
     client.put_object(Bucket=place.host, Key=record, Body=b"{}")
     assert run(offsite.look()).copies == ()
-    assert offsite.known().left_out == 1
+    assert offsite.read_known().left_out == 1
 
 
 def pyrage_of_others(place: OffsitePlace, content: bytes) -> bytes:

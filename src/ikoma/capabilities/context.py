@@ -140,18 +140,18 @@ class Call:
         """Whether its caller is no person and no program of theirs, but a schedule."""
         return self.caller.id.startswith(SCHEDULE)
 
-    def app(self, name: AppName) -> App:
+    def find_app(self, name: AppName) -> App:
         """The app of that name; AppNotFound, with the nearest name this caller may know of."""
         return self.platform.apps.find(name, visible=self.caller.reaches)
 
-    def env_file(self, name: AppName) -> EnvFile:
+    def open_env_file(self, name: AppName) -> EnvFile:
         """The `.env` of the app of that name."""
-        return EnvFile(self.app(name), self.platform.resolutions.reader)
+        return EnvFile(self.find_app(name), self.platform.resolutions.reader)
 
-    async def app_or_remains(self, name: AppName) -> App:
+    async def find_app_or_remains(self, name: AppName) -> App:
         """The app, even when its folder is gone, as long as containers or a database of it remain."""
         try:
-            return self.app(name)
+            return self.find_app(name)
         except AppNotFound:
             app = self.platform.apps.locate(name)
             replicas = (await self.platform.runtime.observe(app)).replicas

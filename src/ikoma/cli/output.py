@@ -15,7 +15,7 @@ from typing import Any, NoReturn, TextIO
 import click
 
 from ikoma.cli.blocks import Block, FactList, FindingList, ItemList, LabelledSentence, Paper, Raw
-from ikoma.cli.words import flatten, guess, label, word_count
+from ikoma.cli.words import flatten, guess, word_count, word_label
 
 _QUOTED = ("sql", "healthcheck", "answer", "logs", "output")
 _OWN = ("next", "retryAfter", "confirmation")
@@ -98,9 +98,9 @@ def make_failure_blocks(
                 if isinstance(item, dict)
             ]
         elif isinstance(value, list):
-            blocks.append(ItemList(label(name), [str(item) for item in value]))
+            blocks.append(ItemList(word_label(name), [str(item) for item in value]))
         else:
-            facts.append((label(name), guess(name, value)))
+            facts.append((word_label(name), guess(name, value)))
     if facts:
         blocks.append(FactList([(f"  {name}", value) for name, value in facts]))
     if hint:

@@ -109,7 +109,7 @@ def write_value(value: Any, *, people: bool) -> str:
         case Size(size):
             return "" if size is None else (word_size(size) if people else f"{size:g}" if size % 1 else f"{size:.0f}")
         case Span(milliseconds):
-            return "" if milliseconds is None else (span_in_words(milliseconds) if people else f"{milliseconds:.0f}")
+            return "" if milliseconds is None else (word_span(milliseconds) if people else f"{milliseconds:.0f}")
         case State(word):
             return clean(word or "")
         case YesNo(well):
@@ -137,7 +137,7 @@ def choose_colour(value: Any) -> str | None:
             return None
 
 
-def label(name: str) -> str:
+def word_label(name: str) -> str:
     """A field's name as words: `finishedAt` is "finished", `downtimeMs` is "downtime"."""
     if name in _LABELS:
         return _LABELS[name]
@@ -174,7 +174,7 @@ def word_size(size: float) -> str:
     return f"{size:.0f} B"
 
 
-def span_in_words(milliseconds: float) -> str:
+def word_span(milliseconds: float) -> str:
     """A time as 950 ms, 3.2 s, 4 min 10 s, 2 h 5 min."""
     if milliseconds < 1000:
         return f"{milliseconds:.0f} ms"

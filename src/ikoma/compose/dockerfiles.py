@@ -56,10 +56,10 @@ def inline_dockerfiles(app: App, model: ComposeModel) -> ComposeModel:
     for name, text in read_dockerfiles(app, model).items():
         described = model.services[name].raw
         changed[name] = {**described, "build": {**described["build"], "dockerfile_inline": text.replace("$", "$$")}}
-    return model.with_services(changed)
+    return model.replace_services(changed)
 
 
-def stage_of(build: Build | None, text: str = "") -> Stage:
+def find_stage(build: Build | None, text: str = "") -> Stage:
     """The stage that a build of a resolved model makes its image of.
 
     Args:

@@ -28,6 +28,6 @@ def _encode_component(name: str) -> str:
     return f"x-{hashlib.sha256(name.encode()).hexdigest()[:24]}"
 
 
-def release_image(app: str, service: str, release: str) -> str:
+def name_release_image(app: str, service: str, release: str) -> str:
     """The name of the image that a service of a release runs."""
     return f"{name_image(app, service)}:{release}"

@@ -209,19 +209,19 @@ class ComposeModel:
         """The config or secret that a service is given."""
         return self.contents[kind].get(str(given.get("source")), {})
 
-    def with_services(self, changed: Mapping[str, Mapping[str, Any]]) -> ComposeModel:
+    def replace_services(self, changed: Mapping[str, Mapping[str, Any]]) -> ComposeModel:
         """The model with these services in place of those of their names."""
         return parse_model({**self.raw, "services": {**(self.raw.get("services") or {}), **changed}})
 
-    def without_services(self, names: Collection[str]) -> ComposeModel:
+    def drop_services(self, names: Collection[str]) -> ComposeModel:
         """The model without some of its services."""
         return parse_model({**self.raw, "services": {k: s.raw for k, s in self.services.items() if k not in names}})
 
-    def with_block(self, block: Mapping[str, Any]) -> ComposeModel:
+    def replace_block(self, block: Mapping[str, Any]) -> ComposeModel:
         """The model with another `x-ikoma` block."""
         return parse_model({**self.raw, "x-ikoma": dict(block)})
 
-    def without_block(self) -> ComposeModel:
+    def drop_block(self) -> ComposeModel:
         return parse_model({key: value for key, value in self.raw.items() if key != "x-ikoma"})
 
     def _awaited(self, condition: str) -> frozenset[str]:

@@ -66,7 +66,9 @@ def find_sources(app: App, model: ComposeModel, *, besides: Sequence[str] = ()) 
     binds = [item for item in _binds(model) if root in item[0].path.parents and item[0].path != root / ".env"]
     written = {way.path for way, writable in binds if writable and _is_written(way.path, named)}
     data = written | {path for path, is_source in named.items() if not is_source}
-    mounted = [(way.path, writable) for way, writable in binds if way.path not in data and not strays(way, written)]
+    mounted = [
+        (way.path, writable) for way, writable in binds if way.path not in data and not leads_astray(way, written)
+    ]
     copied = [(path, writable) for path, writable in mounted if _is_copied(path, named, written)]
     paths = {*read, *(path for path, _ in copied)}
     needed = {step for path in read for step in (path, *path.parents)}
@@ -95,7 +97,7 @@ def list_deployed_data(app: App, model: ComposeModel, found: Sources) -> list[Pa
     return [path for path in found.data if _touches(path, homes) and _nearest(path, named) is not False]
 
 
-def strays(way: LocatedPath, folders: Set[Path]) -> bool:
+def leads_astray(way: LocatedPath, folders: Set[Path]) -> bool:
     """Whether a way leads through one of these folders and ends elsewhere."""
     return any(step in folders and step not in way.path.parents for step in way.passed)
 

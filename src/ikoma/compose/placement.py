@@ -11,7 +11,7 @@ from pathlib import Path
 import orjson
 
 from ikoma.compose.model import ComposeModel
-from ikoma.compose.mounts import Sources, strays
+from ikoma.compose.mounts import Sources, leads_astray
 from ikoma.compose.paths import locate
 from ikoma.model import AppName
 
@@ -51,7 +51,7 @@ class Placement:
         way = locate(path)
         if way.path == self.root / ".env":
             return self.files / ".env"
-        if not self.sources.holds(way.path) or strays(way, frozenset(self.sources.data)):
+        if not self.sources.holds(way.path) or leads_astray(way, frozenset(self.sources.data)):
             return None
         return self.tree / way.path.relative_to(self.root)
 

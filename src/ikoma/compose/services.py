@@ -30,7 +30,7 @@ def replace_image(app: AppName, model: ComposeModel, service: str, image: str) -
     described = find_service(app, model, service)
     if described.build is not None:
         raise ServiceIsBuilt(f"The image of {service} is built from the source of {app}.")
-    return model.with_services({service: {**described.raw, "image": image}})
+    return model.replace_services({service: {**described.raw, "image": image}})
 
 
 def sort_by_need(services: Mapping[str, Service]) -> list[str]:

@@ -140,13 +140,13 @@ def pin(model: ComposeModel, found: Web | None) -> ComposeModel:
     """A model whose x-ikoma block says what was chosen, so that every later look at it sees the same."""
     block = {key: value for key, value in model.said.items() if key not in ("service", "port", "health")}
     if found is None:
-        return model.with_block({"service": False, **block})
+        return model.replace_block({"service": False, **block})
     said: dict[str, Any] = {"service": found.service, "port": found.port}
     if found.path is None:
         said["health"] = False
     elif found.named:
         said["health"] = found.path
-    return model.with_block({**said, **block})
+    return model.replace_block({**said, **block})
 
 
 def is_loopback(port: Port) -> bool:

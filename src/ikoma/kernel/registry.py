@@ -32,7 +32,7 @@ from ikoma.kernel.results import (
     find_leads,
     find_marks,
     find_sentences,
-    optional,
+    make_optional,
 )
 from ikoma.model import NAMES_OF_CALLS, Effect, Role
 
@@ -50,7 +50,7 @@ __all__ = [
     "Untrusted",
     "capability",
     "listed",
-    "optional",
+    "make_optional",
     "registry",
 ]
 

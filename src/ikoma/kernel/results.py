@@ -24,7 +24,7 @@ class Result(BaseModel):
     """The result as a person sees it."""
 
 
-def optional(empty: Any = None) -> Any:
+def make_optional(empty: Any = None) -> Any:
     """A field that a result has only where it says something: else it is left out of the answer."""
     return Field(default=empty, exclude_if=lambda value: not value)
 

@@ -23,7 +23,7 @@ from ikoma.model import AppName
 from ikoma.ports.databases import Credentials
 from ikoma.postgres.server.certificates import Authority
 from ikoma.postgres.server.embedded import EmbeddedPostgres
-from ikoma.postgres.server.tls_port import standing_for
+from ikoma.postgres.server.tls_port import choose_stand_in
 from tests.contract.conftest import remove, settings_of, state_folder
 from tests.contract.postgres.conftest import Postgres, make_database
 
@@ -209,8 +209,8 @@ def test_silent_clients_take_no_more_than_their_share_of_the_servers_descriptors
 
 
 def test_no_client_stands_for_this_machine() -> None:
-    assert standing_for("172.17.0.5") == "127.145.0.5"
-    assert {standing_for(address) for address in ("10.0.0.1", "172.0.0.1", "127.0.0.1")} == {"127.128.0.1"}
+    assert choose_stand_in("172.17.0.5") == "127.145.0.5"
+    assert {choose_stand_in(address) for address in ("10.0.0.1", "172.0.0.1", "127.0.0.1")} == {"127.128.0.1"}
 
 
 def test_it_is_open_where_containers_reach_it_and_stays_what_it_was() -> None:

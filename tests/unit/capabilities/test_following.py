@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from ikoma.capabilities.apps.logs import until
+from ikoma.capabilities.apps.logs import follow_until
 from ikoma.errors import EngineUnavailable
 
 
@@ -18,7 +18,7 @@ def test_following_ends_when_the_server_stops() -> None:
             finally:
                 ended.set()
 
-        following = asyncio.ensure_future(until(stopping, follow()))
+        following = asyncio.ensure_future(follow_until(stopping, follow()))
         await asyncio.sleep(0.05)
         assert not following.done()
         stopping.set()
@@ -30,12 +30,12 @@ def test_following_ends_when_the_server_stops() -> None:
 
 def test_following_ends_with_what_it_follows_and_says_why_it_failed() -> None:
     async def scenario() -> None:
-        await asyncio.wait_for(until(asyncio.Event(), asyncio.sleep(0)), 60)
+        await asyncio.wait_for(follow_until(asyncio.Event(), asyncio.sleep(0)), 60)
 
         async def fail() -> None:
             raise EngineUnavailable
 
         with pytest.raises(EngineUnavailable):
-            await asyncio.wait_for(until(asyncio.Event(), fail()), 60)
+            await asyncio.wait_for(follow_until(asyncio.Event(), fail()), 60)
 
     asyncio.run(scenario())

@@ -134,7 +134,7 @@ def test_values_are_words_for_people_and_figures_for_programs(value: object, per
     ],
 )
 def test_names_of_fields_are_words(name: str, said: str) -> None:
-    assert words.label(name) == said
+    assert words.word_label(name) == said
 
 
 def test_a_command_stays_whole_where_a_sentence_is_broken() -> None:

@@ -155,7 +155,7 @@ def test_a_certificate_that_is_not_there(tmp_path: Path) -> None:
 def test_a_version_that_is_installed_and_does_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "call", lambda *_, **__: {"version": "0.0.1"})
     monkeypatch.setattr(upkeep, "_REBOOT", tmp_path)
-    version, system = upkeep.versions(settings(tmp_path))
+    version, system = upkeep.check_versions(settings(tmp_path))
     assert_told(version, None, "is installed, 0.0.1 runs")
     assert_told(system, None, "waits for a restart of the machine")
 
@@ -165,5 +165,5 @@ def test_addresses_for_networks_that_are_used_up(tmp_path: Path, monkeypatch: py
         return [("10.0.0.0/23", 24)], ["10.0.0.0/24"]
 
     monkeypatch.setattr(upkeep, "_ask_docker", ask)
-    (found,) = upkeep.networks(settings(tmp_path))
+    (found,) = upkeep.check_networks(settings(tmp_path))
     assert_told(found, None, "hardly any addresses left")

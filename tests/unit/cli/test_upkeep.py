@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ikoma.cli.doctor.upkeep import databases, find_free, judge_keys, upgrades
+from ikoma.cli.doctor.upkeep import check_databases, check_upgrades, find_free, judge_keys
 from ikoma.settings import load_settings
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
@@ -89,18 +89,18 @@ def test_other_keys_are_not(row: dict[str, Any]) -> None:
 def test_an_upgrade_that_has_not_ended_is_told(tmp_path: Path, noted: str | None, words: list[str]) -> None:
     if noted is not None:
         (tmp_path / "upgrade.json").write_text(noted)
-    found = list(upgrades(load_settings({"IKOMA_HOME": str(tmp_path)})))
+    found = list(check_upgrades(load_settings({"IKOMA_HOME": str(tmp_path)})))
     assert [item.details for item in found] == words
     assert all("ikoma upgrade" in item.fix for item in found)
 
 
 def test_databases_of_an_older_postgresql_and_what_is_kept_of_it_are_told(tmp_path: Path) -> None:
     settings = load_settings({"IKOMA_HOME": str(tmp_path / "home"), "IKOMA_STATE": str(tmp_path)})
-    assert list(databases(settings)) == []
+    assert list(check_databases(settings)) == []
     for name in ("data", "data-15"):
         (settings.postgres_folder / name).mkdir(parents=True)
         (settings.postgres_folder / name / "PG_VERSION").write_text("15\n")
-    older, kept = databases(settings)
+    older, kept = check_databases(settings)
     assert (older.ok, older.fix) == (None, "ikoma upgrade --postgres")
     assert "of PostgreSQL 15" in older.details
     assert kept.fix.startswith("ikoma upgrade --postgres --forget")

@@ -119,7 +119,7 @@ def test_sizes_and_times_are_words_for_people_and_numbers_in_a_pipe() -> None:
 
 def test_only_who_writes_on_paper_words_a_size_or_a_time() -> None:
     """A view that did it itself could not know who reads."""
-    worded = re.compile(r"\b(bytes_in_words|span_in_words|age)\(|people=True|\b[KMGT]iB\b(?! must be free)")
+    worded = re.compile(r"\b(bytes_in_words|word_span|age)\(|people=True|\b[KMGT]iB\b(?! must be free)")
     found = [
         f"{source.name}: {line.strip()}"
         for source in SOURCES

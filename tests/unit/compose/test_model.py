@@ -118,9 +118,9 @@ def test_what_a_service_is_given_is_found_by_its_source() -> None:
 def test_a_changed_model_is_another_one_and_the_first_stays_as_it_is() -> None:
     raw = {"name": "shop", "services": {"web": {"image": "a"}, "db": {"image": "b"}}, "volumes": {"data": None}}
     model = parse_model(raw)
-    assert model.with_services({"web": {"image": "c"}}).services["web"].image == "c"
-    assert list(model.without_services({"web"}).services) == ["db"]
-    assert model.with_block({"port": 80}).without_block().raw == model.raw == raw
+    assert model.replace_services({"web": {"image": "c"}}).services["web"].image == "c"
+    assert list(model.drop_services({"web"}).services) == ["db"]
+    assert model.replace_block({"port": 80}).drop_block().raw == model.raw == raw
     assert model.top == {"name": "shop", "volumes": {"data": None}}
     copied = model.copy_raw()
     copied["services"]["web"]["image"] = "d"

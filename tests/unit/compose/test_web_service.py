@@ -383,7 +383,7 @@ def test_what_was_chosen_is_chosen_again_when_the_ports_are_gone(services: Any, 
     found = find_web(before)
     after = pin(before, found)
     bare = {name: {**described.raw, "ports": None} for name, described in after.services.items()}
-    assert find_web(after.with_services(bare)) == found
+    assert find_web(after.replace_services(bare)) == found
     assert after.said.get("drain") == (block or {}).get("drain")
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ikoma.compose.dockerfiles import stage_of
+from ikoma.compose.dockerfiles import find_stage
 from ikoma.compose.model import ComposeModel, Service
 from ikoma.compose.roles.backing_services import find_builder
 
@@ -51,7 +51,7 @@ def _list_images(service: Service) -> Iterator[str]:
     """List the service's image, and what it is built on."""
     yield service.image
     if service.build is not None:
-        yield stage_of(service.build).base
+        yield find_stage(service.build).base
 
 
 def _strip_tag(image: str) -> str:

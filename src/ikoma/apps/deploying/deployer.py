@@ -324,7 +324,7 @@ class Deployer:
         runs = await self._check(app, model)
         in_use = await self._adopt(app, model, options.progress)
         found = release.images
-        await images.present(self._engine.images, app.name, release.id, found)
+        await images.require_and_name(self._engine.images, app.name, release.id, found)
         place = await asyncio.to_thread(place_again, app, release, model, found, in_use)
         secrets = [*app_secrets.find_of_app(app), *app_secrets.find_of_release(app, release)]
         async with self._history.explain_failure(app, release):

@@ -164,7 +164,7 @@ class _Planned:
             name: {key: value for key, value in service.raw.items() if key != KEPT_AS}
             for name, service in step.after.services.items()
         }
-        self._bare = _place(step).compute_configurations(step.after.with_services(bare))
+        self._bare = _place(step).compute_configurations(step.after.replace_services(bare))
         self.parts = {item.service: item for item in plan.services}
         self._reactivates = plan.reactivates
         self._one_shot = step.after.one_shot

@@ -114,7 +114,7 @@ class OffsiteKeeper:
 
     async def _go_round(self) -> bool:
         """Whether all went well."""
-        was_failing = self._offsite.known().failing_since is not None
+        was_failing = self._offsite.read_known().failing_since is not None
         try:
             await self._offsite.look()
         except IkomaError as error:
@@ -141,7 +141,7 @@ class OffsiteKeeper:
 
     def _choose_missing(self, app: AppName) -> list[LocalBackup]:
         """The proven backups that have no copy, newest first, without those that would be let go of at once."""
-        known = self._offsite.known().list_of(app)
+        known = self._offsite.read_known().list_of(app)
         there = {copy.name for copy in known}
         by_schedule = set(self._runs.list_backups(app))
         missing = [item for item in self.list_local(app) if item.proven_at and item.name not in there]
@@ -157,7 +157,7 @@ class OffsiteKeeper:
 
     async def _let_go(self, app: AppName) -> None:
         """Delete the copies of schedules that were kept long enough, and that the store lets go of."""
-        known = self._offsite.known().list_of(app)
+        known = self._offsite.read_known().list_of(app)
         for kind in _KINDS:
             copies = [copy for copy in known if copy.name.endswith(kind)]
             made = [copy for copy in copies if copy.scheduled]
@@ -205,7 +205,7 @@ class OffsiteKeeper:
         """The apps whose newest copy is older than a proven backup which has been here for a day."""
         now = datetime.now(UTC)
         latest, soon = format_moment(now - _BEHIND), format_moment(now + _BEHIND)
-        known = self._offsite.known()
+        known = self._offsite.read_known()
         found = []
         for app in (*self._apps.list_names(), SERVER):
             due = [item.created_at for item in self.list_local(app) if item.proven_at and item.created_at < latest]

@@ -102,7 +102,7 @@ class Offsite:
             "files": {inside: str(path) for inside, path in files.items()},
         }
         copy = _parse(await self._do("send", told, progress, _TRANSFER_SECONDS))
-        others = (item for item in self.known().copies if (item.owner, item.name) != (owner, name))
+        others = (item for item in self.read_known().copies if (item.owner, item.name) != (owner, name))
         self._note(copies=(copy, *others), failing_since=None, problem=None)
         return copy
 
@@ -132,10 +132,10 @@ class Offsite:
     async def delete(self, owner: str, name: str) -> None:
         """Delete a copy; nothing happens where there is none."""
         await self._do("delete", {"owner": owner, "name": name}, ignore_progress, _LOOK_SECONDS)
-        left = (item for item in self.known().copies if (item.owner, item.name) != (owner, name))
+        left = (item for item in self.read_known().copies if (item.owner, item.name) != (owner, name))
         self._note(copies=tuple(left))
 
-    def known(self) -> KnownCopies:
+    def read_known(self) -> KnownCopies:
         """The place as it was last seen; nothing where another one is set by now."""
         if self.place is None:
             return KnownCopies("")
@@ -148,14 +148,14 @@ class Offsite:
 
     def note_failure(self, error: IkomaError) -> None:
         """Remember that the place failed, and since when."""
-        self._note(failing_since=self.known().failing_since or _now(), problem=error.message)
+        self._note(failing_since=self.read_known().failing_since or _now(), problem=error.message)
 
     @property
     def _known_file(self) -> Path:
         return self._folder / "known.json"
 
     def _note(self, **changes: Any) -> KnownCopies:
-        known = replace(self.known(), **changes)
+        known = replace(self.read_known(), **changes)
         make_folder(self._folder, 0o700)
         write_file(self._known_file, orjson.dumps(asdict(known)), mode=0o600)
         return known
@@ -164,7 +164,12 @@ class Offsite:
         if self.place is None:
             raise OffsiteOff
         make_folder(self._folder, 0o700)
-        common = {"do": deed, "place": self.place.to_plain(), "key": str(self._key_file), "folder": str(self._folder)}
+        common = {
+            "do": deed,
+            "place": self.place.write_plain(),
+            "key": str(self._key_file),
+            "folder": str(self._folder),
+        }
         answer = _Answer(progress)
         asked = _hand_over(orjson.dumps({**common, **told}))
         try:

@@ -27,7 +27,7 @@ class BackupReturn:
             OffsiteUnreachable, OffsiteSealed, OffsiteDamaged: it cannot be fetched.
             BackupDamaged, BackupForeign: what was fetched is not this app's, or not what its manifest says.
         """
-        if (self._backups.root / name).exists() or self._offsite.known().find(app, name) is None:
+        if (self._backups.root / name).exists() or self._offsite.read_known().find(app, name) is None:
             return
         await self.fetch(app, name, progress)
 

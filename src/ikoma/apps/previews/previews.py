@@ -77,7 +77,7 @@ class Previews:
             TooManyPreviews, NameTooLong
             PreviewNameTaken: a folder stands where the preview's would.
         """
-        found = self.apps.locate(preview_files.name_of(app.name, ref))
+        found = self.apps.locate(preview_files.name_preview(app.name, ref))
         ends = format_moment(datetime.now(UTC) + timedelta(hours=hours))
         if (known := preview_files.read(found)) is not None:
             record = replace(known, expires_at=ends)

@@ -59,7 +59,7 @@ def _fill(entry: TrashEntry, backup: AppBackup, place: Path) -> None:
         unpack(place / STATE, entry.folder / ".ikoma")
     (entry.path / "volumes").mkdir(mode=0o700)
     for name, told in backup.volumes.items():
-        _share(place / VOLUMES / f"{name}.tar", entry.volume_path(name))
+        _share(place / VOLUMES / f"{name}.tar", entry.locate_volume(name))
         made = ResourceInfo(backup.app, told["driver"], options=told["options"], labels=told["labels"])
         entry.describe_volume(name, made)
     tables: dict[str, Any] = {}

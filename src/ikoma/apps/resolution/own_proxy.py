@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ikoma.compose.dockerfiles import stage_of
+from ikoma.compose.dockerfiles import find_stage
 from ikoma.compose.model import ComposeModel, Port, Service, parse_published
 from ikoma.compose.roles.backing_services import is_backing_service
 from ikoma.compose.web_service import Candidate, find_port, is_loopback
@@ -148,7 +148,7 @@ class OwnProxy:
         return f"Leave out {out}, and add under `x-ikoma:` {lines}. {last}"
 
 
-def own_proxies(model: ComposeModel, texts: Mapping[str, str], dockerfiles: Mapping[str, str]) -> list[OwnProxy]:
+def find_own_proxies(model: ComposeModel, texts: Mapping[str, str], dockerfiles: Mapping[str, str]) -> list[OwnProxy]:
     """The reverse proxies of a resolved model on the ports of the web.
 
     Args:
@@ -179,7 +179,7 @@ def sends_to_https(text: str) -> bool:
 
 def find_kind(service: Service, dockerfile: str) -> str | None:
     """Tell what kind of reverse proxy a service may be, by its image; None where it is none."""
-    image = stage_of(service.build, dockerfile).base if service.build else service.image
+    image = find_stage(service.build, dockerfile).base if service.build else service.image
     last = image.partition("@")[0].rpartition("/")[2].partition(":")[0].lower()
     return next((kind for word, kind in _KINDS.items() if re.search(rf"(?:^|[-_.]){word}(?:$|[-_.])", last)), None)
 

@@ -62,7 +62,7 @@ def read(preview: App) -> Preview | None:
     return found
 
 
-def name_of(app: AppName, ref: str) -> AppName:
+def name_preview(app: AppName, ref: str) -> AppName:
     """The name of an app's preview of a ref: the same for the same ref, and another for each other one.
 
     Raises:

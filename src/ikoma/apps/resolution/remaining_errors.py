@@ -171,7 +171,7 @@ def _kind(part: Part) -> str:
 def _imageless(model: ComposeModel) -> ComposeModel:
     """The model without the image that was put in the place of images that are refused."""
     made = {name: service.raw for name, service in model.services.items() if service.image == IMAGE}
-    return model.with_services(
+    return model.replace_services(
         {name: {key: value for key, value in raw.items() if key != "image"} for name, raw in made.items()}
     )
 

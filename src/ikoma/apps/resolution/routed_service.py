@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from ikoma.app_folder import App
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.resolution.mounted_text import read_mounted_text
-from ikoma.apps.resolution.own_proxy import OwnProxy, find_kind, own_proxies, sends_to_https
+from ikoma.apps.resolution.own_proxy import OwnProxy, find_kind, find_own_proxies, sends_to_https
 from ikoma.apps.yaml.violation import Place, Violation
 from ikoma.compose.compose_file import Web
 from ikoma.compose.dockerfiles import read_dockerfiles
@@ -58,7 +58,7 @@ class Settled:
     def leave_out_unused(self, model: ComposeModel) -> ComposeModel:
         """The model before without the services that are to be left out: what they lack is nobody's concern."""
         gone = {name for item in self.own_proxies for name in item.gone}
-        return model.without_services(gone) if gone else model
+        return model.drop_services(gone) if gone else model
 
     def hides(self, violation: Violation) -> bool:
         """Whether a violation is of a port that is not published, or of a service whose finding is to leave it out."""
@@ -125,7 +125,7 @@ class WebServices:
         if not names:
             return ()
         texts = {name: await asyncio.to_thread(read_mounted_text, app, model, name) for name in names}
-        found = own_proxies(model, texts, dockerfiles)
+        found = find_own_proxies(model, texts, dockerfiles)
         return tuple([item for item in found if await self._lacks_ports(app, model, item.service)])
 
     async def _lacks_ports(self, app: App, model: ComposeModel, name: str) -> bool:
@@ -152,7 +152,7 @@ class WebServices:
 
     async def _holders(self, app: App, model: ComposeModel, name: str) -> dict[int, str]:
         """Ports of a service that another has: index → who."""
-        alone = model.without_services(model.services.keys() - {name})
+        alone = model.drop_services(model.services.keys() - {name})
         taken = await self._runtime.find_taken_ports(app.name, alone, self._policy.is_platform)
         return {item.index: item.holder for item in reversed(taken) if not item.is_of_this_app}
 
@@ -177,4 +177,4 @@ def _without(model: ComposeModel, web: Web | None, unpublished: tuple[Unpublishe
         return model
     service, gone = model.services[web.service], {item.place[-1] for item in unpublished}
     ports = [port.raw for index, port in enumerate(service.ports) if index not in gone]
-    return model.with_services({web.service: {**service.raw, "ports": ports}})
+    return model.replace_services({web.service: {**service.raw, "ports": ports}})

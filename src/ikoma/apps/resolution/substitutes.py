@@ -58,11 +58,11 @@ def _named(app: AppName, model: ComposeModel, kind: str) -> dict[str, Mapping[st
     return {
         key: item
         for key, item in items.items()
-        if item and (item.get("external") or item.get("name") not in (None, own_name(app, key)))
+        if item and (item.get("external") or item.get("name") not in (None, name_own(app, key)))
     }
 
 
-def own_name(app: AppName, key: str) -> str:
+def name_own(app: AppName, key: str) -> str:
     """The name on the machine of an app's own network or volume of this key."""
     return f"{app.project}_{key}"
 
@@ -77,12 +77,12 @@ def _networks(app: AppName, model: ComposeModel, result: dict[str, Any], there: 
         if name in _NO_NETWORKS or (_begins_as_own(app, name) and (name in there or not external)):
             continue
         if external:
-            result["networks"][key] = {"name": own_name(app, key), "ipam": {}}
+            result["networks"][key] = {"name": name_own(app, key), "ipam": {}}
             _without_addresses(result, key)
             problem = f"The network {name} is shared with others: the app gets one of its own, for its services alone."
         else:
-            result["networks"][key]["name"] = own_name(app, key)
-            problem = f"The network is not called {name} here but {own_name(app, key)}, and only this app is on it."
+            result["networks"][key]["name"] = name_own(app, key)
+            problem = f"The network is not called {name} here but {name_own(app, key)}, and only this app is on it."
         fix = "Nothing has to change where only its own services need it; another app is reached by its domain."
         yield Notice(None, ("networks", key), problem, fix)
 
@@ -98,7 +98,7 @@ def _without_addresses(result: dict[str, Any], network: str) -> None:
 def _volumes(app: AppName, model: ComposeModel, result: dict[str, Any], there: Mapping[str, str]) -> Iterator[Notice]:
     """One that is there may hold what the app is to have: then the person says what becomes of it."""
     for key, volume in _named(app, model, "volumes").items():
-        name, own = str(volume.get("name") or key), own_name(app, key)
+        name, own = str(volume.get("name") or key), name_own(app, key)
         if volume.get("external") or _begins_as_own(app, name) or (name in there and own not in there):
             continue
         result["volumes"][key]["name"] = own

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from ikoma.compose.image_names import release_image
+from ikoma.compose.image_names import name_release_image
 from ikoma.compose.model import ComposeModel
 from ikoma.compose.placement import Placement
 
@@ -22,7 +22,7 @@ def render_builds(model: ComposeModel, place: Placement) -> dict[str, Any]:
         for key, context in service.build.additional_contexts.items():
             if context.startswith("/") and (inside := place.find_inside(context)):
                 build["additional_contexts"][key] = str(inside)
-        services[name] = {"build": build, "image": release_image(place.app, name, place.release)}
+        services[name] = {"build": build, "image": name_release_image(place.app, name, place.release)}
     secrets: dict[str, Any] = copy.deepcopy(dict(model.secrets))
     for item in secrets.values():
         if item.get("file") and (inside := place.find_inside(item["file"])):

@@ -18,7 +18,7 @@ from ikoma.apps.policy import dockerfile
 from ikoma.apps.rollouts.builds import render_builds
 from ikoma.apps.rollouts.injection import write_dockerfiles
 from ikoma.compose.compose_file import encode
-from ikoma.compose.image_names import name_image, name_images_prefix, release_image
+from ikoma.compose.image_names import name_image, name_images_prefix, name_release_image
 from ikoma.compose.model import ComposeModel, Service
 from ikoma.compose.placement import Placement
 from ikoma.durable import write_file
@@ -68,8 +68,8 @@ async def provide(
     for name, service in model.services.items():
         reference = service.image
         built_as = name if name in makers else own.get(reference)
-        source = reference if built_as is None else release_image(place.app, makers[built_as], place.release)
-        found[name] = await _named(store, source, release_image(place.app, name, place.release), name)
+        source = reference if built_as is None else name_release_image(place.app, makers[built_as], place.release)
+        found[name] = await _named(store, source, name_release_image(place.app, name, place.release), name)
     return found
 
 
@@ -95,19 +95,19 @@ async def provide_one(
     """
     described = model.services[service]
     others = {name: identity for name, identity in kept.items() if name != service}
-    await present(store, place.app, place.release, others)
+    await require_and_name(store, place.app, place.release, others)
     if await _is_wanted(store, described):
         wanted = {"image": described.image, **_platform(described)}
         await _pull(store, service, wanted, place, folder, progress=progress, secrets=secrets)
-    name = release_image(place.app, service, place.release)
+    name = name_release_image(place.app, service, place.release)
     return {**others, service: await _named(store, described.image, name, service)}
 
 
-async def present(store: Images, app: AppName, release: str, images: Mapping[str, str]) -> None:
+async def require_and_name(store: Images, app: AppName, release: str, images: Mapping[str, str]) -> None:
     """See that these images are still here, and name them by a release; ImageGone, naming the first that is not."""
     await require(store, release, images)
     for name, identity in images.items():
-        await store.tag(identity, release_image(app, name, release))
+        await store.tag(identity, name_release_image(app, name, release))
 
 
 async def require(store: Images, release: str, images: Mapping[str, str]) -> None:

@@ -58,7 +58,7 @@ class TrashEntry:
     def folder(self) -> Path:
         return self.path / "folder"
 
-    def volume_path(self, name: str) -> Path:
+    def locate_volume(self, name: str) -> Path:
         return self.path / "volumes" / f"{name}.tar"
 
     @property

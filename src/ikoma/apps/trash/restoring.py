@@ -145,7 +145,7 @@ class AppRestorer:
         progress(f"bring the volume {wanted} back")
         if wanted in await self._engine.volumes.map_owners():  # half filled, by a server that was killed
             await self._engine.volumes.remove(wanted)
-        await self._engine.volumes.load(app, wanted, _describe_volume(entry, name, app), entry.volume_path(name))
+        await self._engine.volumes.load(app, wanted, _describe_volume(entry, name, app), entry.locate_volume(name))
 
     async def _bring_database(self, entry: TrashEntry, app: App, progress: Progress) -> None:
         kept = App(app.name, entry.folder)

@@ -157,7 +157,7 @@ class Validator:
             return
         model = found.model
         if not found.is_whole:  # what the block names may have gone with it
-            model = model.without_block()
+            model = model.drop_block()
         await self._look_at(app, report, found.source, model, images=images)
 
     async def resolve_model(self, app: App) -> ComposeModel:

@@ -41,7 +41,7 @@ def _problems(model: ComposeModel) -> Iterator[str]:
             yield from _of_parts(model, key) or (problem,)
             if key is None or key not in model.said:
                 break
-            model = model.with_block({name: value for name, value in model.said.items() if name != key})
+            model = model.replace_block({name: value for name, value in model.said.items() if name != key})
 
 
 def _of_parts(model: ComposeModel, key: str | None) -> list[str]:
@@ -49,7 +49,7 @@ def _of_parts(model: ComposeModel, key: str | None) -> list[str]:
     value = model.said.get(key) if key in _OF_PARTS else None
     parts: list[Any] = [[item] for item in value] if isinstance(value, list) else []
     parts += [{name: item} for name, item in value.items()] if isinstance(value, Mapping) else []
-    alone = (model.with_block({str(key): part}) for part in parts[:_MOST_PARTS])
+    alone = (model.replace_block({str(key): part}) for part in parts[:_MOST_PARTS])
     return [found for part in alone if (found := _problem(check, part)) is not None]
 
 

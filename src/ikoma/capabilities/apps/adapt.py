@@ -41,7 +41,7 @@ async def adapt(call: Call, request: AppsAdaptRequest) -> AppsAdaptResult:
 
     Use it where apps.validate says so. files.restore undoes it.
     """
-    app, adapter = call.app(request.app_name), call.platform.adapter
+    app, adapter = call.find_app(request.app_name), call.platform.adapter
     found = await adapter.adapt(app, request.service)
     if request.write is not None:
         adapter.require_seen(found, request.write)

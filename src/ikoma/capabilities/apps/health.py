@@ -8,7 +8,7 @@ from ikoma.apps.observation.health import Observation
 from ikoma.capabilities.apps.status import find_next
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
-from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed, optional
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed, make_optional
 from ikoma.model import Effect, Role
 
 
@@ -21,7 +21,7 @@ class AppsHealthResult(Result):
     health: str
     status: str
     details: dict[str, Look]
-    answer: Annotated[str | None, Untrusted("the app's answer")] = optional()
+    answer: Annotated[str | None, Untrusted("the app's answer")] = make_optional()
     """The app's answer where its health path should say that all is well, and does not."""
     maintenance: bool = False
     """Whether people get a page that says so instead of the app."""
@@ -37,7 +37,7 @@ async def health(call: Call, request: AppRequest) -> AppsHealthResult:
     """
     seen = await call.platform.health.observe(call.platform.apps.locate(request.app_name))
     if not seen.exists:
-        call.app(request.app_name)  # says so, with the nearest name
+        call.find_app(request.app_name)  # says so, with the nearest name
     # All who share the look share what is made of it.
     return call.platform.turn.share("health", seen, (), lambda: _describe(seen))
 

@@ -11,7 +11,7 @@ from ikoma.apps.importing.plan import ImportPlan
 from ikoma.apps.importing.way_back import list_removal_commands, list_start_commands
 from ikoma.capabilities.context import Call
 from ikoma.errors import FileChanged, Next, NotImportable, OutOfScope
-from ikoma.kernel.registry import NewAppRequest, Result, Untrusted, capability, listed, optional
+from ikoma.kernel.registry import NewAppRequest, Result, Untrusted, capability, listed, make_optional
 from ikoma.model import Effect, Role
 
 
@@ -65,16 +65,16 @@ class AppsImportDetails(Result):
     """For how long, about, they are held still while their data is copied first."""
     stop_seconds: int
     """For how long, about, neither of the two answers."""
-    release: str | None = optional()
-    waited_ms: int | None = optional()
+    release: str | None = make_optional()
+    waited_ms: int | None = make_optional()
     """For how long neither answered."""
-    rows: dict[str, int] = optional()
+    rows: dict[str, int] = make_optional()
     """Rows of each table, as many as there were."""
-    start_again: list[str] = optional(())
+    start_again: list[str] = make_optional(())
     """Commands that bring the old one back."""
-    remove_old: list[str] = optional(())
+    remove_old: list[str] = make_optional(())
     """Commands that remove it for good."""
-    urls: list[str] = optional(())
+    urls: list[str] = make_optional(())
 
 
 class AppsImportResult(Result):

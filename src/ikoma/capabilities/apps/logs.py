@@ -12,7 +12,7 @@ from pydantic import Field
 from ikoma.apps.observation.logs import LogQuery, parse_since
 from ikoma.capabilities.context import Call
 from ikoma.errors import NotFollowing
-from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed, optional
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed, make_optional
 from ikoma.model import Effect, ReleaseId, Role
 
 
@@ -39,7 +39,7 @@ class AppsLogsResult(Result):
     truncated: bool
     more: str | None
     """How to see what is not shown."""
-    note: str = optional("")
+    note: str = make_optional("")
     """Tells whose lines these are where nothing of the app runs, and whose else there are."""
 
 
@@ -57,7 +57,7 @@ async def logs(call: Call, request: AppsLogsRequest) -> AppsLogsResult:
 
     Use it when a deploy failed or an app is unhealthy.
     """
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     query = LogQuery(
         service=request.service,
         release=request.release,
@@ -77,7 +77,7 @@ async def logs(call: Call, request: AppsLogsRequest) -> AppsLogsResult:
             await call.emit(line)
         with suppress(TimeoutError):
             async with asyncio.timeout(request.seconds):
-                await until(call.stopping, call.platform.logs.follow(app, query, call.emit))
+                await follow_until(call.stopping, call.platform.logs.follow(app, query, call.emit))
         return AppsLogsResult(lines=[], truncated=False, more=None)
     more = None
     if said.cut:
@@ -89,7 +89,7 @@ async def logs(call: Call, request: AppsLogsRequest) -> AppsLogsResult:
     return AppsLogsResult(lines=list(said.lines), truncated=said.cut, more=more, note=said.note)
 
 
-async def until(stopping: asyncio.Event, following: Coroutine[Any, Any, None]) -> None:
+async def follow_until(stopping: asyncio.Event, following: Coroutine[Any, Any, None]) -> None:
     """Follow until the server stops."""
     tasks: list[asyncio.Task[Any]] = [asyncio.create_task(following), asyncio.create_task(stopping.wait())]
     try:

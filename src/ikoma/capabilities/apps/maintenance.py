@@ -23,7 +23,7 @@ class AppsMaintenanceResult(Result):
 @listed("domains", "maintenance", "Show people a page instead of an app, or the app again.")
 async def maintenance(call: Call, request: AppsMaintenanceRequest) -> AppsMaintenanceResult:
     """Show people a page instead of an app, or the app again. Containers run on."""
-    app, routes = call.app(request.app_name), call.platform.routes
+    app, routes = call.find_app(request.app_name), call.platform.routes
     if request.on:
         routes.begin_maintenance(app)
     else:

@@ -32,9 +32,9 @@ class AppsRemoveResult(Result):
     details: AppsRemoveDetails
 
 
-async def losses(call: Call, request: AppRequest) -> Loss:
+async def find_losses(call: Call, request: AppRequest) -> Loss:
     """The containers, volumes, tables with their rows, and files that would go; and the backup that stays."""
-    app = await call.app_or_remains(request.app_name)
+    app = await call.find_app_or_remains(request.app_name)
     platform = call.platform
     replicas = (await platform.runtime.observe(app)).replicas
     lost = [f"container {item.name} ({item.state})" for item in replicas]
@@ -58,14 +58,14 @@ async def losses(call: Call, request: AppRequest) -> Loss:
     return Loss(f"Remove {app.name} with all its data.", tuple(lost), kept)
 
 
-@capability("apps.remove", role=Role.ADMIN, effect=Effect.DESTROYS, idempotent=True, loses=losses)
+@capability("apps.remove", role=Role.ADMIN, effect=Effect.DESTROYS, idempotent=True, loses=find_losses)
 @listed("server", "remove", "Move an app with its data to the trash.")
 async def remove(call: Call, request: AppRequest) -> AppsRemoveResult:
     """Remove an app with its data and volumes. apps.restore brings it back.
 
     Use it only when a person wants the app gone; deploy.down merely stops it.
     """
-    app = await call.app_or_remains(request.app_name)
+    app = await call.find_app_or_remains(request.app_name)
     await call.platform.recovery.check_project(app)
     has_database = await call.platform.databases.owns(app.name)
     entry = call.platform.trash.begin_entry(app)
@@ -96,11 +96,11 @@ async def _keep_volumes(call: Call, app: App, entry: TrashEntry) -> None:
         await call.platform.runtime.stop(app, call.progress)
     made = await volumes.describe_all() if names else {}
     for name in names:
-        if not entry.volume_path(name).is_file():
+        if not entry.locate_volume(name).is_file():
             with call.step(f"keep the volume {name}"):
                 if name in made:
                     entry.describe_volume(name, made[name])
-                await volumes.save(app.name, name, entry.volume_path(name))
+                await volumes.save(app.name, name, entry.locate_volume(name))
 
 
 async def _keep_database(call: Call, app: App, entry: TrashEntry) -> Mapping[str, int]:

@@ -46,7 +46,7 @@ async def request_app(call: Call, request: AppsRequestRequest) -> AppsRequestRes
 
     Use it to see what people see. Next: apps.logs.
     """
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     entrance = call.platform.routes.find_entrance(app, request.domain)
     answer = await visit(entrance, request.path, method=request.method, limit=request.limit, seconds=request.timeout)
     text = decode_text(answer.body, is_part=not answer.is_whole)

@@ -20,7 +20,7 @@ from ikoma.apps.trash.restoring import RestoredApp
 from ikoma.capabilities.context import Call
 from ikoma.errors import AppNameTaken, IkomaError, Next
 from ikoma.kernel.page import Fact, ResultPage
-from ikoma.kernel.registry import AppRequest, Loss, Result, capability, listed, optional
+from ikoma.kernel.registry import AppRequest, Loss, Result, capability, listed, make_optional
 from ikoma.model import AppName, Effect, Role, parse_moment
 
 _START_SECONDS = 300.0
@@ -55,7 +55,7 @@ class AppsRestoreDetails(Result):
     volumes: list[str]
     left: list[str]
     """Differences that are left, and what to do."""
-    before: str | None = optional()
+    before: str | None = make_optional()
     """With `backupName`: the backup of what was there."""
 
 
@@ -70,7 +70,7 @@ class AppsRestoreResult(Result):
     next: Next | None = None
 
 
-async def losses(call: Call, request: AppsRestoreRequest) -> Loss | None:
+async def find_losses(call: Call, request: AppsRestoreRequest) -> Loss | None:
     """All that was written since the backup; it stays in another one."""
     if request.backup_name is None or request.plan:
         return None
@@ -81,7 +81,7 @@ async def losses(call: Call, request: AppsRestoreRequest) -> Loss | None:
     return Loss(f"Restore {backup.name} over {app.name}.", tuple(replaced), kept)
 
 
-@capability("apps.restore", role=Role.ADMIN, effect=Effect.CHANGES, loses=losses, undo="apps.remove")
+@capability("apps.restore", role=Role.ADMIN, effect=Effect.CHANGES, loses=find_losses, undo="apps.remove")
 @listed("server", "restore", "Bring a removed app back, or an app to a backup.", not_over_mcp=("id",))
 async def restore(call: Call, request: AppsRestoreRequest) -> AppsRestoreResult:
     """Bring a removed app back, or `as` another; or an app to a whole backup."""
@@ -160,7 +160,7 @@ async def _tell(call: Call, app: App, backup: AppBackup) -> AppsRestoreResult:
 
 
 def _find(call: Call, name: AppBackupName, request: AppsRestoreRequest) -> tuple[App, AppBackup]:
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     return app, call.platform.app_backups.find(app.name, name)
 
 

@@ -51,7 +51,7 @@ class AppsRunResult(Result):
 @listed("deploy", "run", "Run a command once on an app's code and data.", by_hand=True, text_alone=True)
 async def run(call: Call, request: AppsRunRequest) -> AppsRunResult:
     """Run a command once, in a container of its own like the service's; its exit code and output."""
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     release = await call.platform.deployer.allow_command(app)
     like = await find_like(call.platform.runtime, app, release, request.service)
     secrets = [*app_secrets.find_of_app(app), *app_secrets.find_of_release(app, release)]

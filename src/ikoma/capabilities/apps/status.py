@@ -8,7 +8,7 @@ from typing import Annotated
 from ikoma.apps.observation.health import HEALTHY, STOPPED, Observation
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
-from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed, optional
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed, make_optional
 from ikoma.model import AppName, Effect, Role, format_moment
 
 
@@ -57,10 +57,10 @@ class AppsStatusResult(Result):
     urls: list[str]
     maintenance: bool
     """Whether people get a page that says so instead of the app."""
-    operation: AppsStatusUnderWay | None = optional()
+    operation: AppsStatusUnderWay | None = make_optional()
     """Operation that works on it."""
-    starting: list[AppsStatusStarting] = optional([])
-    watch: AppsStatusWatch | None = optional()
+    starting: list[AppsStatusStarting] = make_optional([])
+    watch: AppsStatusWatch | None = make_optional()
     next: Next | None = None
 
 
@@ -82,7 +82,7 @@ async def status(call: Call, request: AppRequest) -> AppsStatusResult:
     """
     seen = await call.platform.health.observe(call.platform.apps.locate(request.app_name))
     if not seen.exists:
-        await call.app_or_remains(request.app_name)  # where nothing of it remains, this says so
+        await call.find_app_or_remains(request.app_name)  # where nothing of it remains, this says so
     # All who share the look share what is made of it.
     return call.platform.turn.share("status", seen, (call.caller, call.role), lambda: _describe(call, request, seen))
 

@@ -42,7 +42,7 @@ async def top(call: Call, request: AppsTopRequest) -> AppsTopResult:
     """
     if request.app_name is not None:
         call.caller.check_app(request.app_name)
-    names = [call.app(request.app_name).name] if request.app_name else call.platform.apps.list_names()
+    names = [call.find_app(request.app_name).name] if request.app_name else call.platform.apps.list_names()
     running = [
         (name, replica)
         for name in names

@@ -55,7 +55,7 @@ async def validate(call: Call, request: AppRequest) -> AppsValidateResult:
 
     Use it before every deploy.
     """
-    report = await call.platform.validator.examine(call.app(request.app_name))
+    report = await call.platform.validator.examine(call.find_app(request.app_name))
     return AppsValidateResult(
         valid=not report.errors,
         errors=_found(report.errors),

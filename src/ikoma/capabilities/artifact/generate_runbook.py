@@ -22,6 +22,6 @@ async def generate_runbook(call: Call, request: AppRequest) -> ArtifactGenerateR
     Use it to tell a person how to operate the app.
     """
     platform = call.platform
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     markdown = await render_runbook(app, platform.health, platform.backups, platform.settings)
     return ArtifactGenerateRunbookResult(app_name=app.name, markdown=markdown, path=str(app.runbook))

@@ -33,7 +33,7 @@ async def verify_release(call: Call, request: AppRequest) -> ArtifactVerifyRelea
 
     Use it after every deploy.
     """
-    checks = await call.platform.verifier.verify(call.app(request.app_name))
+    checks = await call.platform.verifier.verify(call.find_app(request.app_name))
     failed = [check.name for check in checks if check.required and not check.passed]
     if failed:
         return _describe(checks, failed, await _next(call, request, failed))
@@ -63,7 +63,7 @@ def _describe(
 
 async def _next(call: Call, request: AppRequest, failed: list[str]) -> Next:
     """The call that shows or mends what failed; the logs tell of what runs, and of nothing else."""
-    seen = await call.platform.health.observe(call.app(request.app_name))
+    seen = await call.platform.health.observe(call.find_app(request.app_name))
     if seen.release is None:
         return Next("apps.validate")
     if seen.health == STOPPED:

@@ -50,7 +50,7 @@ async def create(call: Call, request: BackupCreateRequest) -> BackupCreateResult
     if of == SERVER:
         made = await call.platform.state_backups.make(name, call.progress)
     else:
-        made = await call.platform.backup_maker.make(call.app(of), name, call.progress)
+        made = await call.platform.backup_maker.make(call.find_app(of), name, call.progress)
     warnings = (
         ["The app ran meanwhile: files of its volumes and folder are of several moments."] if made.running else []
     )
@@ -65,6 +65,6 @@ async def create(call: Call, request: BackupCreateRequest) -> BackupCreateResult
         message=f"{name} is made, and proven by a restore.{copied}",
         path=str(call.platform.app_backups.root / name),
         seconds=made.seconds,
-        backups=[describe_backup(made, call.platform.offsite.known().find(of, name))],
+        backups=[describe_backup(made, call.platform.offsite.read_known().find(of, name))],
         warnings=warnings,
     )

@@ -34,7 +34,7 @@ class BackupDeleteResult(Result):
     """Backups that are left."""
 
 
-async def losses(call: Call, request: BackupDeleteRequest) -> Loss:
+async def find_losses(call: Call, request: BackupDeleteRequest) -> Loss:
     """The backup; those that are left hold what they hold."""
     of = find_backed_up(call, request.app_name)
     found = _find(call, of, request.backup_name)
@@ -47,14 +47,14 @@ async def losses(call: Call, request: BackupDeleteRequest) -> Loss:
     )
 
 
-@capability("backup.delete", role=Role.ADMIN, effect=Effect.DESTROYS, loses=losses, rare=True)
+@capability("backup.delete", role=Role.ADMIN, effect=Effect.DESTROYS, loses=find_losses, rare=True)
 @listed("database", "backup-delete", "Delete a backup for good.", no_tool=True)
 async def delete(call: Call, request: BackupDeleteRequest) -> BackupDeleteResult:
     """Delete a backup for good."""
     of = find_backed_up(call, request.app_name)
     found = _find(call, of, request.backup_name)
     name, message = found.name, f"{found.name} is deleted for good."
-    if (copy := call.platform.offsite.known().find(of, name)) is not None:
+    if (copy := call.platform.offsite.read_known().find(of, name)) is not None:
         if copy.is_locked:
             message = f"{name} is deleted here; its copy off this machine is locked until {copy.locked_until}."
         else:
@@ -68,7 +68,7 @@ async def delete(call: Call, request: BackupDeleteRequest) -> BackupDeleteResult
 
 
 def _find(call: Call, of: AppName, name: AnyBackupName) -> BackupFacts:
-    copy = call.platform.offsite.known().find(of, name)
+    copy = call.platform.offsite.read_known().find(of, name)
     if copy is not None and not (call.platform.backups.root / name).exists():
         return describe_copy(copy)
     if name.endswith(".sql"):

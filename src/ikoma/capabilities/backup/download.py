@@ -45,7 +45,7 @@ class BackupDownloadResult(Result):
 @listed("database", "backup-download", "Fetch a backup to this machine.", by_hand=True, no_tool=True)
 async def download(call: Call, request: BackupDownloadRequest) -> BackupDownloadResult:
     """Give out an address from which a backup can be fetched for an hour. All rows and secrets are in it."""
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     call.progress("compare the backup with its manifest")
     packed = await asyncio.to_thread(_pack, call, app, request.backup_name)
     token = call.platform.downloads.offer(packed)

@@ -77,12 +77,12 @@ async def listing(call: Call, request: BackupListRequest) -> BackupListResult:
 
 def find_backed_up(call: Call, name: AppName) -> AppName:
     """The name of an app that is there, or of the server itself."""
-    return SERVER if name == SERVER else call.app(name).name
+    return SERVER if name == SERVER else call.find_app(name).name
 
 
 def list_backups(call: Call, app: AppName) -> list[BackupFacts]:
     """The backups of an app of both kinds, newest first."""
-    copies = {copy.name: copy for copy in call.platform.offsite.known().list_of(app)}
+    copies = {copy.name: copy for copy in call.platform.offsite.read_known().list_of(app)}
     found = [describe_dump(item, copies.pop(item.name, None)) for item in call.platform.backups.list_of(app)]
     found += [describe_backup(item, copies.pop(item.name, None)) for item in call.platform.app_backups.list_of(app)]
     found += [describe_copy(copy) for copy in copies.values()]

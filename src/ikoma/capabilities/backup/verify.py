@@ -49,13 +49,13 @@ async def verify(call: Call, request: BackupVerifyRequest) -> BackupVerifyResult
         backup = call.platform.app_backups.find(of, AppBackupName(request.backup_name))
         facts = describe_backup(await call.platform.state_backups.verify(backup))
     elif request.backup_name.endswith(".sql"):
-        app = call.app(of)
+        app = call.find_app(of)
         manifest = call.platform.backups.find(app.name, BackupName(request.backup_name))
         proof = BackupProof(call.platform.databases, credentials.require(app), manifest.name, call.progress)
         await proof.make(call.platform.backups.describe(manifest))
         facts = describe_dump(call.platform.backups.record_proof(manifest, proof.require()))
     else:
-        app = call.app(of)
+        app = call.find_app(of)
         backup = call.platform.app_backups.find(of, AppBackupName(request.backup_name))
         facts = describe_backup(await call.platform.backup_maker.verify(app, backup, call.progress))
     return BackupVerifyResult(

@@ -42,7 +42,7 @@ class DbBackupResult(Result):
 @listed("database", "backup", "Dump the app's database to a file.", optional=("backupName",))
 async def backup(call: Call, request: DbBackupRequest) -> DbBackupResult:
     """Dump the app's database to a new file. Use it before anything risky."""
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     owned = await own_database.require(app, call.platform.validator.resolve_model)
     target = call.platform.backups.reserve(app.name, request.backup_name, others=call.platform.apps.list_names())
     proof = BackupProof(call.platform.databases, owned, target.name, call.progress)

@@ -42,7 +42,7 @@ async def create(call: Call, request: AppRequest) -> DbCreateResult:
 
     Use it once. Next: db.migrate, then deploy.up.
     """
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     had_one = credentials.find(app) is not None
     owned = credentials.obtain(app)
     try:

@@ -10,7 +10,7 @@ from ikoma.app_folder import App
 from ikoma.apps.database import migration_files, own_database
 from ikoma.capabilities.context import Call
 from ikoma.errors import IkomaError, Next
-from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, Untrusted, capability, listed, optional
+from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, Untrusted, capability, listed, make_optional
 from ikoma.model import Effect, Role, SqlFileName, quote_name
 from ikoma.ports.databases import Migration
 
@@ -51,16 +51,16 @@ class DbMigrateResult(Result):
     message: Annotated[str, Untrusted("PostgreSQL's words", ours=True)]
     applied: list[str]
     """Names of the migrations applied now, in order."""
-    rehearsed: list[DbMigrateRehearsal] = optional(())
+    rehearsed: list[DbMigrateRehearsal] = make_optional(())
     """With `dryRun`: those that went well on the copy."""
     next: Next | None = Next("deploy.up")
 
 
-async def losses(call: Call, request: DbMigrateRequest) -> Loss | None:
+async def find_losses(call: Call, request: DbMigrateRequest) -> Loss | None:
     """The rows, columns and tables that would go, as far as the text of what is pending tells."""
     if request.dry_run:
         return None
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     migrator = call.platform.migrator
     wanted = migration_files.select_pending(_wanted(app, request), await migrator.read_ledger(app))
     lost = await migrator.count_sql_losses(app, wanted)
@@ -72,7 +72,7 @@ async def losses(call: Call, request: DbMigrateRequest) -> Loss | None:
     )
 
 
-@capability("db.migrate", role=Role.BUILDER, effect=Effect.CHANGES, loses=losses, takes_sql=True, idempotent=True)
+@capability("db.migrate", role=Role.BUILDER, effect=Effect.CHANGES, loses=find_losses, takes_sql=True, idempotent=True)
 @listed(
     "database",
     "migrate",
@@ -88,7 +88,7 @@ async def migrate(call: Call, request: DbMigrateRequest) -> DbMigrateResult:
 
     Next: deploy.up.
     """
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     owned = await own_database.require(app, call.platform.validator.resolve_model)
     wanted = _wanted(app, request)
     if request.dry_run:

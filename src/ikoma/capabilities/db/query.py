@@ -43,7 +43,7 @@ async def query(call: Call, request: DbQueryRequest) -> DbQueryResult:
 
     Use it to look at rows or plans; db.migrate and db.seed write.
     """
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     owned = await own_database.require(app, call.platform.validator.resolve_model)
     found = await call.platform.databases.query(owned, request.sql, limit=request.limit, timeout=request.timeout)
     return DbQueryResult(

@@ -16,7 +16,7 @@ from ikoma.apps.database.restoring import RestoredDatabase, TableComparison, lis
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
 from ikoma.kernel.page import Column, Fact, ResultPage
-from ikoma.kernel.registry import AppRequest, Loss, Result, Untrusted, capability, listed, optional
+from ikoma.kernel.registry import AppRequest, Loss, Result, Untrusted, capability, listed, make_optional
 from ikoma.model import AppName, BackupName, Effect, EntryTime, Role, quote_name
 
 TableName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -56,16 +56,16 @@ class DbRestoreTable(Result):
 
 
 class DbRestoreDetails(Result):
-    lost: Annotated[list[str], Untrusted("table names", ours=True)] = optional(())
+    lost: Annotated[list[str], Untrusted("table names", ours=True)] = make_optional(())
     """Rows that the undo copy alone has then."""
-    rows: dict[str, int] = optional()
+    rows: dict[str, int] = make_optional()
     """Rows of each table after it."""
-    undo_until: str | None = optional()
-    waited_ms: int | None = optional()
+    undo_until: str | None = make_optional()
+    waited_ms: int | None = make_optional()
     """How long the app's sessions waited."""
-    pending: list[str] = optional(())
+    pending: list[str] = make_optional(())
     """Migrations that the backup does not have."""
-    before: str | None = optional()
+    before: str | None = make_optional()
     """With `tables`: the backup of what was before."""
 
 
@@ -89,7 +89,7 @@ class DbRestoreResult(Result):
     next: Next | None = None
 
 
-async def losses(call: Call, request: DbRestoreRequest) -> Loss | None:
+async def find_losses(call: Call, request: DbRestoreRequest) -> Loss | None:
     """The undo copy of an earlier restore, which this one replaces; what is live now stays as the copy."""
     if (
         request.plan
@@ -107,7 +107,7 @@ async def losses(call: Call, request: DbRestoreRequest) -> Loss | None:
     return Loss(f"Restore {what} over the database of {app.name}.", (str(copy),), kept)
 
 
-@capability("db.restore", role=Role.BUILDER, effect=Effect.CHANGES, loses=losses, undo="db.restore")
+@capability("db.restore", role=Role.BUILDER, effect=Effect.CHANGES, loses=find_losses, undo="db.restore")
 @listed(
     "database",
     "db-restore",
@@ -144,7 +144,7 @@ def _find_manifest(call: Call, app: AppName, name: AnyBackupName) -> BackupManif
 
 def _find_target(call: Call, request: DbRestoreRequest) -> App:
     call.caller.check_app(request.locked)
-    return call.app(request.locked)
+    return call.find_app(request.locked)
 
 
 async def _go_back(call: Call, app: App, time: EntryTime, *, plan: bool) -> DbRestoreResult:

@@ -34,9 +34,9 @@ class DbSeedResult(Result):
     message: str
 
 
-async def losses(call: Call, request: DbSeedRequest) -> Loss | None:
+async def find_losses(call: Call, request: DbSeedRequest) -> Loss | None:
     """The rows, columns and tables that would go, as far as the text tells."""
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     wanted = _wanted(app, request)
     lost = await call.platform.migrator.count_sql_losses(app, wanted)
     names = ", ".join(quote_name(item.name) for item in wanted) if request.sql is None else "the given SQL"
@@ -47,7 +47,7 @@ async def losses(call: Call, request: DbSeedRequest) -> Loss | None:
     )
 
 
-@capability("db.seed", role=Role.BUILDER, effect=Effect.CHANGES, loses=losses, takes_sql=True)
+@capability("db.seed", role=Role.BUILDER, effect=Effect.CHANGES, loses=find_losses, takes_sql=True)
 @listed("database", "seed", "Run the app's seed files.", optional=("file",))
 async def seed(call: Call, request: DbSeedRequest) -> DbSeedResult:
     """Run seed SQL as the app's own role: given as text, one file of seeds/, or all in order.
@@ -56,7 +56,7 @@ async def seed(call: Call, request: DbSeedRequest) -> DbSeedResult:
 
     Use it for first data, after db.migrate.
     """
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     owned = await own_database.require(app, call.platform.validator.resolve_model)
     wanted = _wanted(app, request)
     for number, item in enumerate(wanted):

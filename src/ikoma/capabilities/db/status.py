@@ -7,7 +7,7 @@ from typing import Annotated
 
 from ikoma.apps.database import credentials, migration_files
 from ikoma.capabilities.context import Call
-from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed, optional
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed, make_optional
 from ikoma.model import Effect, Role
 
 
@@ -42,9 +42,9 @@ class DbStatusResult(Result):
     size: int
     tables: list[str]
     migrations: DbStatusMigrations
-    undo: DbStatusUndo | None = optional()
+    undo: DbStatusUndo | None = make_optional()
     """The copy from before a restore, where one is kept."""
-    point_in_time: DbStatusPointInTime | None = optional()
+    point_in_time: DbStatusPointInTime | None = make_optional()
     """Where it is set up."""
 
 
@@ -55,7 +55,7 @@ async def status(call: Call, request: AppRequest) -> DbStatusResult:
 
     Use it to look before db.migrate or db.backup.
     """
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     state = await call.platform.databases.read_state(app.name)
     owned = credentials.find(app)
     ledger = await call.platform.databases.read_ledger(owned) if owned and state.exists else []

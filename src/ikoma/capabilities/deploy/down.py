@@ -28,7 +28,7 @@ async def down(call: Call, request: AppRequest) -> DeployDownResult:
 
     Use it to take an app out of service. Next: deploy.restart brings the same release back.
     """
-    app = await call.app_or_remains(request.app_name)
+    app = await call.find_app_or_remains(request.app_name)
     await call.platform.deployer.take_down(app, call.progress)
     release = _find_stopped(app)
     if release is None:

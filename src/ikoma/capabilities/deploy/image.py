@@ -48,7 +48,7 @@ class DeployImageResult(Result):
 @listed("deploy", "image", "Let a service run another image.")
 async def image(call: Call, request: DeployImageRequest) -> DeployImageResult:
     """Deploy what serves with another image for one service. The compose file stays."""
-    app, platform = call.app(request.app_name), call.platform
+    app, platform = call.find_app(request.app_name), call.platform
     options = DeployOptions(call.caller.name, request.timeout, call.progress, request.reason)
     release, rolled = await platform.deployer.replace_image(app, request.service, request.image, options)
     unwritten = await write_runbook(app, platform.health, platform.backups, platform.settings)

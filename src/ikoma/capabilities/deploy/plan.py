@@ -110,7 +110,7 @@ async def plan(call: Call, request: DeployPlanRequest) -> DeployPlanResult:
 
     Use it before a deploy that matters. Next: deploy.up with `plan`.
     """
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     planner = call.platform.planner
     wanted = RollbackRequest(request.to, request.database)
     made = await (planner.plan_rollback(app, wanted) if request.rollback else planner.plan(app))

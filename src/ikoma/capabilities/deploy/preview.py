@@ -40,7 +40,7 @@ class DeployPreviewRequest(AppRequest):
     @property
     def locked(self) -> AppName:
         """The preview: the app itself is only looked at, and must be free for a rollback meanwhile."""
-        return previews.name_of(self.app_name, self.ref)
+        return previews.name_preview(self.app_name, self.ref)
 
 
 class DeployPreviewDetails(Result):
@@ -78,7 +78,7 @@ async def preview(call: Call, request: DeployPreviewRequest) -> DeployPreviewRes
 
     It ends by itself; the same ref again updates it and puts its end off. Next: preview.list.
     """
-    app, platform = call.app(request.app_name), call.platform
+    app, platform = call.find_app(request.app_name), call.platform
     if app.name.previewed is not None:
         raise PreviewOfPreview(f"{app.name} is a preview itself.")
     known = checkout.require(app)
@@ -109,7 +109,7 @@ async def _bring(call: Call, request: DeployPreviewRequest, known: checkout.Sour
         token=Secret(request.token) if request.token else None,
         into=known.into,
         overwrite=True,
-        of=call.app(request.app_name),
+        of=call.find_app(request.app_name),
     )
     brought = await call.platform.sources.bring(
         item, wanted, caller=call.caller.name, timeout=request.timeout, progress=call.progress

@@ -42,7 +42,7 @@ async def restart(call: Call, request: DeployRestartRequest) -> DeployRestartRes
 
     Use it when an app hangs; changes need deploy.up.
     """
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     options = DeployOptions(call.caller.name, request.timeout, call.progress)
     release, rolled = await call.platform.deployer.restart(app, options)
     details = DeployRestartDetails(downtime_ms=rolled.downtime_ms, drain_ms=rolled.drain_ms, release=release.id)

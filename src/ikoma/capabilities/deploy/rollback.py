@@ -50,9 +50,9 @@ class DeployRollbackResult(Result):
     next: Next | None = Next("artifact.verify_release")
 
 
-async def losses(call: Call, request: DeployRollbackRequest) -> Loss | None:
+async def find_losses(call: Call, request: DeployRollbackRequest) -> Loss | None:
     """The rows of the database that go back with it; where it stays as it is, nothing."""
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     if not request.database:
         return None
     release, lost = await call.platform.planner.count_losses(app, RollbackRequest(request.to, database=True))
@@ -60,14 +60,14 @@ async def losses(call: Call, request: DeployRollbackRequest) -> Loss | None:
     return Loss(f"Take the database of {app.name} back to release {release.id}.", tuple(lost), kept) if lost else None
 
 
-@capability("deploy.rollback", role=Role.OPERATOR, effect=Effect.CHANGES, loses=losses, undo="deploy.rollback")
+@capability("deploy.rollback", role=Role.OPERATOR, effect=Effect.CHANGES, loses=find_losses, undo="deploy.rollback")
 @listed("releases", "rollback", "Let an earlier release serve again.", optional=("to",))
 async def rollback(call: Call, request: DeployRollbackRequest) -> DeployRollbackResult:
     """Let an earlier release serve again, losing no request. The database stays unless `database` is true.
 
     Where it does not come up, the present one goes on. Use it when a deploy turns out bad.
     """
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     wanted = RollbackRequest(request.to, request.database)
     if request.plan is not None:
         await call.platform.planner.require_rollback(app, wanted, request.plan)

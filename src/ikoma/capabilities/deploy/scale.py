@@ -37,7 +37,7 @@ class DeployScaleResult(Result):
 @listed("deploy", "scale", "Give a service another number of containers.")
 async def scale(call: Call, request: DeployScaleRequest) -> DeployScaleResult:
     """Give a service that many containers, at most 20. Later deploys keep the number."""
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     options = DeployOptions(call.caller.name, request.timeout, call.progress)
     release, rolled = await call.platform.deployer.scale(app, request.service, request.replicas, options)
     many = "container" if request.replicas == 1 else "containers"

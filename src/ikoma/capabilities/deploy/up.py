@@ -74,7 +74,7 @@ async def up(call: Call, request: DeployUpRequest) -> DeployUpResult:
 
     Use it after apps.validate. Next: artifact.verify_release, or apps.logs.
     """
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     platform = call.platform
     with call.step("validate"):
         report = await platform.validator.examine(app, images=False)

@@ -25,7 +25,7 @@ async def add(call: Call, request: DomainAddRequest) -> DomainListResult:
 
     Use it when the name points to this server.
     """
-    app, routes = call.app(request.app_name), call.platform.routes
+    app, routes = call.find_app(request.app_name), call.platform.routes
     routes.check_domains(app, [request.domain])
     await _require_route(call, app)
     named, added = find_named_in_compose(app), read_domains(app)

@@ -59,7 +59,7 @@ class DomainListResult(Result):
 @listed("domains", "domains", "List the domains of an app.")
 async def list_domains(call: Call, request: DomainListRequest) -> DomainListResult:
     """List an app's domains; where each points, the record to set where that is not here, and its certificate."""
-    return await find_domains(call, call.app(request.app_name), request.limit)
+    return await find_domains(call, call.find_app(request.app_name), request.limit)
 
 
 async def find_domains(call: Call, app: App, limit: int = MOST_LISTED) -> DomainListResult:

@@ -25,7 +25,7 @@ class DomainRemoveResult(DomainListResult):
 @listed("domains", "domain-remove", "Serve an app no longer under a domain.")
 async def remove(call: Call, request: DomainRemoveRequest) -> DomainRemoveResult:
     """Serve an app no longer under a domain that was added."""
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     named, added = find_named_in_compose(app), read_domains(app)
     if request.domain in added:
         await call.platform.routes.serve_domains(app, [name for name in added if name != request.domain])

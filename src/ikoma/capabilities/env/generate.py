@@ -30,7 +30,7 @@ async def generate(call: Call, request: EnvGenerateRequest) -> EnvNames:
 
     Next: deploy.up.
     """
-    file = call.env_file(request.app_name)
+    file = call.open_env_file(request.app_name)
     if not request.replace and request.name in await file.list_names():
         raise VariableExists(f"{request.app_name} has a variable {request.name} already.")
     size = (request.bits + 7) // 8

@@ -43,6 +43,6 @@ class EnvHistoryResult(Result):
 @listed("variables", "env-history", "List which former values of variables are kept.", optional=("name",))
 async def history(call: Call, request: EnvHistoryRequest) -> EnvHistoryResult:
     """List which former values of variables are kept, newest first. Next: env.restore."""
-    found = await asyncio.to_thread(variable_history.list_former, call.app(request.app_name), request.name)
+    found = await asyncio.to_thread(variable_history.list_former, call.find_app(request.app_name), request.name)
     listed = [EnvHistoryVersion.model_validate(item, from_attributes=True) for item in found[: request.limit]]
     return EnvHistoryResult(versions=listed, truncated=len(found) > request.limit)

@@ -29,7 +29,7 @@ class EnvImportResult(EnvNames):
 @listed("variables", "env-import", "Take a whole .env file for an app.", from_files={"content": "--from"})
 async def import_file(call: Call, request: EnvImportRequest) -> EnvImportResult:
     """Replace an app's whole .env, or nothing where a line is wrong."""
-    imported = await call.env_file(request.app_name).replace(request.content)
+    imported = await call.open_env_file(request.app_name).replace(request.content)
     doubts = imported.variables.doubts
     return EnvImportResult(
         names=list(imported.variables.values),

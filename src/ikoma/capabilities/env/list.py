@@ -39,8 +39,8 @@ class EnvListResult(Result):
 @listed("variables", "env-list", "List the names of an app's variables.")
 async def list_names(call: Call, request: EnvListRequest) -> EnvListResult:
     """List the names of an app's environment variables, never their values."""
-    app = call.app(request.app_name)
-    names = await call.env_file(app.name).list_names()
+    app = call.find_app(request.app_name)
+    names = await call.open_env_file(app.name).list_names()
     try:
         model = (await call.platform.resolutions.resolve(app)).model or EMPTY
     except IkomaError:  # without a compose file, or without Docker, there are variables too

@@ -28,4 +28,4 @@ class EnvRestoreRequest(AppRequest):
 @listed("variables", "env-restore", "Bring back a former value of a variable.", optional=("name", "version"))
 async def restore(call: Call, request: EnvRestoreRequest) -> EnvNames:
     """Bring back a former value of a variable, unseen. The present one is kept in its stead. Next: deploy.up."""
-    return EnvNames(names=await call.env_file(request.app_name).restore(request.name, request.version))
+    return EnvNames(names=await call.open_env_file(request.app_name).restore(request.name, request.version))

@@ -25,4 +25,4 @@ async def set_value(call: Call, request: EnvSetRequest) -> EnvNames:
 
     It reaches services that name it, as ${NAME} or by `env_file: .env`. Next: deploy.up.
     """
-    return EnvNames(names=await call.env_file(request.app_name).put(request.name, request.value))
+    return EnvNames(names=await call.open_env_file(request.app_name).put(request.name, request.value))

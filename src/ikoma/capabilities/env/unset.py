@@ -17,4 +17,4 @@ class EnvUnsetRequest(AppRequest):
 @listed("variables", "env-unset", "Remove a variable of an app.")
 async def unset(call: Call, request: EnvUnsetRequest) -> EnvNames:
     """Remove an environment variable of an app from its .env. env.restore brings it back."""
-    return EnvNames(names=await call.env_file(request.app_name).remove(request.name))
+    return EnvNames(names=await call.open_env_file(request.app_name).remove(request.name))

@@ -32,7 +32,7 @@ async def delete(call: Call, request: FilesDeleteRequest) -> FilesDeleteResult:
 
     Use it for files that are in the way.
     """
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     gone = await asyncio.to_thread(files.delete, app, request.path, recursive=request.recursive)
     return FilesDeleteResult(
         path=request.path, size=gone.size if gone else 0, sha256=(gone.sha256 or None) if gone else None

@@ -36,7 +36,7 @@ class FilesEditResult(Result):
 @listed("files", "edit", "Replace a text in a file of an app.")
 async def edit(call: Call, request: FilesEditRequest) -> FilesEditResult:
     """Replace a text in a file of an app. Next: apps.validate, deploy.up."""
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     try:
         piece = await asyncio.to_thread(
             files.edit, app, request.path, request.old, request.new, expected=request.sha256

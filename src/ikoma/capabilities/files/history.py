@@ -57,6 +57,6 @@ async def history(call: Call, request: FilesHistoryRequest) -> FilesHistoryResul
 
     Next: files.restore.
     """
-    found = await asyncio.to_thread(file_history.list_versions, call.app(request.app_name), request.path)
+    found = await asyncio.to_thread(file_history.list_versions, call.find_app(request.app_name), request.path)
     listed = [FilesHistoryVersion.model_validate(item, from_attributes=True) for item in found[: request.limit]]
     return FilesHistoryResult(versions=listed, truncated=len(found) > request.limit)

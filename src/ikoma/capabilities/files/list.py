@@ -46,7 +46,7 @@ async def list_files(call: Call, request: FilesListRequest) -> FilesListResult:
 
     Use it before reading or writing.
     """
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     if request.release is None:
         look = partial(files.list_entries, app, request.path, recursive=request.recursive)
     else:

@@ -50,7 +50,7 @@ async def read(call: Call, request: FilesReadRequest) -> FilesReadResult:
 
     Use it before changing a file.
     """
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     secrets: tuple[str, ...] = ()
     if request.release is None:
         path = request.path or FilePath(app.compose_file.name)

@@ -58,7 +58,7 @@ async def restore(call: Call, request: FilesRestoreRequest) -> FilesRestoreResul
 
     What stands there now is kept for 30 days. Next: deploy.up.
     """
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     if request.release is not None:
         return await _restore_release(call, app, request.release, request.path)
     assert request.path is not None

@@ -45,7 +45,7 @@ async def write(call: Call, request: FilesWriteRequest) -> FilesWriteResult:
 
     Use it to put source in or mend it. Next: apps.validate, then deploy.up.
     """
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     written = await asyncio.to_thread(
         files.write,
         app,

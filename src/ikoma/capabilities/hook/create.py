@@ -53,17 +53,17 @@ class HookCreateResult(Result):
     branch: str
 
 
-async def losses(call: Call, request: HookCreateRequest) -> Loss | None:
+async def find_losses(call: Call, request: HookCreateRequest) -> Loss | None:
     """The secret of the webhook that there is."""
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     return describe_lost_secret(app) if webhook.find(app) else None
 
 
-@capability("hook.create", role=Role.ADMIN, effect=Effect.CHANGES, loses=losses, needs_approval=True, rare=True)
+@capability("hook.create", role=Role.ADMIN, effect=Effect.CHANGES, loses=find_losses, needs_approval=True, rare=True)
 @listed("git", "hook-create", "Let pushes to a git host deploy an app.")
 async def create(call: Call, request: HookCreateRequest) -> HookCreateResult:
     """Make the webhook by which pushes to a branch deploy an app; a former one ends. Its secret is shown once."""
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     checkout.require(app)
     token = Secret(request.status_token) if request.status_token else None
     make = partial(

@@ -60,7 +60,7 @@ async def deploy(call: Call, request: HookDeployRequest) -> HookDeployResult:
 
     A newer call takes the place of one that waits.
     """
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     hook, known = webhook.require(app), checkout.require(app)
     teller = _Teller(call, app, hook, SourceUrl.parse(known.url))
     commit = request.commit

@@ -23,16 +23,16 @@ def describe_lost_secret(app: App) -> Loss:
     return Loss(f"End the webhook of {app.name}.", (lost,))
 
 
-async def losses(call: Call, request: AppRequest) -> Loss:
+async def find_losses(call: Call, request: AppRequest) -> Loss:
     """The secret that nobody can show again."""
-    return describe_lost_secret(call.app(request.app_name))
+    return describe_lost_secret(call.find_app(request.app_name))
 
 
-@capability("hook.remove", role=Role.ADMIN, effect=Effect.DESTROYS, loses=losses, rare=True)
+@capability("hook.remove", role=Role.ADMIN, effect=Effect.DESTROYS, loses=find_losses, rare=True)
 @listed("git", "hook-remove", "Let pushes deploy an app no more.")
 async def remove(call: Call, request: AppRequest) -> HookRemoveResult:
     """End an app's webhook."""
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     webhook.require(app)
     await call.platform.hooks.change(partial(call.platform.hooks.remove, app))
     return HookRemoveResult(success=True, message=f"Pushes do not deploy {app.name} any more.")

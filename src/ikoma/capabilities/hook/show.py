@@ -63,7 +63,7 @@ class HookShowResult(Result):
 @listed("git", "hook", "Show whether pushes deploy an app, and the last ones.")
 async def show(call: Call, request: HookShowRequest) -> HookShowResult:
     """Whether an app has a webhook, and what came by it."""
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     hook = webhook.find(app)
     if hook is None:
         return HookShowResult(exists=False, branch=None, created_at=None, last=None, deliveries=[])

@@ -18,7 +18,7 @@ class KeysRevokeResult(Result):
     message: str
 
 
-async def losses(call: Call, request: KeysRevokeRequest) -> Loss:
+async def find_losses(call: Call, request: KeysRevokeRequest) -> Loss:
     """The key that would end, and what it may do."""
     call.caller.check_covers(call.platform.callers.find(request.id), given=False)
     found = [stored.caller for stored in call.platform.callers.list_keys() if stored.caller.id == request.id]
@@ -26,7 +26,7 @@ async def losses(call: Call, request: KeysRevokeRequest) -> Loss:
     return Loss(f"End the key {request.id} on every door.", lost)
 
 
-@capability("keys.revoke", role=Role.ADMIN, effect=Effect.DESTROYS, idempotent=True, loses=losses, rare=True)
+@capability("keys.revoke", role=Role.ADMIN, effect=Effect.DESTROYS, idempotent=True, loses=find_losses, rare=True)
 @listed("keys", "keys revoke", by_hand=True)
 async def revoke(call: Call, request: KeysRevokeRequest) -> KeysRevokeResult:
     """End an API key at once, on every door.

@@ -36,7 +36,7 @@ class KeysRotateResult(Result):
     previous_until: str
 
 
-async def losses(call: Call, request: KeysRotateRequest) -> Loss:
+async def find_losses(call: Call, request: KeysRotateRequest) -> Loss:
     """The key that ends, and when."""
     holder = call.platform.callers.find(request.id)
     call.caller.check_covers(holder)
@@ -51,7 +51,7 @@ def _in_words(seconds: int) -> str:
     return f"{seconds} seconds"
 
 
-@capability("keys.rotate", role=Role.ADMIN, effect=Effect.DESTROYS, loses=losses, rare=True)
+@capability("keys.rotate", role=Role.ADMIN, effect=Effect.DESTROYS, loses=find_losses, rare=True)
 @listed("keys", "keys rotate", by_hand=True)
 async def rotate(call: Call, request: KeysRotateRequest) -> KeysRotateResult:
     """Make a new key with the name, role and scope of an existing one. Both work for a while.

@@ -68,7 +68,7 @@ async def _archive(call: Call) -> dict[str, Any]:
 
 def _describe_offsite(platform: Platform) -> dict[str, Any]:
     """The place of copies as it was last looked at; an error where it fails, or where copies are too old."""
-    known = platform.offsite.known()
+    known = platform.offsite.read_known()
     facts = {"place": known.place, "copies": len(known.copies), "lookedAt": known.looked_at}
     if known.problem is not None:
         return {**facts, "failingSince": known.failing_since, "error": known.problem}

@@ -23,7 +23,7 @@ class PolicyUnwaiveResult(Result):
 @listed("start", "unwaive", "End a waiver.")
 async def unwaive(call: Call, request: PolicyUnwaiveRequest) -> PolicyUnwaiveResult:
     """End a waiver before its time. The next deploy is judged without it."""
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     waivers = call.platform.waivers
     waiver = await waivers.change(partial(waivers.end, app.name, request.id))
     return PolicyUnwaiveResult(id=waiver.id, message=f"The rule {waiver.rule} holds for {app.name} again.")

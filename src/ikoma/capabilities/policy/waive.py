@@ -67,7 +67,7 @@ async def waive(call: Call, request: PolicyWaiveRequest) -> PolicyWaiveResult:
 
     Use it only when the safe way won't do.
     """
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     if not RULES[request.rule].waivable:
         raise NotWaivable(f"The rule {request.rule} cannot be waived: {RULES[request.rule].danger}")
     waivers, caller = call.platform.waivers, call.caller.name

@@ -60,7 +60,7 @@ class PreviewListResult(Result):
 @listed("previews", "previews", "List the previews of an app.")
 async def listing(call: Call, request: PreviewListRequest) -> PreviewListResult:
     """The previews of an app; refs, addresses, and when they end."""
-    found = call.platform.previews.list_of(call.app(request.app_name))
+    found = call.platform.previews.list_of(call.find_app(request.app_name))
     items = await asyncio.gather(*(_item(call, item, record) for item, record in found[: request.limit]))
     return PreviewListResult(previews=items, truncated=len(found) > request.limit)
 

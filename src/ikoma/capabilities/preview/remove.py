@@ -16,7 +16,7 @@ class PreviewRemoveRequest(AppRequest):
 
     @property
     def locked(self) -> AppName:
-        return preview_files.name_of(self.app_name, self.ref)
+        return preview_files.name_preview(self.app_name, self.ref)
 
 
 class PreviewRemoveResult(Result):

@@ -30,9 +30,9 @@ class ReleaseAbandonResult(Result):
     details: Details
 
 
-async def losses(call: Call, request: AppRequest) -> Loss:
+async def find_losses(call: Call, request: AppRequest) -> Loss:
     """The way back to the backup, and in which tables the database differs from it."""
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     underway = find_waiting(app)
     differs = await call.platform.migrator.compare_with_backup(app, underway.backup or "")
     stays = f"the database of before {underway.release}: it stays as that release has left it"
@@ -40,16 +40,16 @@ async def losses(call: Call, request: AppRequest) -> Loss:
     return Loss(f"Give up taking the database of {app.name} back to {underway.backup}.", (stays, *differs), kept)
 
 
-@capability("release.abandon", role=Role.OPERATOR, effect=Effect.DESTROYS, loses=losses, rare=True)
+@capability("release.abandon", role=Role.OPERATOR, effect=Effect.DESTROYS, loses=find_losses, rare=True)
 @listed("releases", "release-abandon", "Go on where a database cannot be taken back.")
 async def abandon(call: Call, request: AppRequest) -> ReleaseAbandonResult:
     """Let the database stay where a failed release's backup cannot be restored; start what served again.
 
     Use it only when a person agrees.
     """
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     underway = find_waiting(app)
-    loss = await losses(call, request)
+    loss = await find_losses(call, request)
     given_up = await call.platform.recovery.abandon(app) is not None
     failed = next((item for item in Releases(app).list_all() if item.id == underway.release), None)
     message = f"The database stays as it is: {underway.backup} was not restored."

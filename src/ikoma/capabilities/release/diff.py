@@ -89,7 +89,7 @@ async def diff(call: Call, request: ReleaseDiffRequest) -> ReleaseDiffResult:
 
     Use it to find what broke an app.
     """
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     releases = Releases(app)
     new = releases.find(request.release) if request.release else releases.require_current()
     old = releases.find(request.to) if request.to else _before(app, new)

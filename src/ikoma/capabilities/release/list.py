@@ -71,7 +71,7 @@ async def list_releases(call: Call, request: ReleaseListRequest) -> ReleaseListR
 
     Use it to see what serves. Next: release.show, or deploy.rollback.
     """
-    releases = Releases(call.app(request.app_name))
+    releases = Releases(call.find_app(request.app_name))
     current = releases.find_current()
     found = releases.list_all()
     return ReleaseListResult(

@@ -20,7 +20,7 @@ class ReleasePinRequest(AppRequest):
 @listed("releases", "pin", "Keep a release whatever its age.")
 async def pin(call: Call, request: ReleasePinRequest) -> ReleaseListRelease:
     """Keep a release whatever its age, or no longer."""
-    releases = Releases(call.app(request.app_name))
+    releases = Releases(call.find_app(request.app_name))
     release = replace(releases.find(request.release), pinned=request.pinned)
     releases.write(release)
     return ReleaseListRelease(**describe_release(release, releases.find_current()))

@@ -12,7 +12,7 @@ from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.release.list import ReleaseListRelease, describe_release
 from ikoma.errors import Next
-from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed, optional
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed, make_optional
 from ikoma.model import Effect, ReleaseId, Role
 
 
@@ -37,11 +37,11 @@ class ReleaseShowSource(Result):
 class ReleaseShowResult(ReleaseListRelease):
     logs: Annotated[list[str], Untrusted("container logs")]
     """Last lines of the service that failed."""
-    answer: Annotated[str | None, Untrusted("the app's answer")] = optional()
+    answer: Annotated[str | None, Untrusted("the app's answer")] = make_optional()
     """Answer of its health path, where it failed by that."""
-    answer_status: int | None = optional()
+    answer_status: int | None = make_optional()
     """The HTTP status of that answer."""
-    healthcheck: Annotated[str | None, Untrusted("output of the healthcheck")] = optional()
+    healthcheck: Annotated[str | None, Untrusted("output of the healthcheck")] = make_optional()
     """Output of its healthcheck, where it failed by that."""
     output: Annotated[list[str], Untrusted("output of the release command")]
     """Output of its release command."""
@@ -65,7 +65,7 @@ async def show(call: Call, request: ReleaseShowRequest) -> ReleaseShowResult:
 
     Use it to see why one failed.
     """
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     releases = Releases(app)
     release = releases.find(request.release) if request.release else _default(releases)
     return ReleaseShowResult(

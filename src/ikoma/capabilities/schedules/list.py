@@ -67,7 +67,7 @@ class SchedulesListResult(Result):
 @listed("operations", "schedules", "List what an app does by the clock.")
 async def listing(call: Call, request: SchedulesListRequest) -> SchedulesListResult:
     """List what an app does by the clock; its backups and commands, when each is due next, and how the last went."""
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     return describe_schedules(call, app, request.runs)
 
 

@@ -17,6 +17,6 @@ class SchedulesRemoveRequest(AppRequest):
 @listed("operations", "schedule-remove", "Do something no longer by the clock.")
 async def remove(call: Call, request: SchedulesRemoveRequest) -> SchedulesListResult:
     """Do something no longer by the clock. A run that is going on is not ended; backups that it made stay."""
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     remove_schedule(app, request.name)
     return describe_schedules(call, app)

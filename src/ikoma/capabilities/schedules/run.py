@@ -39,7 +39,7 @@ class SchedulesRunResult(Result):
 @listed("operations", "schedule-run", "Do now what is done by the clock.")
 async def run_now(call: Call, request: SchedulesRunRequest) -> SchedulesRunResult:
     """Do now what a schedule does by the clock; its next time stays. Its operation can be waited for."""
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     schedule = find_schedule(app, request.name)
     if not may_call(registry.get(schedule.capability), call.caller, call.role):
         raise RoleTooLow(f"This schedule calls {schedule.capability}, which this key cannot.")

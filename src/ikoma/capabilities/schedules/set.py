@@ -51,7 +51,7 @@ async def set_schedule(call: Call, request: SchedulesSetRequest) -> SchedulesLis
 
     Use it for nightly backups and for what an app does regularly.
     """
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     try:
         check_expression(request.cron, request.zone)
     except BadExpression as error:

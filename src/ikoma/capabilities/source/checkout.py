@@ -30,6 +30,6 @@ async def checkout(call: Call, request: SourceCheckoutRequest) -> SourceCloneRes
 
     Next: apps.validate, then deploy.up.
     """
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     known = source_checkout.require(app)
     return await bring(call, app, request, url=known.url, path=known.path, into=known.into)

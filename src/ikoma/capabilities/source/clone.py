@@ -74,7 +74,7 @@ async def clone(call: Call, request: SourceCloneRequest) -> SourceCloneResult:
 
     Next: apps.validate, then deploy.up.
     """
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     return await bring(call, app, request, url=request.url, path=request.path, into=request.into)
 
 

@@ -36,16 +36,16 @@ class SourceKeyResult(Result):
     """Whether it was made now."""
 
 
-async def losses(call: Call, request: SourceKeyRequest) -> Loss | None:
+async def find_losses(call: Call, request: SourceKeyRequest) -> Loss | None:
     """The key that is there, where another is to take its place."""
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     place = _place(app, request)
     if not (request.anew and access.has_key(app, place)):
         return None
     return Loss(f"Replace a deploy key of {app.name}.", (f"the key for {place}: the git host must learn the next one",))
 
 
-@capability("source.key", role=Role.BUILDER, effect=Effect.CHANGES, loses=losses, rare=True)
+@capability("source.key", role=Role.BUILDER, effect=Effect.CHANGES, loses=find_losses, rare=True)
 @listed(
     "git", "source-key", "Show an app's deploy key for a git host; make it where there is none.", optional=("host",)
 )
@@ -54,7 +54,7 @@ async def key(call: Call, request: SourceKeyRequest) -> SourceKeyResult:
 
     Next: source.clone with an ssh address.
     """
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     place = _place(app, request)
     public, is_new = access.obtain_public_key(app, place, anew=request.anew)
     return SourceKeyResult(public_key=public, host=place, created=is_new)

@@ -35,16 +35,16 @@ class SourceTokenResult(Result):
     """Hosts the app has tokens for. The tokens are never shown."""
 
 
-async def losses(call: Call, request: SourceTokenRequest) -> Loss | None:
+async def find_losses(call: Call, request: SourceTokenRequest) -> Loss | None:
     """The token that is kept for that place."""
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     known = access.read_tokens(app).get(request.host)
     if known is None or known.secret.reveal() == request.token:
         return None
     return Loss(f"Forget a token of {app.name}.", (f"the token for {request.host}, which is shown to nobody",))
 
 
-@capability("source.token", role=Role.BUILDER, effect=Effect.CHANGES, loses=losses, rare=True)
+@capability("source.token", role=Role.BUILDER, effect=Effect.CHANGES, loses=find_losses, rare=True)
 @listed("git", "source-token", "Keep a token for an app's private repositories.", unseen={"token": "remove"})
 async def token(call: Call, request: SourceTokenRequest) -> SourceTokenResult:
     """Keep a token that fetches an app's private repositories over https.
@@ -52,4 +52,4 @@ async def token(call: Call, request: SourceTokenRequest) -> SourceTokenResult:
     Next: source.clone.
     """
     given = SourceToken(Secret(request.token), request.user) if request.token else None
-    return SourceTokenResult(hosts=access.keep_token(call.app(request.app_name), request.host, given))
+    return SourceTokenResult(hosts=access.keep_token(call.find_app(request.app_name), request.host, given))

@@ -26,7 +26,7 @@ class TrashDeleteResult(Result):
     """Bytes."""
 
 
-async def losses(call: Call, request: TrashDeleteRequest) -> Loss:
+async def find_losses(call: Call, request: TrashDeleteRequest) -> Loss:
     """All that is kept of the app: nothing else holds it."""
     entry = call.platform.trash.find(request.id)
     call.caller.check_app(entry.app)
@@ -44,7 +44,7 @@ async def losses(call: Call, request: TrashDeleteRequest) -> Loss:
     )
 
 
-@capability("trash.delete", role=Role.ADMIN, effect=Effect.DESTROYS, loses=losses, rare=True)
+@capability("trash.delete", role=Role.ADMIN, effect=Effect.DESTROYS, loses=find_losses, rare=True)
 @listed("server", "trash-delete", "Delete a removed app for good.")
 async def delete(call: Call, request: TrashDeleteRequest) -> TrashDeleteResult:
     """Delete a removed app for good."""

@@ -29,7 +29,7 @@ _DOCKERS_OWN = (
 """Where Docker takes networks from unless its settings say otherwise."""
 
 
-def networks(settings: Settings) -> Iterator[DoctorFinding]:
+def check_networks(settings: Settings) -> Iterator[DoctorFinding]:
     """Say whether Docker has addresses for the networks of more apps."""
     from ikoma.errors import IkomaError
 
@@ -77,7 +77,7 @@ def find_free(pools: Sequence[tuple[str, int]], used: Sequence[str], most: int) 
     return list(itertools.islice(free, most))
 
 
-def keys(settings: Settings) -> Iterator[DoctorFinding]:
+def check_keys(settings: Settings) -> Iterator[DoctorFinding]:
     """Say which keys are old, unused or about to end."""
     try:
         found = client.call("keys.list", {"limit": 500}, timeout=_SECONDS)["keys"]
@@ -107,7 +107,7 @@ def _moment(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-def offsite(settings: Settings) -> Iterator[DoctorFinding]:
+def check_offsite(settings: Settings) -> Iterator[DoctorFinding]:
     """Say whether copies of backups leave this machine, where a place for them is set."""
     if settings.offsite is None:
         return
@@ -123,7 +123,7 @@ def offsite(settings: Settings) -> Iterator[DoctorFinding]:
         yield DoctorFinding("off-site backups", True, f"{told['copies']} at {told['place']}")
 
 
-def upgrades(settings: Settings) -> Iterator[DoctorFinding]:
+def check_upgrades(settings: Settings) -> Iterator[DoctorFinding]:
     """Say whether an upgrade of IKOMA has not ended: it is at work, or was killed."""
     try:
         noted = orjson.loads((settings.ikoma_home / "upgrade.json").read_bytes())
@@ -135,7 +135,7 @@ def upgrades(settings: Settings) -> Iterator[DoctorFinding]:
     yield DoctorFinding("upgrade", None, words, "ikoma upgrade, unless one is at work: it puts this right")
 
 
-def databases(settings: Settings) -> Iterator[DoctorFinding]:
+def check_databases(settings: Settings) -> Iterator[DoctorFinding]:
     """Say whether PostgreSQL's data is of an older major version than IKOMA brings, and what is kept of a former."""
     from ikoma.postgres.major.upgrade import list_kept, measure
     from ikoma.postgres.server.majors import read_bundled_major, read_major
@@ -168,7 +168,7 @@ def _ask_major() -> int | None:
     return int(found[0]) if found else None
 
 
-def versions(settings: Settings) -> Iterator[DoctorFinding]:
+def check_versions(settings: Settings) -> Iterator[DoctorFinding]:
     """Say whether the server that runs is of the version that is installed, and the system of its own."""
     try:
         runs = str(client.call("platform.info", {}, timeout=_SECONDS)["version"])

@@ -17,7 +17,7 @@ from ikoma.cli import pages
 from ikoma.cli.blocks import Block, FactList, ItemList, Message, Raw, Table
 from ikoma.cli.capability_index import read_commands
 from ikoma.cli.naming import AnswerWording, write_command_line
-from ikoma.cli.words import flatten, guess, label
+from ikoma.cli.words import flatten, guess, word_label
 from ikoma.kernel.page import Column
 
 View = Callable[[Any], Sequence[Block]]
@@ -74,13 +74,13 @@ def lay_out_fields(result: Any) -> Sequence[Block]:
     facts = flatten({name: value for name, value in result.items() if name not in ("success", "message")})
     if result.get("message"):
         blocks.append(Message(str(result["message"]), "good"))
-    blocks.append(FactList([(label(name), guess(name, value)) for name, value in facts if _is_fact(name, value)]))
+    blocks.append(FactList([(word_label(name), guess(name, value)) for name, value in facts if _is_fact(name, value)]))
     for name, value in facts:
         if name == "warnings" and _are_texts(value):
             blocks += [Message(item, "warning") for item in value]
         elif not _is_fact(name, value) and value:
             blocks.append(
-                make_table(label(name), value) if isinstance(value[0], dict) else ItemList(label(name), value)
+                make_table(word_label(name), value) if isinstance(value[0], dict) else ItemList(word_label(name), value)
             )
     return blocks
 
@@ -88,7 +88,7 @@ def lay_out_fields(result: Any) -> Sequence[Block]:
 def make_table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     """Objects as rows, by the names of their fields."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    columns = [Column(label(name), cut=number > 0, spare=number > 2) for number, name in enumerate(names)]
+    columns = [Column(word_label(name), cut=number > 0, spare=number > 2) for number, name in enumerate(names)]
     return Table(columns, [[guess(name, row.get(name)) for name in names] for row in rows], title)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from ikoma.cli.blocks import Block, CheckList, FactList, FindingList, ItemList, Message, Raw, Table
 from ikoma.cli.naming import word_call, write_command_line
 from ikoma.cli.pages import choose_address
-from ikoma.cli.words import Phrase, Size, Span, State, Time, label, word_count
+from ikoma.cli.words import Phrase, Size, Span, State, Time, word_count, word_label
 from ikoma.kernel.page import Column
 
 _LOOKS = {"path": "HTTP path", "http": "HTTP path", "healthPath": "HTTP path"}
@@ -74,7 +74,7 @@ def show_status(result: Mapping[str, Any]) -> Sequence[Block]:
 
 def show_health(result: Mapping[str, Any]) -> Sequence[Block]:
     rows = [
-        (look.get("passed"), _LOOKS.get(name, label(name)), look.get("details") or "", "")
+        (look.get("passed"), _LOOKS.get(name, word_label(name)), look.get("details") or "", "")
         for name, look in result["details"].items()
     ]
     kind = {"healthy": "good", "starting": "warning"}.get(result["health"], "bad")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ikoma.cli.blocks import Block, CheckList, Message
-from ikoma.cli.words import label
+from ikoma.cli.words import word_label
 
 
 def show_checks(result: Mapping[str, Any]) -> Sequence[Block]:
@@ -19,7 +19,7 @@ def show_checks(result: Mapping[str, Any]) -> Sequence[Block]:
 
 
 def _word_check(item: Mapping[str, Any]) -> str:
-    name = label(item["name"])
+    name = word_label(item["name"])
     return name if item["required"] else f"{name} (optional)"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ikoma.cli.blocks import Block, CheckList, FactList, Message
-from ikoma.cli.words import Phrase, Size, Span, guess, label
+from ikoma.cli.words import Phrase, Size, Span, guess, word_label
 
 _NAMES = {"docker": "Docker", "postgres": "PostgreSQL", "appsRoot": "apps' folder", "proxy": "proxy"}
 
@@ -15,7 +15,7 @@ def show_checks(result: Mapping[str, Any]) -> Sequence[Block]:
     rows = []
     for name, facts in result["details"].items():
         well = result["checks"].get(name, None if facts.get("error") else True)
-        rows.append((well, _NAMES.get(name, label(name)), _word_checks(facts), facts.get("hint") or ""))
+        rows.append((well, _NAMES.get(name, word_label(name)), _word_checks(facts), facts.get("hint") or ""))
     said = "All that IKOMA stands on is there." if result["healthy"] else "Something that IKOMA stands on is away."
     return [Message(said, "good" if result["healthy"] else "bad"), CheckList(rows)]
 
@@ -32,7 +32,7 @@ def show_info(result: Mapping[str, Any]) -> Sequence[Block]:
                 ("in each", Span(limits.get("windowMs"))),
                 ("largest body", Size(limits.get("bodyBytes"))),
                 ("with SQL", Size(limits.get("sqlBodyBytes"))),
-                *((label(name), guess(name, value)) for name, value in limits.items() if name not in known),
+                *((word_label(name), guess(name, value)) for name, value in limits.items() if name not in known),
                 ("capabilities", f"{len(result['capabilities'])}; `ikoma call --help`, docs/capabilities.md"),
             ]
         )
@@ -46,7 +46,7 @@ def _word_checks(facts: Mapping[str, Any]) -> Any:
         return [facts["path"], Phrase((Size(facts["freeBytes"]), "free"))]
     told = {name: _list_names(value) if isinstance(value, dict) else value for name, value in facts.items()}
     return [
-        value if name in ("version", "path", "state") else Phrase((label(name), guess(name, value)))
+        value if name in ("version", "path", "state") else Phrase((word_label(name), guess(name, value)))
         for name, value in told.items()
         if value not in (None, "", [], {})
     ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from ikoma.compose.dockerfiles import stage_of
+from ikoma.compose.dockerfiles import find_stage
 from ikoma.compose.model import ComposeModel, Service
 
 _DATABASES = re.compile(
@@ -70,7 +70,7 @@ def is_tool(service: Service) -> bool:
 def speaks_fastcgi(service: Service, dockerfile: str = "") -> bool:
     """Whether a service is, by its image, its command or what it is built on, php-fpm: that is no HTTP."""
     build = service.build
-    said = (service.image, build.dockerfile if build else "", stage_of(build, dockerfile).base)
+    said = (service.image, build.dockerfile if build else "", find_stage(build, dockerfile).base)
     return any(map(_FASTCGI.search, (*said, " ".join((*service.entrypoint, *service.command)))))
 
 
@@ -91,7 +91,7 @@ def is_backing_service(model: ComposeModel, name: str, dockerfiles: Mapping[str,
     builder = find_builder(model, name)
     if builder is None:
         return is_backing_image(service.image)
-    return is_backing_image(stage_of(builder.build, (dockerfiles or {}).get(builder.name, "")).base)
+    return is_backing_image(find_stage(builder.build, (dockerfiles or {}).get(builder.name, "")).base)
 
 
 def is_backing_image(reference: str) -> bool:

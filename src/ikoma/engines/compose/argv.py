@@ -34,7 +34,7 @@ def find_compose_program() -> Path:
     raise ToolMissing("Docker Compose is not installed.")
 
 
-def config(app: AppName, compose_files: Sequence[Path], env_files: Sequence[Path] = ()) -> list[str]:
+def print_model(app: AppName, compose_files: Sequence[Path], env_files: Sequence[Path] = ()) -> list[str]:
     """Print the canonical model of an app's own files, merged in this order, its `.env` in effect.
 
     Args:
@@ -73,7 +73,7 @@ def stop(app: AppName) -> list[str]:
     return [str(find_compose_program()), "--progress", "json", "-p", app.project, "stop"]
 
 
-def down(app: AppName, *, volumes: bool) -> list[str]:
+def take_down(app: AppName, *, volumes: bool) -> list[str]:
     """Remove a project's containers and networks; no file is needed for that."""
     removing = ["down", "--remove-orphans", *(["--volumes"] if volumes else [])]
     return [str(find_compose_program()), "--progress", "json", "-p", app.project, *removing]

@@ -74,7 +74,7 @@ class DowntimeWatch:
         """Count from now: Docker's own event of this start may come after the list that shows it running."""
         self._started[container] = time.monotonic()
 
-    def seconds_since_start(self, container: Container) -> float:
+    def measure_since_start(self, container: Container) -> float:
         """The seconds since a container started; very many when it was not during this block."""
         started = self._started.get(container.id)
         return float("inf") if started is None else time.monotonic() - started

@@ -157,7 +157,9 @@ class ComposeEngine:
         beside = posixpath.join(posixpath.dirname(compose_files[0]), ".env")
         env_files = [place for place in dict.fromkeys((beside, ".env")) if place in files]
         with staged(folder, files) as (root, place, reader):
-            command = argv.config(app, [place / path for path in compose_files], [place / path for path in env_files])
+            command = argv.print_model(
+                app, [place / path for path in compose_files], [place / path for path in env_files]
+            )
             try:
                 finished = await run(
                     command,
@@ -283,8 +285,8 @@ class ComposeEngine:
     async def find_user(self, container: str) -> Owner | None:
         return await ownership.find_user(self._api, container)
 
-    async def own_volumes(self, container: str, owner: Owner) -> None:
-        await ownership.own_volumes(self._api, container, owner)
+    async def give_volumes(self, container: str, owner: Owner) -> None:
+        await ownership.give_volumes(self._api, container, owner)
 
     async def connect(self, network: str, container: str, aliases: Sequence[str]) -> None:
         await control.connect(self._api, network, container, aliases)
@@ -313,9 +315,9 @@ class ComposeEngine:
     async def stop(self, app: AppName, *, progress: Progress) -> None:
         await self._simple(app, argv.stop(app), progress, "stopped")
 
-    async def down(self, app: AppName, *, volumes: bool, progress: Progress) -> None:
+    async def take_down(self, app: AppName, *, volumes: bool, progress: Progress) -> None:
         try:
-            await self._simple(app, argv.down(app, volumes=volumes), progress, "removed")
+            await self._simple(app, argv.take_down(app, volumes=volumes), progress, "removed")
         except DeployFailed:
             if await self.list_containers(app):
                 raise
@@ -368,7 +370,7 @@ class ComposeEngine:
             return failure.describe_other(output)
         hidden = list_encodings(secrets)
         if watch.exit_codes.get(container.id, container.exit_code) == _KILLED:  # that it was for memory may come later
-            watch.out_of_memory |= {container.id} if await self._api.ran_out_of_memory(container.id) else set()
+            watch.out_of_memory |= {container.id} if await self._api.has_run_out_of_memory(container.id) else set()
         check = await self._api.read_last_check(container.id) if container.health else None
         return failure.describe_container(
             container,

@@ -90,7 +90,7 @@ class ComposeRuntime:
         await self._engine.stop(app.name, progress=progress)
 
     async def take_down(self, app: App, progress: Progress) -> None:
-        await self._engine.down(app.name, volumes=False, progress=progress)
+        await self._engine.take_down(app.name, volumes=False, progress=progress)
 
     async def remove(self, app: App, progress: Progress) -> None:
         await anonymous_volumes.remove_with(self._engine, app, progress)
@@ -123,7 +123,7 @@ class ComposeRuntime:
 
     async def keeps_own_data(self, app: App, service: str) -> bool:
         containers = [item for item in await self._engine.list_containers(app.name) if item.service == service]
-        return bool(await anonymous_volumes.hold(self._engine, containers))
+        return bool(await anonymous_volumes.map_held(self._engine, containers))
 
     async def read_restarts(self, replica: str) -> RestartHistory | None:
         return await self._engine.read_restarts(replica)
@@ -211,12 +211,12 @@ class ComposeVolumes:
             there.owners,
             tuple(find_differences(app.name, model, there)),
             tuple(find_overlaps(app.name, model, there)),
-            anonymous_volumes.noted(app),
+            anonymous_volumes.read_noted(app),
         )
 
     async def list_of(self, app: App) -> Sequence[str]:
         named, anonymous = await asyncio.gather(
-            self._engine.list_volumes(app.name), anonymous_volumes.all_of(self._engine, app)
+            self._engine.list_volumes(app.name), anonymous_volumes.list_all(self._engine, app)
         )
         return [*named, *anonymous]
 

@@ -141,12 +141,12 @@ class Startup:
             return False
         if item.health is not None:
             return item.health == "healthy"
-        return self._watch.seconds_since_start(item) >= _STAND_SECONDS
+        return self._watch.measure_since_start(item) >= _STAND_SECONDS
 
     def _until_one_stands(self, containers: Sequence[Container], wanted: Collection[str]) -> float:
         """The seconds until a container that only has to run will have stood for long enough; very many without one."""
         passed = (
-            self._watch.seconds_since_start(item)
+            self._watch.measure_since_start(item)
             for item in containers
             if item.id in wanted and item.state == "running" and item.health is None
         )

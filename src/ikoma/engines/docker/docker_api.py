@@ -202,7 +202,7 @@ class DockerApi:
         said = str(checks[-1].get("Output", "")).strip() if checks else ""
         return " ".join(make_readable(line) for line in said.splitlines()) or None
 
-    async def ran_out_of_memory(self, identity: str) -> bool:
+    async def has_run_out_of_memory(self, identity: str) -> bool:
         """Whether the kernel has ended a container for want of memory."""
         return bool((await self._read_state(identity)).get("OOMKilled"))
 

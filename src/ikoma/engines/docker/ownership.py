@@ -46,7 +46,7 @@ async def find_user(api: DockerApi, identity: str) -> Owner | None:
     return Owner(int(uid), int(gid))
 
 
-async def own_volumes(api: DockerApi, identity: str, owner: Owner) -> None:
+async def give_volumes(api: DockerApi, identity: str, owner: Owner) -> None:
     """Give a container's volumes that are empty and root's to an owner; the container was not started yet."""
     async with api.connect(_SECONDS) as docker:
         shown = await docker.containers.container(identity).show()

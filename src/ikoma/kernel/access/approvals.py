@@ -184,7 +184,8 @@ class Approvals:
 
     def _select(self, where: str, values: tuple[str, ...]) -> list[Approval]:
         return [
-            _as_of_now(item) for item in self._approvals.each(f"{where} ORDER BY created_at DESC, rowid DESC", values)
+            _as_of_now(item)
+            for item in self._approvals.iterate(f"{where} ORDER BY created_at DESC, rowid DESC", values)
         ]
 
 

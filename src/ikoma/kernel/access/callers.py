@@ -216,7 +216,7 @@ class Callers:
         return found.revoked_at is not None or (expires_at is not None and expires_at <= _now())
 
     def list_keys(self) -> Sequence[StoredKey]:
-        rows = self._keys.each("TRUE ORDER BY created_at, id")
+        rows = self._keys.iterate("TRUE ORDER BY created_at, id")
         return [
             StoredKey(row.caller, row.created_at, row.revoked_at, row.last_used_at, row.previous_until) for row in rows
         ]

@@ -152,14 +152,14 @@ class Journal:
             self._store.execute("UPDATE operations SET idempotency_key = NULL WHERE id = ?", (identity,))
 
     def find(self, identity: str) -> Record | None:
-        return next(iter(self._operations.each("id = ?", (identity,))), None)
+        return next(iter(self._operations.iterate("id = ?", (identity,))), None)
 
     def find_by_key(self, caller_id: str, key: str) -> Record | None:
-        return next(iter(self._operations.each("caller_id = ? AND idempotency_key = ?", (caller_id, key))), None)
+        return next(iter(self._operations.iterate("caller_id = ? AND idempotency_key = ?", (caller_id, key))), None)
 
     def list_running(self, app: str) -> list[Record]:
         """The operations on an app that are at work, or wait for their turn, the oldest first."""
-        found = self._operations.each(
+        found = self._operations.iterate(
             f"app = ? AND state = '{RUNNING}'", (app,)
         )  # in words: so it is found by its index
         return sorted(found, key=lambda record: record.started_at)
@@ -167,7 +167,7 @@ class Journal:
     def list_newest(self, limit: int, app: str | None, wanted: Callable[[Record], bool]) -> list[Record]:
         """The newest operations that are wanted, newest first."""
         where, values = ("app = ?", (app,)) if app else ("TRUE", ())
-        newest = self._operations.each(f"{where} ORDER BY started_at DESC, rowid DESC", values)
+        newest = self._operations.iterate(f"{where} ORDER BY started_at DESC, rowid DESC", values)
         return list(islice(filter(wanted, newest), limit))
 
 

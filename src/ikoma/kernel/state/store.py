@@ -186,9 +186,9 @@ class StoreTable(Generic[T]):
 
     def select(self, where: str = "TRUE", values: Sequence[Any] = ()) -> list[T]:
         """The rows for which a condition holds; an ORDER BY may follow it."""
-        return list(self.each(where, values))
+        return list(self.iterate(where, values))
 
-    def each(self, where: str = "TRUE", values: Sequence[Any] = ()) -> Iterator[T]:
+    def iterate(self, where: str = "TRUE", values: Sequence[Any] = ()) -> Iterator[T]:
         """Like `select`, one after another."""
         sql = f"SELECT {', '.join(self._fields)} FROM {self._name} WHERE {where}"  # noqa: S608 - our own text
         for row in self._store.execute(sql, values):

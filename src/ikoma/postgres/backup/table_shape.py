@@ -179,7 +179,7 @@ def choose(tables: Sequence[TableShape], names: Sequence[str], where: str) -> li
     return list(found.values())
 
 
-def pair(
+def pair_tables(
     now: Sequence[TableShape], then: Sequence[TableShape], names: Sequence[str]
 ) -> list[tuple[TableShape, TableShape]]:
     """Find each table in the database and in the backup, and see that the rows of one fit into the other.

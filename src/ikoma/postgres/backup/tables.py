@@ -27,7 +27,7 @@ from ikoma.postgres.backup.table_shape import (
     TableForeignKey,
     TableShape,
     Trigger,
-    pair,
+    pair_tables,
     read_foreign_keys,
     read_parts,
     read_sequences,
@@ -81,7 +81,7 @@ class _Surroundings:
 async def check_tables(server: PostgresServer, database: str, place: str, names: Sequence[str]) -> None:
     """See that the tables are in both databases, and alike; TableMissing, TablesDiffer where not."""
     async with connected(server.make_admin_login(database)) as now, connected(server.make_admin_login(place)) as then:
-        pair(await read_tables(now), await read_tables(then), names)
+        pair_tables(await read_tables(now), await read_tables(then), names)
 
 
 async def restore_tables(
@@ -159,12 +159,12 @@ class _TableRestore:
             connected(self._server.make_app_login(self._place)) as copy,
         ):
             known = await read_tables(now)
-            pairs = pair(known, await read_tables(then), self._names)
+            pairs = pair_tables(known, await read_tables(then), self._names)
             await self._close([live for live, _ in pairs])
             began = time.monotonic()
             # They may have been changed before nobody could any more.
             known = await read_tables(now)
-            pairs = pair(known, await read_tables(then), self._names)
+            pairs = pair_tables(known, await read_tables(then), self._names)
             around = await _read_surroundings(now, then, known, pairs)
             row = await (await self._live.execute("SELECT pg_current_xact_id()::text")).fetchone()
             assert row is not None

@@ -50,7 +50,7 @@ class TableLock:
         work = "rewritten" if self.rewritten else "scanned" if self.scanned else ""
         return f"{self.table}: {self.mode}{', ' if work else ''}{work}"
 
-    def with_(self, other: TableLock) -> TableLock:
+    def merge(self, other: TableLock) -> TableLock:
         """Both on the same table, as one."""
         return TableLock(
             self.table,
@@ -88,7 +88,7 @@ def merge(locks: Iterator[TableLock]) -> tuple[TableLock, ...]:
     """The strongest of each table, the strongest first."""
     found: dict[str, TableLock] = {}
     for lock in locks:
-        found[lock.table] = found[lock.table].with_(lock) if lock.table in found else lock
+        found[lock.table] = found[lock.table].merge(lock) if lock.table in found else lock
     return tuple(sorted(found.values(), key=lambda lock: (-lock.mode, lock.table)))
 
 

@@ -166,7 +166,7 @@ class TlsDoor:
     async def _pass(self, greeting: _Greeting, context: ssl.SSLContext | None, first: bytes) -> None:
         near = None if context is None else await greeting.secure(context)
         far_reader, far_writer = await asyncio.open_connection(
-            "127.0.0.1", self._server(), local_addr=(standing_for(greeting.address), 0)
+            "127.0.0.1", self._server(), local_addr=(choose_stand_in(greeting.address), 0)
         )
         try:
             if near is None:
@@ -277,7 +277,7 @@ class _Greeting(asyncio.Protocol):
             self._door.has_spoken(self.address)
 
 
-def standing_for(address: str) -> str:
+def choose_stand_in(address: str) -> str:
     """The loopback address from which a client's connection goes on: another for each, and never 127.0.0.1."""
     octets = ipaddress.IPv4Address(address).packed
     return f"127.{octets[1] | 128}.{octets[2]}.{octets[3]}"

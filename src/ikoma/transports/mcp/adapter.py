@@ -233,7 +233,7 @@ class McpAdapter:
         """A capability as it is listed."""
         return tools.make_tool(capability)
 
-    def present(self, capability: Capability, answer: CallAnswer) -> Outcome:
+    def word_result(self, capability: Capability, answer: CallAnswer) -> Outcome:
         """A result as the client gets it."""
         return answers.word_success(
             capability,
@@ -251,7 +251,7 @@ class McpAdapter:
         if answer.operation is not None and knows_tasks(ctx):
             return await self._tasks.make_result(ask.who, answer.operation)
         assert capability is not None  # or execute would have raised UnknownCapability
-        return self.present(capability, answer)
+        return self.word_result(capability, answer)
 
     @contextmanager
     def _can_be_taken_back(self, ctx: Context, ask: ToolCall) -> Iterator[None]:

@@ -48,7 +48,7 @@ class _ProvenDelivery:
     signed: SignedDelivery
     request_id: str
 
-    def as_delivery(self, told: DeliveryOutcome | None = None) -> Delivery:
+    def describe_delivery(self, told: DeliveryOutcome | None = None) -> Delivery:
         push = told.push if told else None
         signed = self.signed
         return Delivery(
@@ -110,7 +110,9 @@ class WebhookEndpoint:
             _check_fresh(proven.signed)
             told = await self._read(proven, body)
             if told.reason is not None or told.push is None:
-                await self._hooks.change(partial(self._hooks.record_delivery, proven.app, proven.as_delivery(told)))
+                await self._hooks.change(
+                    partial(self._hooks.record_delivery, proven.app, proven.describe_delivery(told))
+                )
                 return 200, orjson.dumps({"deployed": False, "reason": told.reason})
             await self._hooks.change(partial(self._hooks.remember_delivery, proven.app, proven.signed.marks))
         except IkomaError as error:
@@ -126,7 +128,7 @@ class WebhookEndpoint:
         return pushes.read_delivery(proven.signed.host, proven.signed.event, members, proven.hook.ref)
 
     async def _record_refused(self, proven: _ProvenDelivery, told: DeliveryOutcome | None, error: IkomaError) -> None:
-        delivery = replace(proven.as_delivery(told), code=error.code, reason=error.audit_message)
+        delivery = replace(proven.describe_delivery(told), code=error.code, reason=error.audit_message)
         with suppress(IkomaError):
             await self._hooks.change(partial(self._hooks.record_delivery, proven.app, delivery))
         self._pipeline.record_refused(f"{PREFIX}{proven.app}", error, make_hook_caller(proven.app).name)
@@ -141,7 +143,7 @@ class WebhookEndpoint:
         attempt = Attempt("hook.deploy", None, None, proven.request_id, read, wait=0, caller=make_hook_caller(app))
         number: int | None = None
         with suppress(IkomaError):  # the deploy begins, whether or not this can be written down
-            delivery = replace(proven.as_delivery(told), operation=proven.request_id)
+            delivery = replace(proven.describe_delivery(told), operation=proven.request_id)
             number = await self._hooks.change(partial(self._hooks.record_delivery, app, delivery))
         try:
             answer = await self._pipeline.execute(attempt)

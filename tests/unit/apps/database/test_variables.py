@@ -348,7 +348,7 @@ def test_what_is_built_on_no_database_gets_the_variables(tmp_path: Path, dockerf
 def test_a_service_that_runs_what_another_builds_is_the_same_database(tmp_path: Path) -> None:
     model = built(tmp_path, "FROM postgres:16\n")
     data = {**model.services["data"].raw, "image": "acme/rows"}
-    model = model.with_services({"data": data, "second": {"image": "acme/rows"}})
+    model = model.replace_services({"data": data, "second": {"image": "acme/rows"}})
     assert find_own_databases(model) == ["data", "second"]
 
 
@@ -356,7 +356,7 @@ def test_a_release_gives_nothing_to_what_only_its_own_name_tells_is_a_database(t
     model = built(tmp_path, "FROM acme/base\n")
     data = {**model.services["data"].raw, "image": "acme/postgres"}
     postgres = {"build": {"context": str(tmp_path)}}  # its image's name is IKOMA's
-    model = model.with_services({"data": data, "postgres": postgres})
+    model = model.replace_services({"data": data, "postgres": postgres})
     kept = injection.freeze(App(AppName("shop"), tmp_path), model, env={}, memory=1 << 20, variables={})
     assert kept.services["data"].raw["x-ikoma-database"] == {}
     assert kept.services["postgres"].raw["x-ikoma-database"] == ALL
@@ -364,7 +364,7 @@ def test_a_release_gives_nothing_to_what_only_its_own_name_tells_is_a_database(t
 
 def test_a_database_that_the_app_names_to_get_variables_gets_none_and_is_told(tmp_path: Path) -> None:
     model = built(tmp_path, "FROM postgres:16\n")
-    model = model.with_block({"database": ["data", "web"]})
+    model = model.replace_block({"database": ["data", "web"]})
     found = assign_database_variables(model, {})
     assert (found["data"].names, dict(found["web"].names)) == ({}, ALL)
     assert "Take data out of `x-ikoma: database`." in " ".join(explain_create(model, {}))

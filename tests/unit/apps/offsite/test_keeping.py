@@ -148,14 +148,14 @@ def test_a_place_that_is_away_loses_nothing_and_what_is_missing_is_sent_when_it_
     async def fail() -> None:
         task = asyncio.ensure_future(desk.keeper.run())
         async with asyncio.timeout(240):
-            while desk.offsite.known().failing_since is None:
+            while desk.offsite.read_known().failing_since is None:
                 await asyncio.sleep(0.05)
-        since = desk.offsite.known().failing_since
+        since = desk.offsite.read_known().failing_since
         assert len(desk.told) <= 1
         away.rename(desk.root)
         async with asyncio.timeout(240):
-            while desk.there() != names or desk.offsite.known().failing_since is not None:
-                assert desk.offsite.known().failing_since in (since, None), "it says since when"
+            while desk.there() != names or desk.offsite.read_known().failing_since is not None:
+                assert desk.offsite.read_known().failing_since in (since, None), "it says since when"
                 await asyncio.sleep(0.05)
         task.cancel()
         with suppress(asyncio.CancelledError):

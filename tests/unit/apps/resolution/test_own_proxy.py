@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ikoma.apps.resolution.own_proxy import OwnProxy, own_proxies, sends_to_https
+from ikoma.apps.resolution.own_proxy import OwnProxy, find_own_proxies, sends_to_https
 from ikoma.compose.model import parse_model
 from ikoma.compose.web_service import Candidate
 
@@ -21,7 +21,7 @@ def proxy(image: str, *ports: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 def found(text: str = "", block: Any = None, **services: Any) -> list[OwnProxy]:
     model = {"services": services, **({"x-ikoma": block} if block else {})}
-    return own_proxies(parse_model(model), dict.fromkeys(services, "") | {"proxy": text}, {})
+    return find_own_proxies(parse_model(model), dict.fromkeys(services, "") | {"proxy": text}, {})
 
 
 def one(text: str = "", **services: Any) -> OwnProxy:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ikoma.app_folder import App
-from ikoma.apps.resolution.preview_files import adapt_for_preview, name_of, read
+from ikoma.apps.resolution.preview_files import adapt_for_preview, name_preview, read
 from ikoma.compose.compose_file import Web
 from ikoma.compose.model import parse_model
 from ikoma.compose.web_service import find_web
@@ -21,15 +21,15 @@ RECORD = """{"name": "shop--main", "of": "shop", "ref": "main", "caller": "admin
 
 
 def test_a_name_says_the_ref_where_it_can() -> None:
-    assert name_of(APP, "main") == "shop--main"
-    assert name_of(APP, "main").host == "main.shop.localhost"
-    assert name_of(APP, "v1-2").previewed == "shop"
-    assert re.fullmatch(r"shop--feature-new-look-[0-9a-f]{6}", name_of(APP, "feature/New_look"))
+    assert name_preview(APP, "main") == "shop--main"
+    assert name_preview(APP, "main").host == "main.shop.localhost"
+    assert name_preview(APP, "v1-2").previewed == "shop"
+    assert re.fullmatch(r"shop--feature-new-look-[0-9a-f]{6}", name_preview(APP, "feature/New_look"))
 
 
 def test_no_two_refs_have_one_name() -> None:
     refs = ["a-b", "a/b", "a_b", "A-b", "a--b", "a.b", "a+b", "x" * 39, "x" * 40, "x" * 41, "x" * 42, "é", "@", "a-"]
-    names = {name_of(APP, ref) for ref in refs}
+    names = {name_preview(APP, ref) for ref in refs}
     assert len(names) == len(refs)
     for name in names:
         assert AppName.parse(name).previewed == "shop"
@@ -38,9 +38,9 @@ def test_no_two_refs_have_one_name() -> None:
 
 def test_names_are_never_too_long() -> None:
     longest = AppName("a" * 51)
-    assert len(name_of(longest, "feature/that-has-a-long-name")) <= 63
+    assert len(name_preview(longest, "feature/that-has-a-long-name")) <= 63
     with pytest.raises(NameTooLong):
-        name_of(AppName("a" * 52), "main")
+        name_preview(AppName("a" * 52), "main")
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"name": 1}', RECORD.replace("2026-12-01", "tomorrow")])
@@ -72,7 +72,7 @@ def test_what_only_one_can_have_is_left_out() -> None:
         "networks": {"default": {"name": "chosen", "ipam": {"config": [{"subnet": "10.8.0.0/24"}]}}, "theirs": theirs},
         "x-ikoma": {"service": "web", "port": 80, "domains": ["shop.example.com"], "redirects": {"a.de": "b.de"}},
     }
-    name = name_of(APP, "main")
+    name = name_preview(APP, "main")
     assert adapt_for_preview(name, parse_model(model)).raw == {
         "services": {
             "web": {"image": "web", "networks": {"default": {"aliases": ["www"]}, "theirs": None}},
@@ -89,6 +89,6 @@ def test_what_only_one_can_have_is_left_out() -> None:
 def test_a_preview_is_routed_as_its_app_though_its_ports_are_left_out() -> None:
     ports = [{"target": 3000, "published": "3000", "protocol": "tcp"}]
     model = parse_model({"services": {"web": {"image": "a", "ports": ports}, "worker": {"image": "b"}}})
-    assert find_web(adapt_for_preview(name_of(APP, "main"), model)) == find_web(model) == Web("web", 3000, None)
+    assert find_web(adapt_for_preview(name_preview(APP, "main"), model)) == find_web(model) == Web("web", 3000, None)
     both = parse_model({"services": {"a": {"ports": ports}, "b": {"ports": ports}, "c": {"expose": ["80"]}}})
-    assert find_web(adapt_for_preview(name_of(APP, "main"), both)) is find_web(both) is None
+    assert find_web(adapt_for_preview(name_preview(APP, "main"), both)) is find_web(both) is None

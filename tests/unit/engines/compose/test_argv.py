@@ -17,7 +17,7 @@ QUIET = ["--env-file", "/dev/null"]
 
 def test_config_reads_the_files_it_is_given_from_the_folder_of_the_first() -> None:
     own, over, env = FOLDER / "deploy/compose.yaml", FOLDER / "deploy/over.yaml", FOLDER / ".env"
-    assert argv.config(APP, [own, over], [env]) == [
+    assert argv.print_model(APP, [own, over], [env]) == [
         *[PROGRAM, "-p", "my-app", "--project-directory", f"{FOLDER}/deploy", "-f", str(own), "-f", str(over)],
         *["--env-file", str(env), "config", "--format", "json"],
     ]
@@ -43,7 +43,7 @@ def test_stopping_needs_no_file() -> None:
 
 @pytest.mark.parametrize(("volumes", "more"), [(False, []), (True, ["--volumes"])])
 def test_down_removes_volumes_only_when_asked(volumes: bool, more: list[str]) -> None:
-    assert argv.down(APP, volumes=volumes) == [
+    assert argv.take_down(APP, volumes=volumes) == [
         *[PROGRAM, "--progress", "json", "-p", "my-app", "down", "--remove-orphans", *more]
     ]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from ikoma.app_folder import App
 from ikoma.apps.validation.finding import Finding
 from ikoma.apps.yaml.lines import Source
-from ikoma.compose.dockerfiles import read_dockerfiles, stage_of
+from ikoma.compose.dockerfiles import find_stage, read_dockerfiles
 from ikoma.compose.image_names import name_image
 from ikoma.compose.model import ComposeModel, Mount, Service
 from ikoma.compose.new_folders import is_to_be_handed_over
@@ -83,7 +83,7 @@ async def _user_of_image(images: Images, app: App, service: Service, dockerfile:
     if service.build is None:
         image = await images.find(service.image)
         return image.user if image else ""
-    stage = stage_of(service.build, dockerfile)
+    stage = find_stage(service.build, dockerfile)
     if stage.user:
         return stage.user
     if stage.base and stage.base != "scratch" and (image := await images.find(stage.base)) is not None:

@@ -18,6 +18,6 @@ async def example(call: Call, request: AppRequest) -> str:
 
     Use it to see what to set before deploying. Next: env.set for what is empty.
     """
-    app = call.app(request.app_name)
+    app = call.find_app(request.app_name)
     gathered = await asyncio.to_thread(gather, app)
     return await asyncio.to_thread(dotenv.make_example, app, "\n".join(gathered.source.texts.values()))

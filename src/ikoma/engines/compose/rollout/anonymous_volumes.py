@@ -22,7 +22,7 @@ from ikoma.ports.runtime import AnonymousVolume
 _FILE = "volumes.json"
 
 
-def noted(app: App) -> dict[str, list[AnonymousVolume]]:
+def read_noted(app: App) -> dict[str, list[AnonymousVolume]]:
     """service → its volumes, the one that it had last at the end."""
     return app.read_state(_FILE, _carried) or {}
 
@@ -33,7 +33,7 @@ def _carried(stored: Mapping[str, Any]) -> dict[str, list[AnonymousVolume]]:
 
 def note(app: App, found: Mapping[str, Sequence[AnonymousVolume]]) -> None:
     """Remember these volumes of services beside those that are known."""
-    known = noted(app)
+    known = read_noted(app)
     merged = dict(known)
     for service, volumes in found.items():
         merged[service] = [*(item for item in known.get(service, ()) if item not in volumes), *volumes]
@@ -42,9 +42,9 @@ def note(app: App, found: Mapping[str, Sequence[AnonymousVolume]]) -> None:
         write_file(app.make_state() / _FILE, orjson.dumps(content), mode=0o600)
 
 
-async def last_of(engine: ComposeEngine, app: App, services: Sequence[str]) -> dict[str, list[AnonymousVolume]]:
+async def find_last(engine: ComposeEngine, app: App, services: Sequence[str]) -> dict[str, list[AnonymousVolume]]:
     """Find, for services without a container, the volumes that they had last and that are still there."""
-    known = {service: volumes for service, volumes in noted(app).items() if service in services}
+    known = {service: volumes for service, volumes in read_noted(app).items() if service in services}
     present = await engine.map_owners() if known else {}
     last = {
         service: {volume.target: volume for volume in volumes if volume.name in present}
@@ -53,22 +53,22 @@ async def last_of(engine: ComposeEngine, app: App, services: Sequence[str]) -> d
     return {service: list(by_target.values()) for service, by_target in last.items() if by_target}
 
 
-async def all_of(engine: ComposeEngine, app: App) -> list[str]:
+async def list_all(engine: ComposeEngine, app: App) -> list[str]:
     """Names of all that are there, of services with containers and of those without."""
-    names = {volume.name for volumes in noted(app).values() for volume in volumes}
+    names = {volume.name for volumes in read_noted(app).values() for volume in volumes}
     for item in await engine.list_containers(app.name):
         names |= {volume.name for volume in await engine.list_anonymous_volumes(item.id)}
     return sorted(names & set(await engine.map_owners())) if names else []
 
 
-async def hold(engine: ComposeEngine, containers: Sequence[Container]) -> dict[str, Sequence[AnonymousVolume]]:
+async def map_held(engine: ComposeEngine, containers: Sequence[Container]) -> dict[str, Sequence[AnonymousVolume]]:
     """Find the volumes without a name that these containers have their data in; service → volumes."""
     return {item.service: found for item in containers if (found := await engine.list_anonymous_volumes(item.id))}
 
 
 async def remove_with(engine: ComposeEngine, app: App, progress: Progress) -> None:
     """Remove an app's containers, networks and all its volumes, those without a name too."""
-    known = await all_of(engine, app)
-    await engine.down(app.name, volumes=True, progress=progress)
+    known = await list_all(engine, app)
+    await engine.take_down(app.name, volumes=True, progress=progress)
     for name in known:
         await engine.remove_volume(name)

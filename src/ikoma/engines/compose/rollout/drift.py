@@ -28,7 +28,7 @@ _WAY_OUT = {
 }
 
 
-def lasting_name(app: AppName, key: str, network: Mapping[str, Any]) -> str | None:
+def name_lasting(app: AppName, key: str, network: Mapping[str, Any]) -> str | None:
     """The name of a network that outlives rollouts; None for one that each of them makes anew.
 
     One with subnets of its own is named after them: with others it is another network, beside the one that serves.
@@ -42,7 +42,7 @@ def lasting_name(app: AppName, key: str, network: Mapping[str, Any]) -> str | No
     return f"{default}-at-{_digest(orjson.dumps(subnets, option=orjson.OPT_SORT_KEYS))}"
 
 
-def lasting_key(key: str, name: str) -> str:
+def make_lasting_key(key: str, name: str) -> str:
     """The key for Compose of a network with a name that lasts: under one key it knows but one, and removes another."""
     return f"{key}-{_digest(name.encode())}"
 
@@ -52,7 +52,7 @@ def is_of_subnets(network: str) -> bool:
     return _AT.search(network) is not None
 
 
-def with_existing(model: Mapping[str, Any], existing: ResourceInventory) -> dict[str, Any]:
+def add_existing(model: Mapping[str, Any], existing: ResourceInventory) -> dict[str, Any]:
     """The file for Compose: what is there of its volumes and networks is not its own to make."""
     return {
         **model,
@@ -71,7 +71,7 @@ def find_differences(app: AppName, model: ComposeModel, existing: ResourceInvent
             if not _labelled(wanted, made):
                 yield _differ("volume", key, "labels", matters=False)
     for key, wanted in model.networks.items():
-        name = lasting_name(app, key, wanted)
+        name = name_lasting(app, key, wanted)
         made = existing.networks.get(name) if name else None
         if made is not None and made.project == app.project and not wanted.get("external"):
             yield from (_differ("network", key, what) for what in _otherwise(wanted, made))
@@ -86,7 +86,7 @@ def _differ(kind: str, key: str, what: str, *, matters: bool = True) -> Differen
 def find_overlaps(app: AppName, model: ComposeModel, existing: ResourceInventory) -> Iterator[SubnetOverlap]:
     """Find the subnets that networks of a model choose, and another network has."""
     for key, wanted in model.networks.items():
-        name = lasting_name(app, key, wanted)
+        name = name_lasting(app, key, wanted)
         if name is None or name in existing.networks or wanted.get("external"):
             continue
         for subnet in sorted(_subnets(wanted)):

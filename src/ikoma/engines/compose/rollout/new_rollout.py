@@ -22,7 +22,7 @@ from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.engines.compose.replicas import make_replicas
 from ikoma.engines.compose.rollout import one_off_commands
 from ikoma.engines.compose.rollout.decision import ServiceDecision, list_decisions
-from ikoma.engines.compose.rollout.drift import require_alike, with_existing
+from ikoma.engines.compose.rollout.drift import add_existing, require_alike
 from ikoma.engines.compose.rollout.rendering import render
 from ikoma.engines.compose.startup import ServiceStart
 from ikoma.engines.docker.containers import Container, ResourceInventory
@@ -170,7 +170,7 @@ class NewRollout:
         for item in self._new:
             owner = await self._engine.find_user(item.id)
             if owner is not None and owner.uid != 0:
-                await self._engine.own_volumes(item.id, owner)
+                await self._engine.give_volumes(item.id, owner)
                 hand_over(self._app, self._rendered.model.services[item.service].mounts, owner.uid, owner.gid)
         forget_list(self._app)
         checkpoint("handed over")
@@ -309,7 +309,7 @@ class NewRollout:
         secrets: Sequence[Secret],
     ) -> None:
         only = {name: {**what.services[name].raw, "depends_on": {}} for name in what.services if name in scale}
-        file = with_existing({**what.top, "services": only}, there)
+        file = add_existing({**what.top, "services": only}, there)
         creation_file = self._target.place.folder / "create.json"
         write_file(creation_file, encode(file), mode=0o600)
         self._new += await self._engine.create(
@@ -320,7 +320,7 @@ class NewRollout:
         """The compose file with services that others are made with named by the containers that they have."""
         model = self._rendered.model
         hosts = {item.service: item.id for item in (*self.kept, *self._new) if item.service not in dependent}
-        return model.with_services({name: name_containers(model.services[name].raw, hosts) for name in dependent})
+        return model.replace_services({name: name_containers(model.services[name].raw, hosts) for name in dependent})
 
     def _start(self, decision: ServiceDecision) -> ServiceStart:
         new = tuple(item.id for item in self._new if item.service == decision.service)

@@ -76,6 +76,6 @@ async def find_anonymous_volumes(
     ordered = sorted(containers, key=lambda item: item.id not in resting)  # the last one counts
     gone = sorted(set(target.model.services) - {item.service for item in containers})
     return {
-        **await anonymous_volumes.last_of(engine, app, gone),
-        **await anonymous_volumes.hold(engine, ordered),
+        **await anonymous_volumes.find_last(engine, app, gone),
+        **await anonymous_volumes.map_held(engine, ordered),
     }

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ikoma.compose.image_names import release_image
+from ikoma.compose.image_names import name_release_image
 from ikoma.compose.model import ComposeModel, parse_model
 from ikoma.compose.placement import Placement
-from ikoma.engines.compose.rollout.drift import lasting_key, lasting_name
+from ikoma.engines.compose.rollout.drift import make_lasting_key, name_lasting
 from ikoma.model import AppName
 from ikoma.ports.runtime import AnonymousVolume
 
@@ -63,7 +63,7 @@ def render(
     for name, service in result["services"].items():
         for done in ("build", "pull_policy", "profiles"):  # the profiles were chosen when the file was read
             service.pop(done, None)
-        service["image"] = release_image(place.app, name, place.release)
+        service["image"] = name_release_image(place.app, name, place.release)
         files |= _mount_from(place, service)
         _mount_anonymous(result, service, anonymous.get(name, ()))
         labels = {CONFIGURATION: configurations[name], ROLLOUT: rollout, RELEASE: place.release}
@@ -157,8 +157,8 @@ def _rename_networks(app: AppName, model: dict[str, Any], rollout: str) -> list[
     networks: dict[str, Any] = {key: network or {} for key, network in (model.get("networks") or {}).items()}
     renamed, model["networks"], own = {}, {}, []
     for key, network in networks.items():
-        name = lasting_name(app, key, network)
-        renamed[key] = f"{key}-{rollout}" if name is None else lasting_key(key, name)
+        name = name_lasting(app, key, network)
+        renamed[key] = f"{key}-{rollout}" if name is None else make_lasting_key(key, name)
         model["networks"][renamed[key]] = {**network, "name": name or f"{app.project}_{renamed[key]}"}
         own += [f"{app.project}_{renamed[key]}"] if name is None else []
     for service in model["services"].values():

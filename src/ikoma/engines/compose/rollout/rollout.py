@@ -175,7 +175,7 @@ class ComposeRollouts:
         Args:
             watch: for how long they are kept; those of the same release are nothing to go back to.
         """
-        anonymous_volumes.note(work.app, await anonymous_volumes.hold(self._engine, [*old, *containers]))
+        anonymous_volumes.note(work.app, await anonymous_volumes.map_held(self._engine, [*old, *containers]))
         drained = await work.hooks.drain()
         checkpoint("drained")
         await self._retire(work.app, work.hooks, old, before, watch)

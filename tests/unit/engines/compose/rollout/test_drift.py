@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ikoma.compose.model import parse_model
-from ikoma.engines.compose.rollout.drift import find_overlaps, lasting_name
+from ikoma.engines.compose.rollout.drift import find_overlaps, name_lasting
 from ikoma.engines.docker.containers import ResourceInventory
 from ikoma.model import AppName
 from ikoma.ports.runtime import ResourceInfo
@@ -43,7 +43,7 @@ def test_a_subnet_that_another_network_has_is_found(chosen: list[str], taken: di
 
 def test_a_network_that_is_there_already_has_its_own_subnet() -> None:
     network = with_subnets("172.28.0.0/16")
-    name = lasting_name(APP, "n", network)
+    name = name_lasting(APP, "n", network)
     assert name is not None
     assert found(network, **{name.replace("-at-", "_at_"): "172.28.0.0/16"}) == []
     assert found(network, shop_n="172.28.0.0/16") == []
