@@ -17,7 +17,7 @@ from bench.world import World, ratio
 from ikoma.kernel.audit.entry import AuditEntry
 from ikoma.kernel.audit.log import AuditLog
 from ikoma.model import Role
-from tests.unit.kernel.house import DONE, House
+from tests.unit.kernel.small_pipeline import DONE, House
 
 _CALLERS = 64
 _RATE, _RATIO = 1000, 0.7

@@ -40,7 +40,7 @@ def mcp(world: World) -> Iterator[Figure]:
             beside.append(_over_http(url, "", world.seconds))
     yield _figure("Streamable HTTP", ours, beside)
     ours, beside = [], []
-    bare = [sys.executable, "-m", "tests.mcp.bare", "--stdio", "--without-fixtures", *answer]
+    bare = [sys.executable, "-m", "tests.mcp.bare_server", "--stdio", "--without-fixtures", *answer]
     for _ in range(world.rounds):
         environment = {**world.server.env, "IKOMA_ROLE": "observer"}
         ours.append(_over_stdio([str(IKOMA), "mcp"], environment, world.seconds))
@@ -57,7 +57,7 @@ def _figure(transport: str, ours: Sequence[float], beside: Sequence[float]) -> F
 @contextmanager
 def _bare(answer: Sequence[str]) -> Iterator[str]:
     port = free_port()
-    argv = [sys.executable, "-m", "tests.mcp.bare", "--http", str(port), "--without-fixtures", *answer]
+    argv = [sys.executable, "-m", "tests.mcp.bare_server", "--http", str(port), "--without-fixtures", *answer]
     process = subprocess.Popen(argv, cwd=_ROOT)
     url = f"http://127.0.0.1:{port}/mcp"
     try:

@@ -15,7 +15,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 from tests.docs.page import PAGES, groups, name_of
-from tests.githost import GitHost, git_host
+from tests.git_host import GitHost, git_host
 from tests.in_memory import temporary_folder
 
 ROOT = Path(__file__).parent

@@ -21,9 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests import forked
+from tests import forked_servers
 from tests.leftovers import OWNER, remove_leftovers, remove_projects
-from tests.prepared import bring_postgres
+from tests.prepared_postgres import bring_postgres
 
 IKOMA = Path(sys.executable).with_name("ikoma")
 _PORTS = 1000
@@ -60,7 +60,7 @@ class Server:
     folder: Path
     port: int
     env: dict[str, str]
-    process: subprocess.Popen[bytes] | forked.ForkedProcess | None = None
+    process: subprocess.Popen[bytes] | forked_servers.ForkedProcess | None = None
     key: str = ""
     command: tuple[str, ...] = (str(IKOMA), "up")
     prepared: bool = False
@@ -90,7 +90,7 @@ class Server:
         state = Path(self.env.get("IKOMA_STATE", "/var/lib/ikoma"))
         if self.prepared and not state.exists():
             bring_postgres(state)
-        self.process = forked.start(self.command, self.env, self.folder / "server.log")
+        self.process = forked_servers.start(self.command, self.env, self.folder / "server.log")
         deadline = time.monotonic() + timeout
         while True:
             try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.apps import make_app
 from tests.contract.registry import a_registry
-from tests.faults.witness import Background
+from tests.faults.server_observations import Background
 from tests.support import Server
 
 MANY = 40

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hasty import COMMAND, LIMITS
+from tests.impatient_server import COMMAND, LIMITS
 from tests.support import IKOMA, Server
 from tests.support import server as started_server
 
@@ -39,7 +39,7 @@ INITIALIZE = {
 
 
 @pytest.fixture(scope="module")
-def hasty() -> Iterator[Server]:
+def impatient() -> Iterator[Server]:
     """A server whose patience ends after less than a second."""
     with started_server(command=COMMAND) as started:
         yield started
@@ -220,8 +220,8 @@ def test_what_stands_after_a_chunked_body_is_bounded_and_no_header_of_the_reques
 # --- times ---
 
 
-def test_a_head_that_comes_slowly_is_cut_off(hasty: Server) -> None:
-    with socket.create_connection(("127.0.0.1", hasty.port), timeout=10) as connection:
+def test_a_head_that_comes_slowly_is_cut_off(impatient: Server) -> None:
+    with socket.create_connection(("127.0.0.1", impatient.port), timeout=10) as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n")
         received = answer_to_endless(connection, b"x")  # each byte comes in time, the whole does not
     assert received.startswith(b"HTTP/1.1 408 ")
@@ -229,40 +229,40 @@ def test_a_head_that_comes_slowly_is_cut_off(hasty: Server) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"\r\n", b"\r\n\r\n\r\n"])
-def test_a_connection_without_a_request_is_closed(hasty: Server, sent: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", hasty.port), timeout=10) as connection:
+def test_a_connection_without_a_request_is_closed(impatient: Server, sent: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", impatient.port), timeout=10) as connection:
         connection.sendall(sent)
         assert is_ended(connection)
 
 
-def test_a_connection_that_is_kept_is_closed_when_idle(hasty: Server) -> None:
-    with socket.create_connection(("127.0.0.1", hasty.port), timeout=10) as connection:
+def test_a_connection_that_is_kept_is_closed_when_idle(impatient: Server) -> None:
+    with socket.create_connection(("127.0.0.1", impatient.port), timeout=10) as connection:
         for _ in range(2):
-            connection.sendall(head(hasty))
+            connection.sendall(head(impatient))
             assert read(connection)[0] == 200
         assert is_ended(connection)
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 100", "Transfer-Encoding: chunked"])
 @pytest.mark.parametrize("first", ["POST /execute/apps.status HTTP/1.1", "POST /mcp HTTP/1.1"])
-def test_a_body_that_stalls_is_cut_off(hasty: Server, framing: str, first: str) -> None:
+def test_a_body_that_stalls_is_cut_off(impatient: Server, framing: str, first: str) -> None:
     part = b'5\r\n{"app\r\n' if "chunked" in framing else b'{"app'
     lines = [framing, "Content-Type: application/json", "Accept: application/json, text/event-stream"]
-    answered, headers, body = ask(hasty, head(hasty, *lines, first=first) + part)
+    answered, headers, body = ask(impatient, head(impatient, *lines, first=first) + part)
     assert (answered, json.loads(body)["code"]) == (408, "request_too_slow")
     assert {name: headers.get(name) for name in EVERYWHERE} == EVERYWHERE
 
 
-def test_a_body_that_trickles_is_cut_off(hasty: Server) -> None:
-    with socket.create_connection(("127.0.0.1", hasty.port), timeout=10) as connection:
-        connection.sendall(head(hasty, "Content-Length: 100000") + b"{")
+def test_a_body_that_trickles_is_cut_off(impatient: Server) -> None:
+    with socket.create_connection(("127.0.0.1", impatient.port), timeout=10) as connection:
+        connection.sendall(head(impatient, "Content-Length: 100000") + b"{")
         received = answer_to_endless(connection, b" ")  # it never stalls, and never ends either
     assert received.startswith(b"HTTP/1.1 408 ")
 
 
-def test_a_body_that_keeps_coming_may_take_its_time(hasty: Server) -> None:
-    with socket.create_connection(("127.0.0.1", hasty.port), timeout=10) as connection:
-        connection.sendall(head(hasty, "Content-Length: 20002", "Connection: close") + b"{")
+def test_a_body_that_keeps_coming_may_take_its_time(impatient: Server) -> None:
+    with socket.create_connection(("127.0.0.1", impatient.port), timeout=10) as connection:
+        connection.sendall(head(impatient, "Content-Length: 20002", "Connection: close") + b"{")
         for _ in range(20):
             connection.sendall(b" " * 1000)
             time.sleep(LIMITS.body_seconds / 10)
@@ -270,23 +270,23 @@ def test_a_body_that_keeps_coming_may_take_its_time(hasty: Server) -> None:
         assert read(connection)[0] == 200
 
 
-def test_a_client_that_asks_before_it_sends_is_told_to(hasty: Server) -> None:
-    with socket.create_connection(("127.0.0.1", hasty.port), timeout=10) as connection:
-        connection.sendall(head(hasty, "Content-Length: 2", "Expect: 100-continue", "Connection: close"))
+def test_a_client_that_asks_before_it_sends_is_told_to(impatient: Server) -> None:
+    with socket.create_connection(("127.0.0.1", impatient.port), timeout=10) as connection:
+        connection.sendall(head(impatient, "Content-Length: 2", "Expect: 100-continue", "Connection: close"))
         assert connection.recv(65536).startswith(b"HTTP/1.1 100 ")
         connection.sendall(b"{}")
         assert read(connection)[0] == 200
 
 
-def test_an_answer_that_is_not_read_is_dropped(hasty: Server) -> None:
-    with urllib.request.urlopen(f"{hasty.url}/openapi.json") as response:
+def test_an_answer_that_is_not_read_is_dropped(impatient: Server) -> None:
+    with urllib.request.urlopen(f"{impatient.url}/openapi.json") as response:
         size = len(response.read())
     asked = (64 << 20) // size  # far more than the kernel keeps for us
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.settimeout(10)
-        connection.connect(("127.0.0.1", hasty.port))
-        connection.sendall(head(hasty, first="GET /openapi.json HTTP/1.1") * asked)
+        connection.connect(("127.0.0.1", impatient.port))
+        connection.sendall(head(impatient, first="GET /openapi.json HTTP/1.1") * asked)
         time.sleep(LIMITS.write_seconds * 3)
         received = 0
         try:
@@ -295,19 +295,19 @@ def test_an_answer_that_is_not_read_is_dropped(hasty: Server) -> None:
         except ConnectionError:
             pass  # the end comes as one or the other
     assert received < asked * size
-    assert hasty.call("platform.info").status == 200
+    assert impatient.call("platform.info").status == 200
 
 
-def test_a_stream_may_be_silent_for_as_long_as_it_likes(hasty: Server) -> None:
+def test_a_stream_may_be_silent_for_as_long_as_it_likes(impatient: Server) -> None:
     body = json.dumps(INITIALIZE).encode()
     accepting = ["Accept: application/json, text/event-stream", "Content-Type: application/json"]
-    request = head(hasty, f"Content-Length: {len(body)}", *accepting, first="POST /mcp HTTP/1.1") + body
-    with socket.create_connection(("127.0.0.1", hasty.port), timeout=10) as connection:
+    request = head(impatient, f"Content-Length: {len(body)}", *accepting, first="POST /mcp HTTP/1.1") + body
+    with socket.create_connection(("127.0.0.1", impatient.port), timeout=10) as connection:
         connection.sendall(request)
         session = read(connection)[1]["mcp-session-id"]
-    with socket.create_connection(("127.0.0.1", hasty.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", impatient.port), timeout=10) as connection:
         lines = [f"Mcp-Session-Id: {session}", "Mcp-Protocol-Version: 2025-06-18", accepting[0]]
-        connection.sendall(head(hasty, *lines, first="GET /mcp HTTP/1.1"))
+        connection.sendall(head(impatient, *lines, first="GET /mcp HTTP/1.1"))
         assert b" 200 " in connection.recv(65536)
         connection.settimeout(4 * max(LIMITS.idle_seconds, LIMITS.write_seconds))
         with pytest.raises(TimeoutError):  # neither a byte nor the end
@@ -318,27 +318,27 @@ def test_a_stream_may_be_silent_for_as_long_as_it_likes(hasty: Server) -> None:
 # --- how many ---
 
 
-def test_idle_connections_do_not_keep_a_good_client_out(hasty: Server) -> None:
+def test_idle_connections_do_not_keep_a_good_client_out(impatient: Server) -> None:
     with ExitStack() as stack:
         for _ in range(4 * LIMITS.connections):
-            stack.enter_context(socket.create_connection(("127.0.0.1", hasty.port), timeout=10))
-            assert hasty.call("platform.info").status == 200
+            stack.enter_context(socket.create_connection(("127.0.0.1", impatient.port), timeout=10))
+            assert impatient.call("platform.info").status == 200
 
 
-def test_where_all_connections_are_at_work_another_is_told_so(hasty: Server) -> None:
+def test_where_all_connections_are_at_work_another_is_told_so(impatient: Server) -> None:
     with ExitStack() as stack:
         for _ in range(LIMITS.connections):
-            busy = stack.enter_context(socket.create_connection(("127.0.0.1", hasty.port), timeout=10))
-            busy.sendall(head(hasty, "Content-Length: 100000", "Expect: 100-continue"))
+            busy = stack.enter_context(socket.create_connection(("127.0.0.1", impatient.port), timeout=10))
+            busy.sendall(head(impatient, "Content-Length: 100000", "Expect: 100-continue"))
             assert b" 100 " in busy.recv(65536)
         answer = None
         try:
-            answer = hasty.call("platform.info")
+            answer = impatient.call("platform.info")
         finally:
             assert answer is not None
             assert (answer.status, answer.code) == (503, "too_many_connections")
             assert "retry-after" in {name.lower() for name in answer.headers}
-        assert hasty.cli("call", "platform.info").returncode == 0  # by the unix socket
+        assert impatient.cli("call", "platform.info").returncode == 0  # by the unix socket
 
 
 # --- files ---

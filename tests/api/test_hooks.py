@@ -20,7 +20,7 @@ import pytest
 
 from tests import support
 from tests.apps import make_app
-from tests.githost import GitHost
+from tests.git_host import GitHost
 from tests.support import Answer, Server, fetch
 
 MAIN = "refs/heads/main"

@@ -18,7 +18,7 @@ import pytest
 
 from tests import support
 from tests.api.test_hooks import MAIN, Hooked, hooked, signature
-from tests.githost import GitHost
+from tests.git_host import GitHost
 from tests.support import Answer, Server
 
 STATUS_TOKEN = "token-that-may-write-statuses"

@@ -14,7 +14,7 @@ import pytest
 
 from tests import support
 from tests.apps import COMPOSE, make_app
-from tests.githost import GitHost
+from tests.git_host import GitHost
 from tests.images import busybox_image
 from tests.support import Server
 

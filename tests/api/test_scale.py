@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.apps import COMPOSE, SERVE, make_app
-from tests.faults.witness import Background, eventually
+from tests.faults.server_observations import Background, eventually
 from tests.images import busybox_image
 from tests.support import Server
 from tests.traffic import steady

@@ -14,7 +14,7 @@ import pytest
 
 from tests import support
 from tests.apps import make_app
-from tests.githost import TOKEN, GitHost, git
+from tests.git_host import TOKEN, GitHost, git
 from tests.support import Server
 
 

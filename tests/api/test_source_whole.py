@@ -12,7 +12,7 @@ import pytest
 
 from tests import support
 from tests.apps import COMPOSE, SERVE
-from tests.githost import TOKEN, GitHost, git
+from tests.git_host import TOKEN, GitHost, git
 from tests.images import busybox_image
 from tests.support import Server
 

@@ -23,7 +23,7 @@ import pytest
 from ikoma.cli import main
 from tests.apps import COMPOSE, SERVE, make_app
 from tests.cli.terminal import Terminal
-from tests.githost import GitHost
+from tests.git_host import GitHost
 from tests.images import busybox_image
 from tests.support import Server
 from tests.support import server as started_server

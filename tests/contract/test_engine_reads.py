@@ -21,7 +21,7 @@ from ikoma.ports.progress import ignore_progress
 from ikoma.ports.runtime import Resolved, ResourceInfo
 from tests.contract.project import ANSWERS, Project, a_project, docker, service, shell
 from tests.contract.registry import a_registry
-from tests.forwarded import forwarded
+from tests.forwarded_docker import forwarded
 from tests.images import busybox_image
 
 VOLUME = [{"type": "volume", "source": "store", "target": "/data", "volume": {}}]

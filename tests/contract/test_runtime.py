@@ -28,7 +28,7 @@ from ikoma.ports.progress import ignore_progress
 from ikoma.ports.replicas import ReplicaPart
 from ikoma.ports.rollout import CommandOutput, RolloutStep
 from ikoma.rollout_state import RolloutState
-from tests.contract.rolling import Rolling, engine_of, web_service
+from tests.contract.rolled_app import Rolling, engine_of, web_service
 from tests.leftovers import OWNER
 
 pytestmark = pytest.mark.engine
@@ -177,7 +177,7 @@ def test_what_a_kill_cuts_off_is_undone_before_it_serves_and_finished_after(
     do: Do[Any], rolling: Rolling, engine: str, serving: str, moment: str, serves: str
 ) -> None:
     release = f"20260303-000000-{secrets.token_hex(2)}"
-    program = [sys.executable, "-m", "tests.contract.rolling", engine, str(rolling.app.path), str(rolling.app.name)]
+    program = [sys.executable, "-m", "tests.contract.rolled_app", engine, str(rolling.app.path), str(rolling.app.name)]
     assert subprocess.run([*program, release, "two", moment], check=False).returncode == -signal.SIGKILL
     state = do(rolling.observe())
     assert state.record.underway is not None

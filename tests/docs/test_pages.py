@@ -20,7 +20,7 @@ from tests.docs.not_run import NOT_RUN, reason
 from tests.docs.page import PAGES, ROOT, Page, Step, apps, differs, groups, name_of, with_names
 from tests.docs.shell import Shell
 from tests.frameworks.packages import npm_registry, write_wheels
-from tests.githost import GitHost, git_host
+from tests.git_host import GitHost, git_host
 from tests.support import DOCKER_HOST, Server, free_port, make_server, remove
 
 OTHERWISE = {

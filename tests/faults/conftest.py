@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.witness import SEED, half_written
+from tests.faults.server_observations import SEED, half_written
 from tests.support import Server
 from tests.support import server as started_server
 

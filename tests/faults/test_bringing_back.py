@@ -15,8 +15,8 @@ import psycopg
 import pytest
 
 from tests.apps import COMPOSE, make_app
-from tests.faults.witness import Background, eventually, half_written, named, postgres_port, postmaster
-from tests.rollouts.mortal import COMMAND
+from tests.faults.server_observations import Background, eventually, half_written, named, postgres_port, postmaster
+from tests.rollouts.self_killing_server import COMMAND
 from tests.support import Server
 from tests.support import server as started_server
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.apps import COMPOSE, make_app
-from tests.faults.witness import (
+from tests.faults.server_observations import (
     alive,
     eventually,
     half_written,

@@ -13,8 +13,8 @@ import pytest
 
 from ikoma.durable import remove_tree
 from tests.apps import make_app
-from tests.faults.witness import Background, eventually, half_written, named
-from tests.rollouts.mortal import COMMAND
+from tests.faults.server_observations import Background, eventually, half_written, named
+from tests.rollouts.self_killing_server import COMMAND
 from tests.support import Server
 from tests.support import server as started_server
 

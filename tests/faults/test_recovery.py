@@ -33,11 +33,11 @@ from ikoma.offsite_place import OffsitePlace
 from ikoma.ports.progress import ignore_progress
 from tests.apps import make_app
 from tests.docs.page import ROOT, Page
+from tests.faults.server_observations import named
 from tests.faults.test_bringing_back import KEEPS, TABLES, WITH_DATA
-from tests.faults.witness import named
 from tests.images import busybox_image
 from tests.leftovers import remove_projects
-from tests.rollouts.mortal import COMMAND
+from tests.rollouts.self_killing_server import COMMAND
 from tests.support import Server, free_port, make_server, remove
 
 DATA, PLAIN, SHOWN, GONE = named("rows"), named("plain"), named("shown"), named("gone")

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from tests.apps import make_app
+from tests.faults.server_observations import Background, eventually, half_written, moments, named
 from tests.faults.test_bringing_back import KEEPS, TABLES, WITH_DATA, databases, killed, note_of, passing, state
-from tests.faults.witness import Background, eventually, half_written, moments, named
-from tests.rollouts.mortal import COMMAND
+from tests.rollouts.self_killing_server import COMMAND
 from tests.support import Server
 from tests.support import server as started_server
 

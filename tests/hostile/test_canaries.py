@@ -20,7 +20,7 @@ import pytest
 from ikoma import capabilities
 from ikoma.model import Effect
 from tests.hostile.doors import DOORS
-from tests.hostile.fitting import arguments_of
+from tests.hostile.fitting_arguments import arguments_of
 from tests.images import busybox_image
 from tests.support import Server, paths_below
 

@@ -17,8 +17,8 @@ from mcp_types import ElicitResult
 from ikoma import capabilities
 from ikoma.model import Effect
 from ikoma.transports.mcp.tools import make_tool_name
-from tests.githost import GitHost
-from tests.hostile.fitting import arguments_of
+from tests.git_host import GitHost
+from tests.hostile.fitting_arguments import arguments_of
 from tests.images import busybox_image
 from tests.mcp.client import LEGACY, MODERN, over_http, talk
 from tests.support import Server

@@ -14,7 +14,7 @@ import pytest
 from ikoma import capabilities
 from ikoma.kernel.registry import AppRequest, Capability
 from ikoma.model import Effect, Role
-from tests.hostile import fitting
+from tests.hostile import fitting_arguments
 from tests.hostile.doors import DOORS, Outcome
 from tests.support import Server
 
@@ -51,7 +51,7 @@ _BESIDES: Mapping[str, Mapping[str, Any]] = {
 
 def arguments_of(item: Capability) -> dict[str, Any]:
     """Arguments that fit, for an app that is not there."""
-    return fitting.arguments_of(item, "matrix-app") | _BESIDES.get(item.name, {})
+    return fitting_arguments.arguments_of(item, "matrix-app") | _BESIDES.get(item.name, {})
 
 
 @pytest.mark.parametrize("door", DOORS)

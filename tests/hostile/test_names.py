@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests import support
-from tests.githost import GitHost
+from tests.git_host import GitHost
 from tests.support import Server, paths_below
 
 APP = "names"

@@ -24,7 +24,7 @@ from ikoma.model import Effect
 from ikoma.platform.composition import RunningPlatform, run_platform
 from ikoma.platform.preparation import prepare
 from ikoma.settings import load_settings
-from tests.hostile.fitting import arguments_of
+from tests.hostile.fitting_arguments import arguments_of
 from tests.hostile.payloads import PAYLOADS
 from tests.support import DOCKER_HOST, free_port
 

@@ -14,7 +14,7 @@ import pytest
 
 from ikoma.postgres.server.majors import read_bundled_major
 from scripts.images import ensure
-from tests.faults.witness import eventually
+from tests.faults.server_observations import eventually
 from tests.install.machine import Machine
 from tests.install.platform import HOME, INSTALL, VARIABLES, is_well, purge
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.install.looks import check, make_checkout, write_sums
+from tests.install.preflight_machine import check, make_checkout, write_sums
 
 
 def test_a_fit_machine_has_nothing_in_the_way(tmp_path: Path) -> None:

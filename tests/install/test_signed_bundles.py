@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scripts.bundle import sign
-from tests.install.looks import check, make_checkout, write_sums
+from tests.install.preflight_machine import check, make_checkout, write_sums
 
 TRUST = "mkdir -p /opt/ikoma/trusted && cp {} /opt/ikoma/trusted/"
 IN_THE_WAY = "\n\n✗ 1 thing(s) in the way; nothing was changed.\n"

@@ -13,7 +13,7 @@ import subprocess
 
 import pytest
 
-from tests.faults.witness import eventually
+from tests.faults.server_observations import eventually
 from tests.install.machine import Machine
 from tests.install.platform import HOME, install
 from tests.install.versions import (

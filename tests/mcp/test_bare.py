@@ -15,14 +15,14 @@ import pytest
 
 from tests.mcp import conformance, inspector
 from tests.mcp.fixtures import TOOLS
-from tests.mcp.keyed import keyed_proxy
+from tests.mcp.key_proxy import keyed_proxy
 from tests.mcp.node import MODULES
 from tests.mcp.target import Http, Stdio, Target
 from tests.mcp.typescript import Refused, typescript_client
 from tests.support import free_port
 
 ROOT = Path(__file__).parents[2]
-STDIO = Stdio([sys.executable, "-m", "tests.mcp.bare", "--stdio"], {"PATH": os.defpath}, ROOT)
+STDIO = Stdio([sys.executable, "-m", "tests.mcp.bare_server", "--stdio"], {"PATH": os.defpath}, ROOT)
 CHECKS = {"2025-11-25": 84, "2026-07-28": 196}
 """Checks of this version of the suite that pass: 81 and 196, and 3 more where broken streams can be taken up again."""
 
@@ -33,7 +33,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     log = tmp_path_factory.mktemp("bare") / "log"
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.mcp.bare", "--http", str(port)], cwd=ROOT, stdout=file, stderr=file
+            [sys.executable, "-m", "tests.mcp.bare_server", "--http", str(port)], cwd=ROOT, stdout=file, stderr=file
         )
     try:
         _wait_for(f"http://127.0.0.1:{port}/mcp", process, log)

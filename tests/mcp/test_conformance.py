@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.mcp import conformance
-from tests.mcp.keyed import keyed_proxy
+from tests.mcp.key_proxy import keyed_proxy
 from tests.support import Server, free_port
 
 HERE = Path(__file__).parent
@@ -24,7 +24,7 @@ CHECKS = {"2025-11-25": 84, "2026-07-28": 196}
 def mounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port, log = free_port(), tmp_path_factory.mktemp("mounted") / "log"
     with log.open("wb") as file:
-        argv = [sys.executable, "-m", "tests.mcp.mounted", str(port)]
+        argv = [sys.executable, "-m", "tests.mcp.mounted_fixtures", str(port)]
         process = subprocess.Popen(argv, cwd=HERE.parents[1], stdout=file, stderr=file)
     try:
         for _ in range(900):

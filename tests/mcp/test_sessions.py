@@ -9,7 +9,7 @@ import urllib.request
 import pytest
 
 from ikoma.transports.mcp.streams.sessions import MOST_OF_A_KEY
-from tests.mcp.older import Older
+from tests.mcp.older_client import Older
 from tests.support import Server, fetch
 
 

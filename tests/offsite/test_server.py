@@ -11,7 +11,7 @@ import pyrage
 import pytest
 
 from tests.apps import make_app
-from tests.faults.witness import eventually, named
+from tests.faults.server_observations import eventually, named
 from tests.offsite.places import SECRET, Line, S3Server
 from tests.support import Server
 from tests.support import server as started_server

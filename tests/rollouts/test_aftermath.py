@@ -10,7 +10,7 @@ import pytest
 from mcp.client.client import Client
 
 from tests.mcp.client import over_http, refused, talk
-from tests.rollouts.live import LiveApp, compose, new_app
+from tests.rollouts.live_app import LiveApp, compose, new_app
 from tests.support import Answer, Server
 
 CRASHING = compose(command="[sh, -c, 'echo the pool is empty; exit 3']")

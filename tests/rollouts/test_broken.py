@@ -19,10 +19,10 @@ from typing import Any
 
 import pytest
 
-from tests.faults.witness import Background, eventually, small_disk
+from tests.faults.server_observations import Background, eventually, small_disk
 from tests.images import busybox_image
 from tests.leftovers import OWNER
-from tests.rollouts.live import LiveApp, compose, new_app
+from tests.rollouts.live_app import LiveApp, compose, new_app
 from tests.support import Server
 from tests.support import server as started_server
 

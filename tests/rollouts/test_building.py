@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 
 from tests.images import busybox_image
-from tests.rollouts.live import LiveApp, compose, docker_json, new_app
+from tests.rollouts.live_app import LiveApp, compose, docker_json, new_app
 from tests.support import Server
 
 DOCKERFILE = """FROM {image} AS base

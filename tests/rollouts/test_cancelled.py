@@ -12,8 +12,8 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.faults.witness import eventually
-from tests.rollouts.live import LiveApp, compose, new_app
+from tests.faults.server_observations import eventually
+from tests.rollouts.live_app import LiveApp, compose, new_app
 from tests.support import Server
 
 NODE = "[node, /www/server.js]"

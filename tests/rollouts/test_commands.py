@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.faults.witness import Background, eventually
+from tests.faults.server_observations import Background, eventually
 from tests.images import busybox_image, postgres_image
-from tests.rollouts.live import LiveApp, compose, docker, new_app
+from tests.rollouts.live_app import LiveApp, compose, docker, new_app
 from tests.support import Server
 
 

@@ -7,8 +7,8 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from tests.faults.witness import eventually
-from tests.rollouts.live import LiveApp, compose, docker, inspected, new_app
+from tests.faults.server_observations import eventually
+from tests.rollouts.live_app import LiveApp, compose, docker, inspected, new_app
 from tests.rollouts.test_watching import CHECKED, sicken
 from tests.support import Server
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.faults.witness import Background, eventually
+from tests.faults.server_observations import Background, eventually
 from tests.images import busybox_image
-from tests.rollouts.live import SERVE, LiveApp, compose, docker, new_app
+from tests.rollouts.live_app import SERVE, LiveApp, compose, docker, new_app
 from tests.support import Answer, Server
 
 HEALTHCHECK = (

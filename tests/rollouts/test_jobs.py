@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.images import busybox_image
-from tests.rollouts.live import docker, docker_json
+from tests.rollouts.live_app import docker, docker_json
 from tests.support import Server
 
 WATCH = 3

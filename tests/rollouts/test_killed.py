@@ -15,10 +15,10 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.faults.witness import Background, eventually, moments, timed
+from tests.faults.server_observations import Background, eventually, moments, timed
 from tests.images import busybox_image
-from tests.rollouts.live import LiveApp, compose, new_app
-from tests.rollouts.mortal import COMMAND
+from tests.rollouts.live_app import LiveApp, compose, new_app
+from tests.rollouts.self_killing_server import COMMAND
 from tests.support import Server
 from tests.support import server as started_server
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 import time
 
-from tests.faults.witness import eventually
-from tests.rollouts.live import compose, docker, new_app
-from tests.rollouts.skewed import COMMAND
+from tests.faults.server_observations import eventually
+from tests.rollouts.live_app import compose, docker, new_app
+from tests.rollouts.skewed_clock_server import COMMAND
 from tests.rollouts.test_watching import CHECKED, die, sicken, ways_back
 from tests.support import Server
 from tests.support import server as started_server

@@ -6,9 +6,9 @@ import socket
 
 import pytest
 
-from tests.faults.witness import eventually
+from tests.faults.server_observations import eventually
 from tests.images import busybox_image
-from tests.rollouts.live import LiveApp, compose, docker, inspected, new_app
+from tests.rollouts.live_app import LiveApp, compose, docker, inspected, new_app
 from tests.support import Server
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.apps import make_app
-from tests.rollouts.counted import COMMAND, FILE
+from tests.rollouts.recording_server import COMMAND, FILE
 from tests.support import Server, server, stop_apps
 
 APP = "counted"

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.faults.witness import Background, eventually
-from tests.rollouts.live import LiveApp, compose, docker, new_app
-from tests.rollouts.mortal import COMMAND
+from tests.faults.server_observations import Background, eventually
+from tests.rollouts.live_app import LiveApp, compose, docker, new_app
+from tests.rollouts.self_killing_server import COMMAND
 from tests.support import Server
 from tests.support import server as started_server
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.images import busybox_image
-from tests.rollouts.live import LiveApp, compose, docker, new_app
+from tests.rollouts.live_app import LiveApp, compose, docker, new_app
 from tests.support import Server
 
 X_IKOMA = {

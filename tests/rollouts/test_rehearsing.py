@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.witness import Background, eventually
-from tests.rollouts.live import LiveApp, compose, new_app
+from tests.faults.server_observations import Background, eventually
+from tests.rollouts.live_app import LiveApp, compose, new_app
 from tests.support import Server
 
 SHOP = "CREATE TABLE shop (id int, name text, gone int); INSERT INTO shop VALUES (1, 'a', 1), (2, NULL, 2);"

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.witness import eventually
+from tests.faults.server_observations import eventually
 from tests.images import busybox_image
-from tests.rollouts.lasting import lasting
-from tests.rollouts.live import SERVE, LiveApp, answers, compose, docker, inspected, new_app
+from tests.rollouts.live_app import SERVE, LiveApp, answers, compose, docker, inspected, new_app
+from tests.rollouts.long_requests import lasting
 from tests.support import Server, free_port
 from tests.traffic import steady
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.witness import eventually
+from tests.faults.server_observations import eventually
 from tests.images import busybox_image
-from tests.rollouts.live import LiveApp, compose, docker, inspected, new_app
+from tests.rollouts.live_app import LiveApp, compose, docker, inspected, new_app
 from tests.rollouts.test_watching import CHECKED, sicken
 from tests.support import Server
 

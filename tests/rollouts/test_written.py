@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.witness import eventually
+from tests.faults.server_observations import eventually
 from tests.images import busybox_image
-from tests.rollouts.live import LiveApp
+from tests.rollouts.live_app import LiveApp
 from tests.support import Server
 
 WRITER = """services:

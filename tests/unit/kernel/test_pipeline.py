@@ -28,7 +28,7 @@ from ikoma.kernel.locks import Holder
 from ikoma.kernel.registry import Request
 from ikoma.kernel.requests import parse_arguments
 from ikoma.model import AppName, Role
-from tests.unit.kernel.house import DONE, House, house, refused
+from tests.unit.kernel.small_pipeline import DONE, House, house, refused
 
 __all__ = ["house"]
 

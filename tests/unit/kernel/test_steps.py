@@ -31,7 +31,7 @@ from ikoma.kernel.events import Event, EventKind, Severity
 from ikoma.kernel.locks import Holder
 from ikoma.kernel.operations import operations
 from ikoma.model import AppName, Role
-from tests.unit.kernel.house import DONE, OWN, SECRET, House, house, refused
+from tests.unit.kernel.small_pipeline import DONE, OWN, SECRET, House, house, refused
 
 __all__ = ["house"]
 

@@ -24,7 +24,7 @@ from ikoma.kernel.audit.log import AuditLog
 from ikoma.kernel.state import store
 from ikoma.kernel.state.store import Store
 from ikoma.model import AppName, Role
-from tests.unit.kernel.house import House
+from tests.unit.kernel.small_pipeline import House
 
 SHOP = {"appName": "shop"}
 LONG = 60.0

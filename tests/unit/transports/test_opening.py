@@ -12,7 +12,7 @@ import pytest
 
 from ikoma.model import Role
 from ikoma.transports.mcp.opening import McpDoor
-from tests.unit.kernel.house import House, house
+from tests.unit.kernel.small_pipeline import House, house
 
 __all__ = ["house"]
 

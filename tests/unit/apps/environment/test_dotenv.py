@@ -7,7 +7,7 @@ import pytest
 from ikoma.app_folder import App
 from ikoma.apps.environment import dotenv
 from ikoma.model import AppName
-from tests.unit.apps import composed
+from tests.unit.apps import compose_reading
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_the_example_asks_for_what_the_files_use(app: App) -> None:
 @pytest.mark.engine
 def test_a_dollar_sign_in_a_value_is_kept(app: App) -> None:
     app.env_file.write_text("PASSWORD='a$b'\nexport TOKEN=x\n")
-    assert composed.read(app).values == {"PASSWORD": "a$b", "TOKEN": "x"}
+    assert compose_reading.read(app).values == {"PASSWORD": "a$b", "TOKEN": "x"}
     assert dotenv.escape({"A": "a$b"}) == {"A": "a$$b"}
 
 

@@ -11,7 +11,7 @@ from ikoma.apps.environment import variable_history
 from ikoma.apps.secrets import app_secrets
 from ikoma.durable import write_file
 from ikoma.errors import VersionNotFound
-from tests.unit.apps import composed
+from tests.unit.apps import compose_reading
 from tests.unit.apps.environment.test_editor import app, as_compose_reads
 
 pytestmark = pytest.mark.engine
@@ -20,46 +20,46 @@ __all__ = ["app"]
 
 
 def test_a_value_comes_back_after_set_unset_and_import(app: App) -> None:
-    composed.put(app, "TOKEN", "first-value")
-    composed.put(app, "OTHER", "x")
-    composed.put(app, "TOKEN", "second'value")
-    assert composed.restore(app, "TOKEN") == ["TOKEN", "OTHER"]
+    compose_reading.put(app, "TOKEN", "first-value")
+    compose_reading.put(app, "OTHER", "x")
+    compose_reading.put(app, "TOKEN", "second'value")
+    assert compose_reading.restore(app, "TOKEN") == ["TOKEN", "OTHER"]
     assert as_compose_reads(app.path)["TOKEN"] == "first-value"
-    assert composed.restore(app, "TOKEN") == ["TOKEN", "OTHER"]
+    assert compose_reading.restore(app, "TOKEN") == ["TOKEN", "OTHER"]
     assert as_compose_reads(app.path)["TOKEN"] == "second'value"
-    composed.remove(app, "TOKEN")
-    assert composed.restore(app, "TOKEN") == ["OTHER", "TOKEN"]
+    compose_reading.remove(app, "TOKEN")
+    assert compose_reading.restore(app, "TOKEN") == ["OTHER", "TOKEN"]
     assert as_compose_reads(app.path)["TOKEN"] == "second'value"
-    composed.replace(app, "ONLY=this\n")
-    assert composed.restore(app, "OTHER") == ["ONLY", "OTHER"]
+    compose_reading.replace(app, "ONLY=this\n")
+    assert compose_reading.restore(app, "OTHER") == ["ONLY", "OTHER"]
     assert as_compose_reads(app.path) == {"ONLY": "this", "OTHER": "x"}
 
 
 def test_a_whole_file_comes_back_by_its_version(app: App) -> None:
     before = "# mine\nA=1\nB='two # 2'\n"
-    composed.replace(app, before)
-    composed.replace(app, "C=3\n")
+    compose_reading.replace(app, before)
+    compose_reading.replace(app, "C=3\n")
     version = variable_history.list_former(app)[0].version
-    assert composed.restore(app, None, version) == ["A", "B"]
+    assert compose_reading.restore(app, None, version) == ["A", "B"]
     assert app.env_file.read_text() == before
 
 
 def test_what_was_edited_by_hand_is_kept_by_the_next_call(app: App) -> None:
-    composed.put(app, "A", "by-call")
+    compose_reading.put(app, "A", "by-call")
     write_file(app.env_file, "A=by-hand\n", mode=0o600)
     variable_history.keep_present(app)  # as a deploy does
     write_file(app.env_file, "A=by-hand-again\n", mode=0o600)
-    composed.put(app, "B", "1")
+    compose_reading.put(app, "B", "1")
     kept = [variable_history.read(app, item.version) for item in variable_history.list_former(app, "A")]
     assert [line.splitlines()[-1] for line in kept] == [b"A=by-hand", b"A=by-call"]
-    assert composed.restore(app, "A") == ["A", "B"]
+    assert compose_reading.restore(app, "A") == ["A", "B"]
     assert as_compose_reads(app.path)["A"] == "by-hand"
 
 
 def test_what_is_kept_is_named_without_its_values(app: App) -> None:
-    composed.put_all(app, {"A": "aaaaaa", "B": "bbbbbb"})
-    composed.put(app, "A", "changed")
-    composed.remove(app, "B")
+    compose_reading.put_all(app, {"A": "aaaaaa", "B": "bbbbbb"})
+    compose_reading.put(app, "A", "changed")
+    compose_reading.remove(app, "B")
     found = variable_history.list_former(app)
     assert [item.names for item in found] == [("B",), ("A",)]
     assert "aaaaaa" not in repr(found)
@@ -68,9 +68,9 @@ def test_what_is_kept_is_named_without_its_values(app: App) -> None:
 
 
 def test_kept_files_are_secrets_like_others(app: App) -> None:
-    composed.put(app, "API_TOKEN", "tok-4f9a8b7c6d5e")
-    composed.put(app, "API_TOKEN", "tok-0000aaaa1111")
-    composed.remove(app, "API_TOKEN")
+    compose_reading.put(app, "API_TOKEN", "tok-4f9a8b7c6d5e")
+    compose_reading.put(app, "API_TOKEN", "tok-0000aaaa1111")
+    compose_reading.remove(app, "API_TOKEN")
     folder = app.state / "env"
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
@@ -80,7 +80,7 @@ def test_kept_files_are_secrets_like_others(app: App) -> None:
 
 def test_what_ended_thirty_days_ago_goes_and_what_holds_stays(app: App) -> None:
     for value in ("1", "2", "3"):
-        composed.put(app, "A", value)
+        compose_reading.put(app, "A", value)
     assert len(variable_history.list_former(app)) == 2
     later = datetime.now(UTC) + timedelta(days=29)
     assert variable_history.prune(app, now=later) == 0
@@ -98,13 +98,13 @@ def test_who_writes_without_end_fills_no_disk(app: App, monkeypatch: pytest.Monk
 
 
 def test_what_is_not_kept_is_said(app: App) -> None:
-    composed.put(app, "A", "1")
+    compose_reading.put(app, "A", "1")
     for name, version in (("A", None), ("B", None), ("A", "20200101-000000-000000"), (None, "../../etc/passwd")):
         with pytest.raises(VersionNotFound):
-            composed.restore(app, name, version)
-    composed.put(app, "A", "2")
+            compose_reading.restore(app, name, version)
+    compose_reading.put(app, "A", "2")
     with pytest.raises(VersionNotFound, match="B had no value then"):
-        composed.restore(app, "B", variable_history.list_former(app)[0].version)
+        compose_reading.restore(app, "B", variable_history.list_former(app)[0].version)
 
 
 def test_a_clock_that_is_set_back_keeps_the_order(app: App) -> None:
@@ -112,7 +112,7 @@ def test_a_clock_that_is_set_back_keeps_the_order(app: App) -> None:
     folder.mkdir(mode=0o700)
     (folder / "29990101-000000-000000.env").write_text("A=future\n")
     write_file(app.env_file, "A=future\n", mode=0o600)
-    composed.put(app, "A", "now")
+    compose_reading.put(app, "A", "now")
     assert [path.read_text() for path in variable_history.list_files(app)] == ["A=future\n", "A=now\n"]
-    composed.restore(app, "A")
+    compose_reading.restore(app, "A")
     assert as_compose_reads(app.path)["A"] == "future"

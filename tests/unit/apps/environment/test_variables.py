@@ -8,7 +8,7 @@ import pytest
 
 from ikoma.app_folder import App
 from ikoma.model import AppName
-from tests.unit.apps import composed
+from tests.unit.apps import compose_reading
 
 pytestmark = pytest.mark.engine
 
@@ -25,7 +25,7 @@ def test_every_form_is_read_as_compose_reads_it(app: App) -> None:
         '\ufeffBOM=1\r\nA="a\\$b"\r\nB=a$$b\nC: b\nD="q"tail\nE=${B}x\nF=val\t# c\nG="l1\nl2"\nexport H=1\n'
         "J=x\u0085y\u2028z\u2029\U0001f600e\nK='a$b'\nL=a #c\nHOME=/data\nPATH=/bin\n"
     )
-    assert composed.read(app, text).values == {
+    assert compose_reading.read(app, text).values == {
         "BOM": "1",
         "A": "a$b",
         "B": "a$b",
@@ -41,14 +41,14 @@ def test_every_form_is_read_as_compose_reads_it(app: App) -> None:
         "HOME": "/data",
         "PATH": "/bin",
     }
-    raw = composed.read(app, "A=\"a$b\" # c\nB='x'\n", file="raw.env", raw=True)
+    raw = compose_reading.read(app, "A=\"a$b\" # c\nB='x'\n", file="raw.env", raw=True)
     assert raw.values == {"A": '"a$b" # c', "B": "'x'"}
-    assert composed.read(app, "A=${B}\n", file="more.env", beside=b"B=of-env\n").values == {"A": "of-env"}
+    assert compose_reading.read(app, "A=${B}\n", file="more.env", beside=b"B=of-env\n").values == {"A": "of-env"}
 
 
 def test_nothing_of_the_server_is_seen(app: App) -> None:
     names = ("HOME", "PATH", "USER", "LANG", "DOCKER_HOST", "COMPOSE_FILE", "API_KEY_HASH")
-    found = composed.read(app, "".join(f"V_{name}=x${{{name}}}x\n" for name in names))
+    found = compose_reading.read(app, "".join(f"V_{name}=x${{{name}}}x\n" for name in names))
     assert set(found.values.values()) == {"xx"}
 
 
@@ -69,7 +69,7 @@ def test_nothing_of_the_server_is_seen(app: App) -> None:
 def test_what_cannot_be_read_is_named_by_line_and_name_and_never_quoted(
     app: App, text: str, line: int, name: str | None
 ) -> None:
-    found = composed.read(app, text)
+    found = compose_reading.read(app, text)
     fault = found.faults[0]
     assert (fault.file, fault.line, fault.name) == (".env", line, name)
     assert not any(part in f"{fault.problem} {fault.fix}" for part in ("sec", "ret", "Dwt1", "2b$"))
@@ -90,11 +90,11 @@ def test_what_cannot_be_read_is_named_by_line_and_name_and_never_quoted(
 def test_a_variable_that_is_required_is_named_with_what_its_author_says(
     app: App, text: str, file: str, problem: str, fix: str
 ) -> None:
-    [fault] = composed.read(app, text, file=file).faults
+    [fault] = compose_reading.read(app, text, file=file).faults
     assert (fault.file, fault.line) == (file, 2)
     assert problem in fault.problem
     assert fix in fault.fix
-    assert composed.read(app, f"HOST=h\n{text}", file=file).faults == ()
+    assert compose_reading.read(app, f"HOST=h\n{text}", file=file).faults == ()
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_variable_that_is_required_is_named_with_what_its_author_says(
     ],
 )
 def test_what_changes_silently_is_doubted(app: App, text: str, doubts: list[tuple[int, str]]) -> None:
-    found = composed.read(app, text)
+    found = compose_reading.read(app, text)
     assert [(doubt.line, doubt.name) for doubt in found.doubts] == doubts
     assert [doubt.grave for doubt in found.doubts] == [HASH in text] * len(doubts)
     assert not any("Dwt1" in f"{doubt.problem} {doubt.fix}" for doubt in found.doubts)

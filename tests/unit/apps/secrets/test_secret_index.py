@@ -10,7 +10,7 @@ from ikoma.apps.secrets import secret_index
 from ikoma.apps.secrets.secret_index import SecretIndex
 from ikoma.kernel.redaction.redaction import Scrubber
 from ikoma.model import AppName, Secret
-from tests.unit.apps import composed
+from tests.unit.apps import compose_reading
 
 pytestmark = pytest.mark.engine
 
@@ -27,17 +27,17 @@ def apps(tmp_path: Path) -> Apps:
 def test_a_value_is_known_as_soon_as_it_is_set_and_after_it_was_replaced(apps: Apps) -> None:
     scrubber = Scrubber(SecretIndex(apps, []))
     app = apps.locate(SHOP)
-    composed.put(app, "TOKEN", "first-value-1")
+    compose_reading.put(app, "TOKEN", "first-value-1")
     assert scrubber.scrub_text("say first-value-1", "shop") == "say ***"
-    composed.put(app, "TOKEN", "second-value-2")
+    compose_reading.put(app, "TOKEN", "second-value-2")
     assert scrubber.scrub_text("first-value-1 second-value-2", "shop") == "*** ***"
-    composed.remove(app, "TOKEN")
+    compose_reading.remove(app, "TOKEN")
     assert scrubber.scrub_text("first-value-1 second-value-2", "shop") == "*** ***"
 
 
 def test_secrets_of_other_apps_and_of_the_platform_are_known_too(apps: Apps, monkeypatch: pytest.MonkeyPatch) -> None:
     book = SecretIndex(apps, [Secret("platform-password")])
-    composed.put(apps.locate(AppName("bank")), "PASSWORD", "vault-of-bank")
+    compose_reading.put(apps.locate(AppName("bank")), "PASSWORD", "vault-of-bank")
     monkeypatch.setattr(secret_index, "_LOOK_SECONDS", 0.0)
     assert Scrubber(book).scrub_text("vault-of-bank platform-password", "shop") == "*** ***"
 
@@ -49,10 +49,10 @@ def test_short_secrets_are_hidden_from_those_whose_key_reaches_their_app(
     monkeypatch.setattr(secret_index, "_LOOK_SECONDS", 0.0)
     (apps.root / "bank--next" / ".ikoma").mkdir(parents=True)
     (apps.root / "bank--next" / ".ikoma" / "preview.json").touch()
-    composed.put(apps.locate(SHOP), "PASSWORD", "shop-pin-1")
-    composed.put(apps.locate(AppName("bank")), "PASSWORD", "bank-pin-1")
-    composed.put(apps.locate(AppName("bank--next")), "PASSWORD", "next-pin-1")
-    composed.put(apps.locate(AppName("bank")), "LONG_SECRET", "more than anybody could guess")
+    compose_reading.put(apps.locate(SHOP), "PASSWORD", "shop-pin-1")
+    compose_reading.put(apps.locate(AppName("bank")), "PASSWORD", "bank-pin-1")
+    compose_reading.put(apps.locate(AppName("bank--next")), "PASSWORD", "next-pin-1")
+    compose_reading.put(apps.locate(AppName("bank")), "LONG_SECRET", "more than anybody could guess")
     text = "shop-pin-1 bank-pin-1 next-pin-1 more than anybody could guess"
     scrubber = Scrubber(SecretIndex(apps, []))
     assert scrubber.scrub_text(text, "shop", ("shop",)) == "*** bank-pin-1 next-pin-1 ***"
@@ -73,7 +73,7 @@ def test_what_cannot_be_read_keeps_no_other_secret_from_being_known(apps: Apps) 
 def test_a_plain_word_is_hidden_as_a_whole_in_what_others_wrote_alone(apps: Apps) -> None:
     app = apps.locate(SHOP)
     for name, value in {"PASSWORD": "postgres", "APP_NAME": "front", "SECRET": "healthy", "TOKEN": "shop"}.items():
-        composed.put(app, name, value)
+        compose_reading.put(app, name, value)
     scrubber = Scrubber(SecretIndex(apps, []))
     own = "shop is healthy: postgres, front, d-shop-web, http://shop:25420/shop"
     assert scrubber.scrub_own(own, "shop") == own
@@ -88,8 +88,8 @@ def test_what_ikoma_calls_files_and_calls_stays_whatever_an_app_takes_for_its_pa
     apps: Apps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(secret_index, "NAMES_OF_CALLS", {"artifact.verify_release"})
-    composed.put(apps.locate(SHOP), "A_PASSWORD", "docker-compose.yml")
-    composed.put(apps.locate(SHOP), "B_PASSWORD", "artifact.verify_release")
+    compose_reading.put(apps.locate(SHOP), "A_PASSWORD", "docker-compose.yml")
+    compose_reading.put(apps.locate(SHOP), "B_PASSWORD", "artifact.verify_release")
     scrubber = Scrubber(SecretIndex(apps, []))
     own = "docker-compose.yml:4: artifact.verify_release"
     assert scrubber.scrub_own(own, "bank", ("bank",)) == own
@@ -122,7 +122,7 @@ def test_a_name_and_words_of_ikomas_own_stay_whatever_an_app_takes_for_its_passw
 
 
 def test_the_password_in_an_address_is_a_secret_by_itself(apps: Apps) -> None:
-    composed.put(apps.locate(SHOP), "REDIS_URL", "redis://:hunter22@cache:6379/0")
+    compose_reading.put(apps.locate(SHOP), "REDIS_URL", "redis://:hunter22@cache:6379/0")
     scrubber = Scrubber(SecretIndex(apps, []))
     assert scrubber.scrub_text("hunter22 and redis://:hunter22@cache:6379/0", "shop") == "*** and ***"
 
@@ -131,7 +131,7 @@ def test_the_password_in_an_address_is_a_secret_by_itself(apps: Apps) -> None:
     "value", ['quo"te\\back\nline', "ünïcödé-Ω-秘密", "1234567890", "$ecret & <tag>", "tab\tand 'q'"]
 )
 def test_an_answer_stays_json_whatever_the_secret_is_made_of(apps: Apps, value: str) -> None:
-    composed.put(apps.locate(SHOP), "THE_SECRET", value)
+    compose_reading.put(apps.locate(SHOP), "THE_SECRET", value)
     scrubber = Scrubber(SecretIndex(apps, []))
     for dump in (orjson.dumps, lambda item: __import__("json").dumps(item).encode()):
         body = dump({"lines": [f"before {value} after", value], "number": 1234567890, "nested": {"key": value}})

@@ -10,7 +10,7 @@ import pytest
 from ikoma.errors import IkomaError, Unauthenticated
 from ikoma.kernel.audit import refusals
 from ikoma.model import Role
-from tests.unit.kernel.house import House, refused
+from tests.unit.kernel.small_pipeline import House, refused
 
 
 def knock(house: House, times: int, address: str) -> None:

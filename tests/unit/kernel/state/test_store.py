@@ -25,7 +25,7 @@ from ikoma.kernel.operations.journal import Journal, Record
 from ikoma.kernel.state.migrations import MIGRATIONS
 from ikoma.kernel.state.store import Store
 from ikoma.model import AppName, Role
-from tests.unit.kernel.house import House
+from tests.unit.kernel.small_pipeline import House
 
 LONG = "x" * 3000
 ANN = Caller("key_ann", "ann", Role.ADMIN)

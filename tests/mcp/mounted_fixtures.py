@@ -1,6 +1,6 @@
 """Our own adapter over a registry that holds nothing but the conformance suite's fixtures.
 
-    python -m tests.mcp.mounted PORT
+    python -m tests.mcp.mounted_fixtures PORT
 
 Everything between the client and a fixture is the product's: endpoint, authentication, adapter, pipeline. Only how a
 fixture's result looks is its own, because the suite wants images, questions and errors that no capability has.
@@ -40,7 +40,7 @@ from ikoma.transports.mcp.adapter import McpAdapter, exchange, find_connection
 from ikoma.transports.mcp.calls import Calls
 from ikoma.transports.mcp.streams.http import McpEndpoint
 from tests.mcp.fixtures import TOOLS, Fixture, FixturePrompts, FixtureResources, Tasks, change_tools
-from tests.mcp.keyed import with_key
+from tests.mcp.key_proxy import with_key
 
 
 class Anything(Request):

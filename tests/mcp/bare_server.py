@@ -1,6 +1,6 @@
 """The official SDK's bare low-level server with the suite's fixtures: proof of the fixtures, yardstick of our adapter.
 
-    python -m tests.mcp.bare --http PORT | --stdio [--without-fixtures] [--answer JSON]
+    python -m tests.mcp.bare_server --http PORT | --stdio [--without-fixtures] [--answer JSON]
 
 Without fixtures only `platform_info` is left, a tool that returns a constant: what the SDK itself costs, and nothing
 else. It has no authentication, and listens on 127.0.0.1 alone.
@@ -43,7 +43,7 @@ LOCAL_ONLY = TransportSecuritySettings(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.mcp.bare", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.mcp.bare_server", description=__doc__)
     transport = parser.add_mutually_exclusive_group(required=True)
     transport.add_argument("--http", type=int, metavar="PORT")
     transport.add_argument("--stdio", action="store_true")

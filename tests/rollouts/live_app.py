@@ -13,7 +13,7 @@ from typing import Any
 
 from tests import docker_api
 from tests.apps import remember
-from tests.faults.witness import eventually, half_written
+from tests.faults.server_observations import eventually, half_written
 from tests.images import busybox_image
 from tests.support import Answer, Server
 from tests.traffic import Traffic, steady
