@@ -56,6 +56,8 @@ class Listing:
     text_alone: bool = False
     """Whether the answer over MCP is a text without fields: hosts show a model the one or the other, and it must be
     readable in all of them."""
+    not_in_text: Sequence[str] = ()
+    """Fields that have no line in the text of an answer over MCP: its first has them, or only programs want them."""
     not_over_mcp: Sequence[str] = ()
     """Arguments that are of no use over MCP."""
     no_tool: bool = False

@@ -83,6 +83,7 @@ async def text(call: object, request: Request) -> Annotated[str, Untrusted("a fi
 
 
 @capability("apps.validate", role=Role.OBSERVER, effect=Effect.READS, into=REGISTRY)
+@listed("start", not_in_text=("valid", "folders"))
 async def validate(call: object, request: Request) -> Report:
     """Findings."""
     raise NotImplementedError
@@ -102,6 +103,7 @@ async def file(call: object, request: Request) -> File:
 
 
 @capability("operations.wait", role=Role.OBSERVER, effect=Effect.READS, into=REGISTRY)
+@listed("operations", not_in_text=("state", "capability", "appName"))
 async def waited(call: object, request: Request) -> Operation:
     """An operation."""
     raise NotImplementedError

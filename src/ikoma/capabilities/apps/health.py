@@ -29,7 +29,9 @@ class AppsHealthResult(Result):
 
 
 @capability("apps.health", role=Role.OBSERVER, effect=Effect.READS, rare=True)
-@listed("look", "health", "Look at an app and say how it is.", well=("health", "healthy"))
+@listed(
+    "look", "health", "Look at an app and say how it is.", well=("health", "healthy"), not_in_text=("health", "status")
+)
 async def health(call: Call, request: AppRequest) -> AppsHealthResult:
     """Look at the app's containers, its HTTP health path and its database, and say how it is.
 

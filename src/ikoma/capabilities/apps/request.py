@@ -40,7 +40,14 @@ class AppsRequestResult(Result):
 
 
 @capability("apps.request", role=Role.OBSERVER, effect=Effect.READS, rare=True)
-@listed("look", "request", "Ask an app for a page, as its visitors do.", optional=("path",), text_alone=True)
+@listed(
+    "look",
+    "request",
+    "Ask an app for a page, as its visitors do.",
+    optional=("path",),
+    text_alone=True,
+    not_in_text=("status", "url", "durationMs"),
+)
 async def request_app(call: Call, request: AppsRequestRequest) -> AppsRequestResult:
     """Ask an app for a page as its visitors do, through the proxy. Redirects are shown, not followed.
 

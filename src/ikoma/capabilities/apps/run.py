@@ -48,7 +48,14 @@ class AppsRunResult(Result):
     rare=True,
     harmless="nobody can tell before what a command of the app does to its data",
 )
-@listed("deploy", "run", "Run a command once on an app's code and data.", by_hand=True, text_alone=True)
+@listed(
+    "deploy",
+    "run",
+    "Run a command once on an app's code and data.",
+    by_hand=True,
+    text_alone=True,
+    not_in_text=("exitCode",),
+)
 async def run(call: Call, request: AppsRunRequest) -> AppsRunResult:
     """Run a command once, in a container of its own like the service's; its exit code and output."""
     app = call.find_app(request.app_name)

@@ -74,7 +74,7 @@ def find_next(health: str, *, has_release: bool) -> Next | None:
 
 
 @capability("apps.status", role=Role.OBSERVER, effect=Effect.READS)
-@listed("look", "status", "Show an app, service by service.")
+@listed("look", "status", "Show an app, service by service.", not_in_text=("name", "health", "release", "urls"))
 async def status(call: Call, request: AppRequest) -> AppsStatusResult:
     """Whether an app runs, with each of its services, its database, its release and its addresses.
 

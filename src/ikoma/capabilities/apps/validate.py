@@ -49,7 +49,9 @@ class AppsValidateResult(Result):
 
 
 @capability("apps.validate", role=Role.OBSERVER, effect=Effect.READS, open_world=True)
-@listed("start", "validate", "Check an app before it is deployed.", well=("valid", True))
+@listed(
+    "start", "validate", "Check an app before it is deployed.", well=("valid", True), not_in_text=("valid", "folders")
+)
 async def validate(call: Call, request: AppRequest) -> AppsValidateResult:
     """Check an app before it is deployed: every problem with file, line and fix.
 

@@ -27,7 +27,13 @@ class ArtifactVerifyReleaseResult(Result):
 
 
 @capability("artifact.verify_release", role=Role.OBSERVER, effect=Effect.READS)
-@listed("look", "verify", "Answer the post-deployment checklist.", well=("verified", True))
+@listed(
+    "look",
+    "verify",
+    "Answer the post-deployment checklist.",
+    well=("verified", True),
+    not_in_text=("summary", "verified"),
+)
 async def verify_release(call: Call, request: AppRequest) -> ArtifactVerifyReleaseResult:
     """Answer the post-deployment checklist from facts, each looked at now.
 

@@ -39,7 +39,13 @@ class DbBackupResult(Result):
 
 
 @capability("db.backup", role=Role.OPERATOR, effect=Effect.CHANGES, harmless="it adds a file, and overwrites none")
-@listed("database", "backup", "Dump the app's database to a file.", optional=("backupName",))
+@listed(
+    "database",
+    "backup",
+    "Dump the app's database to a file.",
+    optional=("backupName",),
+    not_in_text=("backupPath", "proven"),
+)
 async def backup(call: Call, request: DbBackupRequest) -> DbBackupResult:
     """Dump the app's database to a new file. Use it before anything risky."""
     app = call.find_app(request.app_name)

@@ -49,7 +49,7 @@ class DbStatusResult(Result):
 
 
 @capability("db.status", role=Role.OBSERVER, effect=Effect.READS)
-@listed("database", "db-status", "Show the app's database and migrations.")
+@listed("database", "db-status", "Show the app's database and migrations.", not_in_text=("exists",))
 async def status(call: Call, request: AppRequest) -> DbStatusResult:
     """Whether the app has a database, its size in bytes, its tables, and which migrations are applied or pending.
 

@@ -104,7 +104,7 @@ class DeployPlanResult(Result):
 
 
 @capability("deploy.plan", role=Role.OBSERVER, effect=Effect.READS)
-@listed("deploy", "plan", "Show what a deploy or a rollback would do.", well=("valid", True))
+@listed("deploy", "plan", "Show what a deploy or a rollback would do.", well=("valid", True), not_in_text=("valid",))
 async def plan(call: Call, request: DeployPlanRequest) -> DeployPlanResult:
     """Show what deploy.up would do, or with `rollback` deploy.rollback: services, migrations, downtime, rows lost.
 

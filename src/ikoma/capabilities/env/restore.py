@@ -25,7 +25,13 @@ class EnvRestoreRequest(AppRequest):
 
 
 @capability("env.restore", role=Role.BUILDER, effect=Effect.CHANGES, rare=True, undo="env.restore")
-@listed("variables", "env-restore", "Bring back a former value of a variable.", optional=("name", "version"))
+@listed(
+    "variables",
+    "env-restore",
+    "Bring back a former value of a variable.",
+    optional=("name", "version"),
+    not_in_text=("names",),
+)
 async def restore(call: Call, request: EnvRestoreRequest) -> EnvNames:
     """Bring back a former value of a variable, unseen. The present one is kept in its stead. Next: deploy.up."""
     return EnvNames(names=await call.open_env_file(request.app_name).restore(request.name, request.version))

@@ -26,7 +26,7 @@ class FilesDeleteResult(Result):
 
 
 @capability("files.delete", role=Role.BUILDER, effect=Effect.CHANGES, idempotent=True, rare=True, undo="files.restore")
-@listed("files", "rm", "Delete a file of an app.")
+@listed("files", "rm", "Delete a file of an app.", not_in_text=("path",))
 async def delete(call: Call, request: FilesDeleteRequest) -> FilesDeleteResult:
     """Delete a file of an app, or with recursive a folder. It is kept for 30 days: files.restore brings it back.
 

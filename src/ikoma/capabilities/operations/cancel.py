@@ -15,7 +15,7 @@ from ikoma.model import Effect, Role
     idempotent=True,
     harmless="what was begun is undone, and the call can be made again",
 )
-@listed("operations", "cancel", "Stop an operation.")
+@listed("operations", "cancel", "Stop an operation.", not_in_text=("state", "capability", "appName"))
 async def cancel(call: Call, request: OperationsGetRequest) -> OperationsGetResult:
     """Stop a long call of your own; what it had begun is put right first.
 

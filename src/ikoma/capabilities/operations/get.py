@@ -82,7 +82,11 @@ def _next(record: Record) -> Next | None:
 
 
 @capability("operations.get", role=Role.OBSERVER, effect=Effect.READS)
-@listed("operations", no_verb="operations.wait shows the same, and with no seconds it does not wait")
+@listed(
+    "operations",
+    no_verb="operations.wait shows the same, and with no seconds it does not wait",
+    not_in_text=("state", "capability", "appName"),
+)
 async def get(call: Call, request: OperationsGetRequest) -> OperationsGetResult:
     """See how far a long call is, or how it ended: state, steps, result or failure.
 

@@ -16,7 +16,13 @@ class OperationsWaitRequest(OperationsGetRequest):
 
 
 @capability("operations.wait", role=Role.OPERATOR, effect=Effect.READS)
-@listed("operations", "wait", "Wait until an operation has ended.", well=("state", "succeeded"))
+@listed(
+    "operations",
+    "wait",
+    "Wait until an operation has ended.",
+    well=("state", "succeeded"),
+    not_in_text=("state", "capability", "appName"),
+)
 async def wait(call: Call, request: OperationsWaitRequest) -> OperationsGetResult:
     """Wait until a long call has ended, and get its result. Still running afterwards? Call it again.
 

@@ -28,7 +28,13 @@ class PlatformCheckResult(Result):
 
 
 @capability("platform.check", role=Role.OBSERVER, effect=Effect.READS)
-@listed("server", "check", "Check Docker, PostgreSQL and the apps' folder.", well=("healthy", True))
+@listed(
+    "server",
+    "check",
+    "Check Docker, PostgreSQL and the apps' folder.",
+    well=("healthy", True),
+    not_in_text=("healthy", "checks"),
+)
 async def check(call: Call, request: Request) -> PlatformCheckResult:
     """Whether Docker, PostgreSQL and the apps' folder are usable, and what is wrong where they are not.
 

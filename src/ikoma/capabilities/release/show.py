@@ -59,7 +59,13 @@ class ReleaseShowResult(ReleaseListRelease):
 
 
 @capability("release.show", role=Role.OBSERVER, effect=Effect.READS)
-@listed("releases", "release", "Show one deployment of an app.", optional=("release",))
+@listed(
+    "releases",
+    "release",
+    "Show one deployment of an app.",
+    optional=("release",),
+    not_in_text=("id", "state", "current"),
+)
 async def show(call: Call, request: ReleaseShowRequest) -> ReleaseShowResult:
     """Show one deployment: who, when, why, how it ended, services, migrations and source.
 

@@ -44,7 +44,7 @@ def word_success(
     planted = {} if pending else _plant(capability, fields, known or {})
     ours, theirs = _apart(fields, planted, wrapper, marked)
     what = ", ".join(dict.fromkeys(planted.values()))
-    shown = {name: value for name, value in theirs.items() if name not in sentences.describe_left_out(capability.name)}
+    shown = {name: value for name, value in theirs.items() if name not in capability.listing.not_in_text}
     quoted = wrapper.wrap(_quote(shown), what) if shown else ""
     text = _text_of(capability, wrapper.mark_value(fields), ours, quoted, marked)
     # Not as the SDK's models: every call would pay for building and taking them apart again.
@@ -152,7 +152,10 @@ def _text_of(
     capability: Capability, fields: Mapping[str, Any], ours: Mapping[str, Any], quoted: str, marked: Collection[str]
 ) -> str:
     plain = {name: value for name, value in ours.items() if name not in marked}
-    said = [sentences.make_first_line(capability.name, fields), *sentences.outline(plain, capability.name)]
+    said = [
+        sentences.make_first_line(capability.name, fields),
+        *sentences.outline(plain, capability.listing.not_in_text),
+    ]
     failures = [_text(ours[name]) for name in sorted(marked) if ours.get(name)]
     lines = [*said, quoted, *failures, *sentences.list_following(ours, capability.arguments)]
     return "\n".join(line for line in lines if line) or "Done."

@@ -27,28 +27,6 @@ _FOR_PROGRAMS = frozenset(
     | {"image", "container", "createdAt", "downtimeMs", "drainMs", "place", "modified"}
     | {"requestId", "seq", "prev", "duration"}
 )
-_LEFT_OUT: Mapping[str, frozenset[str]] = {
-    "apps.status": frozenset({"name", "health", "release", "urls"}),  # the first line has them
-    "apps.health": frozenset({"health", "status"}),
-    "apps.request": frozenset({"status", "url", "durationMs"}),
-    "apps.run": frozenset({"exitCode"}),
-    "apps.validate": frozenset({"valid", "folders"}),
-    "db.backup": frozenset({"backupPath", "proven"}),
-    "db.status": frozenset({"exists"}),
-    "release.show": frozenset({"id", "state", "current"}),
-    "deploy.plan": frozenset({"valid"}),
-    "env.restore": frozenset({"names"}),
-    "env.set": frozenset({"names"}),
-    "env.unset": frozenset({"names"}),
-    "files.delete": frozenset({"path"}),
-    "files.edit": frozenset({"path"}),
-    "files.write": frozenset({"path"}),
-    "artifact.verify_release": frozenset({"summary", "verified"}),
-    "operations.cancel": frozenset({"state", "capability", "appName"}),
-    "operations.get": frozenset({"state", "capability", "appName"}),
-    "operations.wait": frozenset({"state", "capability", "appName"}),
-    "platform.check": frozenset({"healthy", "checks"}),
-}
 _SHOWN_FIRST = ("id", "name", "version", "path", "domain", "preview")
 
 
@@ -60,10 +38,14 @@ def make_first_line(capability: str, fields: Fields) -> str:
     return say(fields) if say else ""
 
 
-def outline(fields: Fields, capability: str = "") -> list[str]:
-    """The fields as lines: a name and a value, or a name and a line for each item."""
+def outline(fields: Fields, not_in_text: Collection[str] = ()) -> list[str]:
+    """The fields as lines: a name and a value, or a name and a line for each item.
+
+    Args:
+        not_in_text: fields that need no line.
+    """
     lines: list[str] = []
-    left_out = _FOR_PROGRAMS | describe_left_out(capability)
+    left_out = _FOR_PROGRAMS.union(not_in_text)
     for name, value in fields.items():
         if name in left_out or value in _NOTHING:
             continue
@@ -81,11 +63,6 @@ def outline(fields: Fields, capability: str = "") -> list[str]:
         else:
             lines.append(f"{name}: {_short(_tool(value) if name == 'capability' else value)}")
     return lines
-
-
-def describe_left_out(capability: str) -> frozenset[str]:
-    """The fields that the text has no need of: its first line has them, or only programs want them."""
-    return _LEFT_OUT.get(capability, frozenset())
 
 
 def list_plain(value: Any) -> str:
