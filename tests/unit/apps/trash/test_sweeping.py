@@ -1,4 +1,4 @@
-"""What killed servers left in the trash goes with the next start; what was removed stays."""
+"""Halves that killed servers left in the trash go with the next start; what was removed stays."""
 
 from __future__ import annotations
 
