@@ -6,8 +6,9 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from tests.faults.server_observations import eventually
 from tests.install.machine import Machine
 
 HOME = "/opt/ikoma"
@@ -21,8 +22,14 @@ def install(machine: Machine, *options: str) -> str:
     return machine.do(*INSTALL, *options, variables=VARIABLES)
 
 
-def kill_after(machine: Machine, seconds: float, argv: Sequence[str] = INSTALL) -> int | None:
-    """Start it, and kill it and all that it has started; None, or its exit code where it was done before."""
+def kill_after(
+    machine: Machine, seconds: float, argv: Sequence[str] = INSTALL, *, since: Callable[[], object] = lambda: True
+) -> int | None:
+    """Start it, and kill it and all that it has started; None, or its exit code where it was done before.
+
+    Args:
+        since: what must hold before the seconds count.
+    """
     process = subprocess.Popen(
         machine.command(*argv, **VARIABLES),
         stdin=subprocess.DEVNULL,
@@ -31,11 +38,14 @@ def kill_after(machine: Machine, seconds: float, argv: Sequence[str] = INSTALL) 
         start_new_session=True,
     )
     try:
+        eventually(lambda: process.poll() is not None or since(), "the installation is under way", 300)
         return process.wait(timeout=seconds)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
         return None
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def purge(machine: Machine) -> None:
