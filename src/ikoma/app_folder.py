@@ -185,6 +185,26 @@ def _shorten_path(path: Path, root: Path) -> str:
     return quote_name(path.relative_to(root) if path.is_relative_to(root) else path)
 
 
+def list_folder(folder: Path) -> list[Path]:
+    """List what stands in a folder, in no order; nothing where there is none, or none any more.
+
+    Between a look whether a folder is there and the next one the app may be removed.
+    """
+    try:
+        return list(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def is_empty_folder(path: Path) -> bool:
+    """Whether this is a folder that is there, and nothing stands in it."""
+    try:
+        with os.scandir(path) as entries:
+            return next(entries, None) is None
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
 def can_be_a_path(path: str) -> bool:
     """Whether a file or folder can have this path."""
     return all(len(part) <= _LONGEST_NAME and b"\0" not in part for part in os.fsencode(path).split(b"/"))

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from ikoma.app_folder import App
+from ikoma.app_folder import App, list_folder
 from ikoma.errors import FileMissing, IkomaError, Next, NotAFile, SqlFailed
 from ikoma.kernel.registry import SQL_BODY_LIMIT
 from ikoma.model import SqlFileName, make_printable, quote_name
@@ -116,9 +116,8 @@ def select_overtaken(known: Sequence[Migration], ledger: Sequence[LedgerEntry]) 
 
 
 def _list_files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted((path for path in folder.glob("*.sql") if not path.name.startswith(".")), key=_sort_key)
+    found = (path for path in list_folder(folder) if path.name.endswith(".sql") and not path.name.startswith("."))
+    return sorted(found, key=_sort_key)
 
 
 def _sort_key(path: Path) -> tuple[int, str]:

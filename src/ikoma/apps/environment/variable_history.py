@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
-from ikoma.app_folder import App
+from ikoma.app_folder import App, list_folder
 from ikoma.apps.environment import dotenv
 from ikoma.apps.environment.entries import parse_entries
 from ikoma.apps.files.file_history import KEPT_DAYS
@@ -85,8 +85,7 @@ def read(app: App, version: str) -> bytes:
 
 def list_files(app: App) -> list[Path]:
     """List the kept files, the oldest first."""
-    folder = app.state / "env"
-    return sorted(path for path in folder.glob("*.env") if _is_moment(path.stem)) if folder.is_dir() else []
+    return sorted(path for path in list_folder(app.state / "env") if path.suffix == ".env" and _is_moment(path.stem))
 
 
 def prune(app: App, *, now: datetime | None = None) -> int:

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from ikoma.app_folder import App
+from ikoma.app_folder import App, list_folder
 from ikoma.durable import open_file, remove_tree, sync_folder, write_file
 from ikoma.errors import Next, VersionNotFound
 from ikoma.model import FilePath, format_moment, quote_name
@@ -167,8 +167,7 @@ def _make_entry(
 
 
 def _list_entries(app: App) -> list[Path]:
-    history = app.state / "history"
-    return [entry for entry in history.iterdir() if entry.name.count("-") == 2] if history.is_dir() else []
+    return [entry for entry in list_folder(app.state / "history") if entry.name.count("-") == 2]
 
 
 def _read_version(entry: Path) -> FileVersion | None:

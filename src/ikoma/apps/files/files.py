@@ -11,14 +11,14 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ikoma.app_folder import App
 from ikoma.apps.files import file_history
 from ikoma.durable import open_file, sweep_at, write_at
-from ikoma.errors import FileChanged, FileMissing, Next, NotAFile, PathOutside, TextNotFound
+from ikoma.errors import AppNotFound, FileChanged, FileMissing, Next, NotAFile, PathOutside, TextNotFound
 from ikoma.model import FilePath, format_moment, quote_name
 
 MOST_ENTRIES = 1000
@@ -165,7 +165,8 @@ def _collect(folder: int, before: tuple[str, ...], found: list[FolderEntry], rec
             if len(parts) > _DEEPEST:
                 yield False
                 continue
-            with _open_step(folder, name, "/".join(parts)) as inside:
+            gone = suppress(FileMissing, NotAFile, PathOutside)  # so did this one, or it is another thing now
+            with gone, _open_step(folder, name, "/".join(parts)) as inside:
                 yield from _collect(inside, parts, found, recursive)
     yield True
 
@@ -173,7 +174,10 @@ def _collect(folder: int, before: tuple[str, ...], found: list[FolderEntry], rec
 @contextmanager
 def open_folder(app: App, parts: tuple[str, ...], *, make: bool = False) -> Iterator[int]:
     """Open the folder of that path inside the app's."""
-    descriptor = os.open(app.path, _DIRECTORY)
+    try:
+        descriptor = os.open(app.path, _DIRECTORY)
+    except (FileNotFoundError, NotADirectoryError):  # it was there a moment ago
+        raise AppNotFound(f"There is no app {app.name!r}.") from None
     try:
         for number, part in enumerate(parts, 1):
             is_new = make and _make_folder(descriptor, part)
@@ -218,9 +222,15 @@ def _open_folder(folder: int, name: str, path: object) -> int:
     except OSError as error:
         if error.errno not in (errno.ENOTDIR, errno.ELOOP):
             raise
-        if stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+        if _is_link(folder, name):
             raise PathOutside(f"{quote_name(path)} is a link; links are not followed.") from None
         raise NotAFile(f"{quote_name(path)} is no folder.") from None
+
+
+def _is_link(folder: int, name: str) -> bool:
+    with suppress(FileNotFoundError):
+        return stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+    return False
 
 
 def _open(folder: int, path: FilePath) -> int:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import orjson
 
-from ikoma.app_folder import App
+from ikoma.app_folder import App, list_folder
 from ikoma.apps.environment import editor
 from ikoma.compose.compose_file import VARIABLES_FILE, Web
 from ikoma.compose.model import ComposeModel, parse_model
@@ -188,7 +188,7 @@ class Releases:
 
     def sweep(self) -> None:
         """Remove what is left of releases that have no record: they were not begun, or are forgotten already."""
-        for folder in self._folder.iterdir() if self._folder.is_dir() else ():
+        for folder in list_folder(self._folder):
             if not (folder / _RECORD).is_file():
                 shutil.rmtree(folder)
 
@@ -319,10 +319,7 @@ class Releases:
                 yield release
 
     def _list_names(self) -> list[str]:
-        try:
-            return sorted(entry.name for entry in self._folder.iterdir() if (entry / _RECORD).is_file())
-        except (FileNotFoundError, NotADirectoryError):
-            return []
+        return sorted(entry.name for entry in list_folder(self._folder) if (entry / _RECORD).is_file())
 
     def _read(self, identity: str) -> Release:
         name = f"releases/{identity}/{_RECORD}"

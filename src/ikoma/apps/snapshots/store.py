@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ikoma.app_folder import list_folder
 from ikoma.durable import sync_filesystem, sync_folder, translate_disk_full
 
 _PIECE = 1 << 20
@@ -164,9 +165,7 @@ class ObjectStore:
             shutil.rmtree(leftover)
 
     def _list_shelves(self) -> list[Path]:
-        if not self._folder.is_dir():
-            return []
-        return [shelf for shelf in self._folder.iterdir() if len(shelf.name) == 2]
+        return [shelf for shelf in list_folder(self._folder) if len(shelf.name) == 2]
 
 
 class IncomingObjects:

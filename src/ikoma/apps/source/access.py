@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from ikoma.app_folder import App
+from ikoma.app_folder import App, list_folder
 from ikoma.apps.source.url import SourceUrl
 from ikoma.durable import make_folder, write_file
 from ikoma.model import ParsedText, Secret
@@ -82,7 +82,7 @@ class SourceAccess:
 
 def read(app: App, given: tuple[SourceUrl, Secret] | None = None) -> SourceAccess:
     """Read what opens an app's repositories now."""
-    keys = {path.name.replace("%", "/"): path for path in (app.state / _KEYS).glob("*") if path.name[0] != "."}
+    keys = {path.name.replace("%", "/"): path for path in list_folder(app.state / _KEYS) if path.name[0] != "."}
     return SourceAccess(read_tokens(app), keys, given)
 
 

@@ -70,8 +70,11 @@ def _walk(root: Path, paths: Sequence[Path], data: Sequence[Path]) -> Iterator[t
         if not can_be_a_path(str(path)):
             continue
         if not path.is_dir() or path.is_symlink():
-            if os.path.lexists(path):
-                yield os.path.relpath(path, root), path.lstat()
+            try:
+                status = path.lstat()
+            except OSError:  # it is not there
+                continue
+            yield os.path.relpath(path, root), status
             continue
         for place, folders, names in os.walk(path):
             folders[:] = [name for name in folders if Path(place, name) not in (*data, *never)]
@@ -88,7 +91,10 @@ def _walk(root: Path, paths: Sequence[Path], data: Sequence[Path]) -> Iterator[t
 
 def _differs(path: Path, status: os.stat_result, known: SnapshotEntry) -> bool:
     if stat.S_ISLNK(status.st_mode):
-        return known.kind != "link" or str(path.readlink()) != known.content
+        try:
+            return known.kind != "link" or str(path.readlink()) != known.content
+        except OSError:  # it is not what it was a moment ago
+            return True
     if known.kind != "file" or known.size != status.st_size or known.mode != status.st_mode & 0o777:
         return True
     if known.mark == (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino):

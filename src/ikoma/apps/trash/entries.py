@@ -20,7 +20,7 @@ from typing import Any
 
 import orjson
 
-from ikoma.app_folder import App
+from ikoma.app_folder import App, list_folder
 from ikoma.apps.app import Apps
 from ikoma.apps.database import credentials
 from ikoma.durable import remove_tree, sweep, sync_folder, write_file
@@ -108,7 +108,9 @@ class TrashEntry:
 
     def list_volumes(self) -> list[str]:
         """Names of the volumes whose content is here."""
-        return sorted(path.name.removesuffix(".tar") for path in (self.path / "volumes").glob("*.tar"))
+        return sorted(
+            path.name.removesuffix(".tar") for path in list_folder(self.path / "volumes") if path.suffix == ".tar"
+        )
 
     def measure(self) -> int:
         """Bytes of all its files; a link counts for itself."""
@@ -121,8 +123,7 @@ class TrashEntry:
 
     def list_releases(self) -> list[str]:
         """Ids of the releases that it holds: their images are kept as long as it is."""
-        releases = self.folder / ".ikoma" / "releases"
-        return [path.name for path in releases.iterdir()] if releases.is_dir() else []
+        return [path.name for path in list_folder(self.folder / ".ikoma" / "releases")]
 
     def describe(self, **facts: object) -> None:
         """Write down what is in the entry, for the person or the call that brings the app back."""
@@ -207,9 +208,7 @@ class Trash:
 
     def list_entries(self) -> list[TrashEntry]:
         """List all entries, the newest first."""
-        if not self._folder.is_dir():
-            return []
-        there = (TrashEntry(path) for path in self._folder.iterdir() if path.is_dir())
+        there = (TrashEntry(path) for path in list_folder(self._folder) if path.is_dir())
         found = [(entry.removed_at, entry) for entry in there]
         return [
             entry for moment, entry in sorted(found, key=lambda item: (item[0], item[1].id), reverse=True) if moment

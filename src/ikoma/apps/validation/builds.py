@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ikoma.app_folder import App, can_be_a_path
+from ikoma.app_folder import App, can_be_a_path, is_empty_folder
 from ikoma.apps.validation.finding import Finding
 from ikoma.apps.yaml.lines import Source
 from ikoma.compose.model import ComposeModel
@@ -29,7 +29,7 @@ def find_builds(app: App, source: Source, model: ComposeModel) -> Iterator[Findi
             continue
         if app.path not in (folder, *folder.parents):
             continue  # the policy says so
-        if not any(folder.iterdir()):
+        if is_empty_folder(folder):
             fix = "Copy the app's source into it."
             yield Finding(*at, f"The build context {shown} is empty.", fix)
         elif build.inline is None:

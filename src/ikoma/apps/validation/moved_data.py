@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ikoma.app_folder import App
+from ikoma.app_folder import App, is_empty_folder
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.validation.finding import Finding
 from ikoma.apps.yaml.lines import Source
@@ -115,6 +115,6 @@ def _name_volume(app: App, model: ComposeModel, mount: Mount) -> str:
 
 def _is_empty(path: Path) -> bool:
     try:
-        return not path.exists() or (path.is_dir() and not any(path.iterdir()))
+        return not path.exists() or is_empty_folder(path)
     except OSError:
         return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ikoma.app_folder import App
+from ikoma.app_folder import App, list_folder
 from ikoma.apps.validation.finding import Finding
 from ikoma.apps.yaml.lines import Source
 from ikoma.compose.model import ComposeModel
@@ -19,7 +19,7 @@ def find_left_out(app: App, source: Source, model: ComposeModel) -> list[Finding
         return []
     root, found = Path(os.path.realpath(app.path)), []
     for path in find_sources(app, model).left_out:
-        if path.is_dir() and any(path.iterdir()):
+        if list_folder(path):
             folder = path.relative_to(root)
             problem = f"Containers write to {folder}, so it is data, and empty where an image is built."
             fix = (

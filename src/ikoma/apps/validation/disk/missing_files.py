@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
-from ikoma.app_folder import App, can_be_a_path
+from ikoma.app_folder import App, can_be_a_path, is_empty_folder
 from ikoma.apps.rollouts.injection import is_missing_clock
 from ikoma.apps.validation.finding import Finding
 from ikoma.apps.yaml.lines import Source
@@ -65,7 +65,7 @@ def find_empty_mounts(app: App, source: Source, model: ComposeModel) -> Iterator
             elif mount.read_only and mount.source not in written and not path.exists():
                 fix = f"Put there what it is to hold, or correct the path {shown}."
                 yield Finding(*place, f"There is no folder {shown}: an empty one is mounted read-only.", fix)
-            elif _is_file_like(path, PurePath(mount.target)) and path.is_dir() and not any(path.iterdir()):
+            elif _is_file_like(path, PurePath(mount.target)) and is_empty_folder(path):
                 fix = f"If it is to be a file, remove the folder {shown} and write the file."
                 yield Finding(*place, f"{shown} is an empty folder, and its name is one of a file.", fix)
 

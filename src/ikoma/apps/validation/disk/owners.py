@@ -8,7 +8,7 @@ import stat
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from ikoma.app_folder import App
+from ikoma.app_folder import App, is_empty_folder
 from ikoma.apps.validation.finding import Finding
 from ikoma.apps.yaml.lines import Source
 from ikoma.compose.dockerfiles import find_stage, read_dockerfiles
@@ -104,14 +104,14 @@ def _unwritable(app: App, mounted: str, user: str) -> tuple[str, str] | None:
         return None
     mode, (uid, _, gid) = stat.S_IMODE(status.st_mode), user.partition(":")
     is_folder = stat.S_ISDIR(status.st_mode)
-    is_new = is_folder and is_to_be_handed_over(status, listed=False) and not any(path.iterdir())
+    is_new = is_folder and is_to_be_handed_over(status, listed=False) and is_empty_folder(path)
     group_may = mode & 0o020 and gid in (str(status.st_gid), "")
     if mode & 0o002 or is_new or group_may or (str(status.st_uid) == uid) or (not uid.isdigit() and status.st_uid):
         return None
     shown, them = os.path.relpath(mounted, app.path), f"{status.st_uid}:{status.st_gid}"
     whom, unless = (f"{user}, whoever that is", " unless that is root") if "$" in user else (user, "")
     problem = f"runs as {whom}, and {shown} belongs to {them} with mode {mode:o}: it cannot write there{unless}."
-    if is_folder and not any(path.iterdir()):
+    if is_empty_folder(path):
         return problem, f"Remove the empty folder {shown}: the deploy makes it anew, for {user}."
     owner = user if uid.isdigit() else "UID"
     number = "" if uid.isdigit() or "$" in user else f", where UID is the number of {uid} in the image"
