@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
-import time
 from pathlib import Path
 
 import psutil
@@ -95,17 +95,13 @@ def test_validate_names_file_line_and_fix(server: Server, compose: str, line: in
 
 
 def test_validate_finds_ports_in_use(server: Server) -> None:
-    listener = subprocess.Popen(["busybox", "nc", "-l", "-p", "17653"])
-    time.sleep(0.2)
-    try:
-        ports = f"    ports:\n      - '17653:80'\n      - '{server.port}:81'\n"
+    with socket.create_server(("", 0)) as listener:
+        taken = listener.getsockname()[1]
+        ports = f"    ports:\n      - '{taken}:80'\n      - '{server.port}:81'\n"
         compose = f"services:\n  web:\n    image: {busybox_image()}\n{ports}"
         report = validate(server, "ports", f"{compose}x-ikoma: {{service: false}}\n")
-    finally:
-        listener.kill()
-        listener.wait()
     assert [(item["line"], item["problem"].split(" is used by ")[0]) for item in report["errors"]] == [
-        (5, "Host port 17653"),
+        (5, f"Host port {taken}"),
         (6, f"services.web.ports.1: Host port {server.port}"),
     ]
     assert [item["rule"] for item in report["errors"]] == [None, "platform-port"]

@@ -33,7 +33,7 @@ def at_terminal(server: Server, *arguments: str, types: str) -> tuple[int, str]:
     ours, theirs = pty.openpty()
     ran = subprocess.Popen([IKOMA, *arguments], env=server.env, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
-    shown, typed, ends = "", False, time.monotonic() + 60
+    shown, typed, ends = "", False, time.monotonic() + 120
     with suppress(OSError):  # a terminal that its process has left
         while time.monotonic() < ends:
             if not select.select([ours], [], [], 0.2)[0]:

@@ -41,7 +41,7 @@ def facts(result: dict[str, Any]) -> list[tuple[str, str, str | None, str]]:
 def ask(server: Server, host: str) -> str:
     """Return the proxy's answer to a request for a name."""
     url = f"http://127.0.0.1:{server.env['PROXY_HTTP_PORT']}/ok"
-    with urllib.request.urlopen(urllib.request.Request(url, headers={"Host": host}), timeout=20) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, headers={"Host": host}), timeout=60) as answer:
         return answer.read().decode()
 
 

@@ -33,7 +33,7 @@ def serving(server: Server) -> str | None:
 
 def page(server: Server) -> str:
     url = next(url for url in server.do("apps.status", {"appName": APP})["urls"] if "127.0.0.1" in url)
-    with urllib.request.urlopen(f"{url}/ok", timeout=20) as answer:
+    with urllib.request.urlopen(f"{url}/ok", timeout=60) as answer:
         return answer.read().decode()
 
 

@@ -22,6 +22,7 @@ def secrets(server: Server) -> Iterator[Mapping[str, str]]:
         yield made
 
 
+@pytest.mark.timeout(1800)
 def test_no_call_answers_500_or_a_secret_or_hangs(server: Server, secrets: Mapping[str, str]) -> None:
     schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
 

@@ -19,12 +19,13 @@ from uuid import uuid4
 import pytest
 
 from tests import support
-from tests.apps import make_app
+from tests.apps import COMPOSE, make_app
 from tests.git_host import GitHost
-from tests.support import Answer, Server, fetch
+from tests.support import Answer, Server, eventually, fetch
 
 MAIN = "refs/heads/main"
-SLOW = '["sh", "-c", "sleep 2; exec httpd -f -p 3000 -h /www"]'
+SLOW = '["sh", "-c", "until [ -e /gate/open ]; do sleep 0.1; done; exec httpd -f -p 3000 -h /www"]'
+GATED = COMPOSE.replace('"./src:/www:ro"', '"./src:/www:ro", "./gate:/gate"')
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +84,11 @@ class Hooked:
         ended: dict[str, Any] = self.server.do("operations.wait", {"operationId": identity, "seconds": 120})
         return ended
 
+    def begun(self, answer: Answer) -> bool:
+        """Whether the operation that a push began does something already."""
+        known = self.server.do("operations.get", {"operationId": answer.body["result"]["operationId"]})
+        return bool(known["steps"])
+
     def deployed(self, answer: Answer) -> str:
         """The commit that a push deployed."""
         ended = self.end(answer)
@@ -93,7 +99,7 @@ class Hooked:
     def served(self) -> str:
         apps = self.server.do("apps.list")["apps"]
         address = next(found for app in apps if app["name"] == self.app for found in app["urls"] if "//127." in found)
-        with urllib.request.urlopen(f"{address}/ok", timeout=10) as answer:
+        with urllib.request.urlopen(f"{address}/ok", timeout=60) as answer:
             text: str = answer.read().decode()
         return text
 
@@ -182,12 +188,16 @@ def test_what_is_deployed_is_what_the_branch_holds(shop: Hooked) -> None:
 
 
 def test_one_deploys_at_a_time_and_of_those_that_wait_the_newest(server: Server, host: GitHost) -> None:
-    slow = hooked(server, host, "hook-slow", command=SLOW)
+    slow = hooked(server, host, "hook-slow", command=SLOW, compose=GATED)
+    gate = server.apps / slow.app / "gate"
+    gate.mkdir()
     answers = []
     for text in ("1", "2", "3", "4"):
         commit = slow.push(text)
         answers.append(slow.github(slow.told(commit)))
-        time.sleep(0.7 if text == "1" else 0)
+        if text == "1":
+            eventually(lambda: slow.begun(answers[0]), "the first one deploys", seconds=120)
+    (gate / "open").touch()
     states = [slow.end(answer)["state"] for answer in answers]
     assert states == ["succeeded", "cancelled", "cancelled", "succeeded"]
     assert slow.served() == "4"
@@ -321,7 +331,7 @@ def test_a_signature_of_another_time_is_refused(quiet: Hooked, off: int) -> None
 
 @pytest.mark.parametrize("app", ["hook-quiet", "no-such-app"])
 def test_a_huge_body_is_refused_whosever_it_is(quiet: Hooked, app: str) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", quiet.server.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", quiet.server.port, timeout=60)
     connection.request("POST", f"/hooks/{app}", headers={"Content-Length": str((25 << 20) + 1)})  # and nothing of it
     answer = connection.getresponse()
     assert (answer.status, json.loads(answer.read())["code"]) == (413, "body_too_large")
@@ -397,7 +407,7 @@ def test_guessing_is_slowed_down_and_the_git_host_beside_it_is_not(host: GitHost
     settings = {"SOURCE_HOSTS": "localhost", "SOURCE_CA_FILE": str(host.ca_file), "AUTH_MAX_FAILURES": "3"}
     with support.server(**settings) as server:
         one = hooked(server, host, "hook-guess")
-        codes = [one.github(one.told(), secret="guess").code for _ in range(6)]
+        codes = [one.github(one.told(), secret="guess").code for _ in range(8)]
         assert codes[:3] == ["hook_refused"] * 3
         assert "too_many_failures" in codes[3:]
         assert one.github(b"{}", event="ping").result["deployed"] is False

@@ -15,7 +15,7 @@ APP = "resting"
 def ask(server: Server) -> tuple[int, str]:
     port = (server.apps / APP / ".ikoma" / "port").read_text()
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ok", timeout=20) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ok", timeout=60) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import http.client
 import json
-import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests import support
-from tests.support import Server
+from tests.support import Server, eventually
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +27,28 @@ def sleeping(seconds: float, **more: object) -> dict[str, object]:
     return {"appName": "ops-a", "sql": f"SELECT pg_sleep({seconds})", **more}
 
 
+LASTING = "DO $$ BEGIN WHILE NOT pg_try_advisory_xact_lock(1) LOOP PERFORM pg_sleep(0.05); END LOOP; END $$"
+
+
+@contextmanager
+def lasting(server: Server) -> Iterator[dict[str, object]]:
+    """Arguments of a db.seed that takes as long as the block."""
+    kept = json.loads((server.apps / "ops-a" / ".ikoma" / "database.json").read_text())
+    port = (Path(server.env["IKOMA_STATE"]) / "postgres" / "port").read_text()
+    with psycopg.connect(
+        host="127.0.0.1", port=port, dbname=kept["database"], user=kept["role"], password=kept["password"]
+    ) as session:
+        session.execute("SELECT pg_advisory_lock(1)")
+        yield {"appName": "ops-a", "sql": LASTING}
+
+
 def test_a_call_that_may_not_take_long_answers_with_an_operation(server: Server) -> None:
-    answer = server.call("db.seed", sleeping(1), headers={"Prefer": "respond-async, wait=0"})
-    assert answer.status == 202
-    operation = answer.body["result"]["operationId"]
-    assert operation == answer.body["requestId"]
-    assert server.do("operations.get", {"operationId": operation})["state"] == "running"
+    with lasting(server) as asked:
+        answer = server.call("db.seed", asked, headers={"Prefer": "respond-async, wait=0"})
+        assert answer.status == 202
+        operation = answer.body["result"]["operationId"]
+        assert operation == answer.body["requestId"]
+        assert server.do("operations.get", {"operationId": operation})["state"] == "running"
     ended = server.do("operations.wait", {"operationId": operation})
     assert (ended["state"], ended["result"]["success"]) == ("succeeded", True)
     assert server.call("db.seed", sleeping(0.1, wait=10)).status == 200
@@ -65,14 +83,20 @@ def test_cancelling_leaves_nothing_half_done_and_no_lock(server: Server) -> None
 
 
 def test_a_client_that_goes_away_does_not_end_its_call(server: Server) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    def newest() -> dict[str, str]:
+        found: dict[str, str] = server.do("operations.list", {"appName": "ops-a", "limit": 1})["operations"][0]
+        return found
+
+    before = newest()["id"]
     headers = {"X-Api-Key": server.key, "Accept": "application/x-ndjson"}
-    connection.request("POST", "/execute/db.seed", json.dumps(sleeping(1)), headers)
-    time.sleep(0.3)
-    connection.close()
-    newest = server.do("operations.list", {"appName": "ops-a", "limit": 1})["operations"][0]
-    assert newest["state"] == "running"
-    assert server.do("operations.wait", {"operationId": newest["id"]})["state"] == "succeeded"
+    with lasting(server) as asked:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port)
+        connection.request("POST", "/execute/db.seed", json.dumps(asked), headers)
+        eventually(lambda: newest()["id"] != before, "the operation has begun")
+        connection.close()
+        begun = newest()
+        assert begun["state"] == "running"
+    assert server.do("operations.wait", {"operationId": begun["id"]})["state"] == "succeeded"
 
 
 def test_a_new_key_is_in_the_first_answer_and_in_no_other(server: Server) -> None:

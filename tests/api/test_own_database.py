@@ -55,7 +55,7 @@ def folder(server: Server) -> Path:
 def sql(statement: str) -> str:
     """Run in the app's own database, as soon as it answers."""
     argv = ["docker", "exec", f"{APP}-db-1", "psql", "-h", "/tmp", "-v", "ON_ERROR_STOP=1", "-qAtX", "-c", statement]
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while (done := subprocess.run(argv, capture_output=True, text=True, check=False)).returncode:
         assert time.monotonic() < deadline, done.stderr
         time.sleep(0.1)

@@ -49,7 +49,7 @@ def trusting(server: Server) -> ssl.SSLContext:
 
 
 def ask(
-    server: Server, method: str, path: str, body: Any = None, *, name: str = NAME, timeout: float = 30, **headers: str
+    server: Server, method: str, path: str, body: Any = None, *, name: str = NAME, timeout: float = 60, **headers: str
 ) -> tuple[int, dict[str, str], bytes]:
     raw = socket.create_connection(("127.0.0.1", int(server.env["PROXY_HTTPS_PORT"])), timeout=timeout)
     connection = http.client.HTTPSConnection(name)
@@ -81,7 +81,7 @@ def test_a_client_that_trusts_the_authority_calls_over_https_and_is_told_to_stay
 
 
 def test_plain_http_only_leads_there(served: Server) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", int(served.env["PROXY_HTTP_PORT"]), timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", int(served.env["PROXY_HTTP_PORT"]), timeout=60)
     connection.request("POST", "/execute/platform.info", "{}", {"Host": NAME, "X-Api-Key": served.key})
     answer = connection.getresponse()
     assert answer.status == 308
@@ -112,12 +112,10 @@ def test_wrong_keys_count_against_the_client_not_the_proxy(served: Server) -> No
     def guess(client: str) -> int:
         return ask(served, "POST", "/execute/platform.info", {}, X_Api_Key="wrong", X_Forwarded_For=client)[0]
 
-    seen = [guess("198.51.100.7") for _ in range(6)]
-    assert 429 in seen
     # The proxy names the client itself: a header of the client's own makes it nobody else.
-    assert guess("203.0.113.9") == 429
+    assert 429 in (guess(f"198.51.100.{number}") for number in range(20))
     entries = [json.loads(line) for line in served.audit_log.read_text().splitlines()]
-    assert not any("198.51.100.7" in json.dumps(entry) for entry in entries)
+    assert not any("198.51.100." in json.dumps(entry) for entry in entries)
 
 
 def test_heads_have_limits_and_pages_of_others_no_way_in(served: Server) -> None:
@@ -132,7 +130,7 @@ def test_the_name_is_kept_over_a_restart_and_calls_wait_for_it(served: Server) -
     answers: list[int] = []
 
     def call() -> None:
-        raw = socket.create_connection(("127.0.0.1", int(served.env["PROXY_HTTPS_PORT"])), timeout=60)
+        raw = socket.create_connection(("127.0.0.1", int(served.env["PROXY_HTTPS_PORT"])), timeout=120)
         connection = http.client.HTTPSConnection(NAME)
         connection.sock = context.wrap_socket(raw, server_hostname=NAME)
         connection.request("GET", "/health")
@@ -142,7 +140,7 @@ def test_the_name_is_kept_over_a_restart_and_calls_wait_for_it(served: Server) -
     waiting = threading.Thread(target=call)
     waiting.start()
     served.start()
-    waiting.join(60)
+    waiting.join(120)
     assert answers == [200]
     assert served.do("domain.platform", {})["domain"] == NAME
 
@@ -163,7 +161,7 @@ def test_it_can_be_ended(served: Server) -> None:
     served.do("domain.platform", {"remove": True})
     assert "PLATFORM_DOMAIN" not in (served.home / ".env").read_text()
     with pytest.raises((ssl.SSLError, OSError)):
-        raw = socket.create_connection(("127.0.0.1", int(served.env["PROXY_HTTPS_PORT"])), timeout=10)
+        raw = socket.create_connection(("127.0.0.1", int(served.env["PROXY_HTTPS_PORT"])), timeout=60)
         ssl.create_default_context().wrap_socket(raw, server_hostname=NAME)
     assert served.call("domain.platform", {"domain": "x", "remove": True}).code == "invalid_arguments"
 

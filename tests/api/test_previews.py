@@ -68,7 +68,7 @@ def served(server: Server, url: str) -> str:
     else:
         address = f"http://127.0.0.1:{server.env['PROXY_HTTP_PORT']}/ok"
         asked = urllib.request.Request(address, headers={"Host": host})
-    with urllib.request.urlopen(asked, timeout=20) as answer:
+    with urllib.request.urlopen(asked, timeout=60) as answer:
         text: str = answer.read().decode()
     return text
 
@@ -251,7 +251,7 @@ def test_it_ends_by_itself_and_with_its_app(server: Server, host: GitHost, app: 
     wait_for(lambda: remains(server, made["preview"]) == [])
 
 
-def wait_for(done: Any, seconds: float = 60) -> None:
+def wait_for(done: Any, seconds: float = 180) -> None:
     deadline = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < deadline

@@ -191,7 +191,7 @@ def test_hostile_names_of_files_are_422(server: Server, name: str) -> None:
 
 @pytest.mark.parametrize(("capability", "limit"), [("apps.status", 1 << 20), ("db.migrate", 32 << 20)])
 def test_a_body_over_the_limit_is_413_before_it_is_read(server: Server, capability: str, limit: int) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     connection.putrequest("POST", f"/execute/{capability}")
     connection.putheader("X-Api-Key", server.key)
     connection.putheader("Content-Length", str(limit + 1))
@@ -203,7 +203,7 @@ def test_a_body_over_the_limit_is_413_before_it_is_read(server: Server, capabili
 
 
 def test_a_chunked_body_over_the_limit_is_413(server: Server) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         head = f"POST /execute/apps.status HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: {server.key}\r\n"
         connection.sendall(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n")
         chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
@@ -223,7 +223,7 @@ def test_other_methods_and_paths_answer_in_the_same_form(server: Server) -> None
 
 
 def test_too_many_requests_are_429_with_the_time_to_wait() -> None:
-    with started_server(RATE_LIMIT_MAX_REQUESTS="3", RATE_LIMIT_WINDOW_MS="2000") as limited:
+    with started_server(RATE_LIMIT_MAX_REQUESTS="3", RATE_LIMIT_WINDOW_MS="60000") as limited:
         answers = [limited.call("platform.info") for _ in range(4)]
         assert [answer.status for answer in answers] == [200, 200, 200, 429]
         assert int({name.lower(): value for name, value in answers[3].headers.items()}["retry-after"]) >= 1

@@ -131,11 +131,11 @@ def test_a_body_without_end_is_read_up_to_the_limit(server: Server, app: str) ->
 
 def test_a_slow_body_is_told_as_far_as_it_came_and_silence_has_an_end(server: Server, app: str) -> None:
     began = time.monotonic()
-    found = ask(server, "/drip", timeout=2)
+    found = ask(server, "/drip", timeout=4)
     assert found["truncated"] is True
     assert found["body"].startswith("data: x\n\n")
     assert refusal(server, path="/silent", timeout=1) == ("answer_timeout", 504)
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 120  # it would be silent for an hour
 
 
 def test_what_is_packed_stays_packed(server: Server, app: str) -> None:
@@ -216,7 +216,7 @@ def test_with_https_a_name_without_a_certificate_says_so_and_one_with_it_is_aske
         folder = make_app(server, SECURE, compose=COMPOSE.replace("DOMAIN", DOMAIN))
         shutil.copy(Path(__file__).with_name("odd_site.py"), folder / "src")
         server.do("deploy.up", {"appName": SECURE})
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while (
             answer := server.call("apps.request", {"appName": SECURE})
         ).status == 409 and time.monotonic() < deadline:

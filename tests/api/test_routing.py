@@ -43,7 +43,7 @@ def deployed(server: Server, name: str) -> dict[str, Any]:
 
 
 def fetched(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=20) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         return answer.read().decode().strip()
 
 
@@ -85,7 +85,7 @@ def test_people_get_the_published_service_and_not_the_database_that_comes_first(
 
 
 def fetched_as(url: str, host: str) -> str:
-    with urllib.request.urlopen(urllib.request.Request(url, headers={"Host": host}), timeout=20) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, headers={"Host": host}), timeout=60) as answer:
         return answer.read().decode().strip()
 
 

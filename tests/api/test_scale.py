@@ -16,6 +16,7 @@ from tests.support import Server
 from tests.traffic import steady
 
 APP = "scaled"
+CLIENTS = 4
 CGI = "#!/bin/sh\nsleep 3\necho 'Content-Type: text/plain'\necho\nhostname\n"
 NAME = "#!/bin/sh\necho 'Content-Type: text/plain'\necho \"Content-Length: $(hostname | wc -c)\"\necho\nhostname\n"
 MANY = COMPOSE.replace(
@@ -60,14 +61,13 @@ def test_a_web_service_grows_and_shrinks_without_losing_a_request(server: Server
     slow: list[str] = []
 
     def ask_slowly() -> None:
-        with urllib.request.urlopen(url(server, "/cgi-bin/slow"), timeout=30) as answer:
+        with urllib.request.urlopen(url(server, "/cgi-bin/slow"), timeout=60) as answer:
             slow.append(answer.read().decode())
 
     scale(server, "web", 3)
     assert running(server, "web") == 3
-    with steady(url(server, "/cgi-bin/name"), rate=20, clients=4) as traffic:
-        time.sleep(2)
-        assert len(traffic.answers) == 3
+    with steady(url(server, "/cgi-bin/name"), rate=20, clients=CLIENTS) as traffic:
+        eventually(lambda: len(traffic.answers) == 3, "each of them answers", seconds=60)
         asking = [threading.Thread(target=ask_slowly) for _ in range(3)]
         for thread in asking:
             thread.start()
@@ -76,8 +76,10 @@ def test_a_web_service_grows_and_shrinks_without_losing_a_request(server: Server
         for thread in asking:
             thread.join()
         assert running(server, "web") == 1
+        before = traffic.count
+        eventually(lambda: traffic.count > before + CLIENTS, "what was asked before is answered", seconds=60)
         traffic.answers.clear()
-        time.sleep(2)
+        eventually(lambda: traffic.count > 10 * CLIENTS, "much is asked", seconds=60)
         assert len(traffic.answers) == 1
     assert traffic.failures == []
     assert len(slow) == 3

@@ -34,7 +34,7 @@ def schedules(server: Server) -> dict[str, Any]:
 def run_now(server: Server, name: str) -> dict[str, Any]:
     operation = server.do("schedules.run", {"appName": APP, "name": name})["operationId"]
     server.do("operations.wait", {"operationId": operation, "seconds": 60})
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         last = schedules(server)[name]["recent"][0]
         if last["outcome"] not in ("asked", "running"):
