@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from ikoma.errors import FileMissing, IkomaError, PathOutside
 
 _MOST_BYTES = 1 << 20
 _MOST_TOGETHER = 4 << 20
+_MOST_REMEMBERED = 64 << 10
 _MOST_FILES = 50
 _DEEPEST = 50
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|git@|github\.com/", re.IGNORECASE)
@@ -177,7 +179,7 @@ def _document(app: App, gathered: Gathered, path: str, base: str, known: frozens
         gathered.note_violation("too-large", (), f"{path} is larger than 1 MiB.", path)
         return
     is_main = path in gathered.compose_files
-    read = form.read(content, path, without=[("name",)] if is_main else ())
+    read = _read_again(content, path, is_main) if len(content) <= _MOST_REMEMBERED else _read(content, path, is_main)
     gathered.violations += read.violations
     gathered.written[path] = read.written
     if read.violations or not isinstance(read.value, Mapping):
@@ -198,6 +200,14 @@ def _document(app: App, gathered: Gathered, path: str, base: str, known: frozens
             gathered.violations.append(Violation("yaml-form", place, _NO_PATH, path, instead=_INSTEAD_OF_NO_PATH))
         else:
             _follow(app, gathered, _Step(path, base, known), place, reference)
+
+
+def _read(content: bytes, path: str, is_main: bool) -> form.Read:
+    return form.read(content, path, without=[("name",)] if is_main else ())
+
+
+_read_again = lru_cache(maxsize=8)(_read)
+"""One look reads the same bytes more than once, as does the next one. Nobody writes to what is made of them."""
 
 
 def read_paths(app: App) -> tuple[LocatedPath, ...]:

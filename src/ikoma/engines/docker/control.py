@@ -15,7 +15,8 @@ from typing import Any
 import aiodocker
 
 from ikoma.engines.docker.containers import ContainerNotStarted
-from ikoma.engines.docker.docker_api import COULD_NOT_CONNECT, DockerApi, is_step
+from ikoma.engines.docker.docker_api import DockerApi, is_step
+from ikoma.engines.docker.engine_socket import COULD_NOT_CONNECT
 from ikoma.engines.docker.readable import make_sentence
 from ikoma.ports.runtime import AnonymousVolume, Image
 

@@ -24,6 +24,7 @@ import orjson
 import psutil
 
 from ikoma.engines.docker.containers import Container, ResourceInventory
+from ikoma.engines.docker.engine_socket import COULD_NOT_CONNECT, EngineSocket
 from ikoma.engines.docker.readable import make_sentence
 from ikoma.errors import EngineBusy, EngineUnavailable, IkomaError
 from ikoma.kernel.coalesce import Coalesced
@@ -51,7 +52,7 @@ _UP = re.compile(
 )
 _SLACK = 2.0
 """Seconds between making a container and starting it that mean nothing."""
-COULD_NOT_CONNECT = 900  # aiodocker's own status
+_SOCKET = "unix://"
 
 
 @dataclass(slots=True)
@@ -67,6 +68,7 @@ class DockerApi:
     def __init__(self, docker_host: str) -> None:
         self._host = docker_host
         self._docker: aiodocker.Docker | None = None
+        self._socket = EngineSocket(docker_host.removeprefix(_SOCKET)) if docker_host.startswith(_SOCKET) else None
         self._version: EngineVersion | None = None
         self._version_at = 0.0
         self._root: str | None = None
@@ -77,6 +79,8 @@ class DockerApi:
         docker, self._docker = self._docker, None
         if docker is not None:
             await docker.close()
+        if self._socket is not None:
+            self._socket.close()
 
     @asynccontextmanager
     async def connect(self, seconds: float | None = _SECONDS) -> AsyncIterator[aiodocker.Docker]:
@@ -178,8 +182,10 @@ class DockerApi:
         """Containers by Compose project, of one project or of all."""
         label = PROJECT if project is None else f"{PROJECT}={project}"
         async with self.connect() as docker:
-            listed = await _read(docker, "containers/json", {"all": "1", "filters": json.dumps({"label": [label]})})
-            steps = {item["Id"] for item in listed if item["Image"].startswith(_BY_ID) and await _is_step(docker, item)}
+            params = {"all": "1", "filters": json.dumps({"label": [label]})}
+            listed = await self._read(docker, "containers/json", params)
+            unnamed = [item["Id"] for item in listed if item["Image"].startswith(_BY_ID)]
+            steps = {identity for identity in unnamed if await self._is_step(docker, identity)}
         found: dict[str, list[Container]] = defaultdict(list)
         for item in listed:
             if item["Id"] not in steps and all(item["Labels"].get(name, "False") == "False" for name in _NO_SERVICE):
@@ -191,7 +197,7 @@ class DockerApi:
     async def map_container_owners(self) -> Mapping[str, str]:
         """Names of all containers → their Compose project."""
         async with self.connect() as docker:
-            listed = await docker._query_json("containers/json", params={"all": "1"})
+            listed = await self._read(docker, "containers/json", {"all": "1"})
         return {
             name.lstrip("/"): (item["Labels"] or {}).get(PROJECT, "") for item in listed for name in item["Names"] or ()
         }
@@ -210,7 +216,7 @@ class DockerApi:
         """The engine's account of a container's state; nothing where it is gone."""
         async with self.connect() as docker:
             try:
-                shown = await docker.containers.container(identity).show()
+                shown = await self._read(docker, f"containers/{identity}/json")
             except aiodocker.DockerError as error:
                 if error.status == COULD_NOT_CONNECT:
                     raise
@@ -221,7 +227,7 @@ class DockerApi:
         """All that the engine says of a container; None where it is gone."""
         async with self.connect() as docker:
             try:
-                shown: Mapping[str, Any] = await docker.containers.container(identity).show()
+                shown: Mapping[str, Any] = await self._read(docker, f"containers/{identity}/json")
             except aiodocker.DockerError as error:
                 if error.status != _GONE:
                     raise
@@ -245,7 +251,7 @@ class DockerApi:
     async def list_volumes(self, project: str) -> list[str]:
         async with self.connect() as docker:
             filters = json.dumps({"label": [f"{PROJECT}={project}"]})
-            listed = await docker._query_json("volumes", params={"filters": filters})
+            listed = await self._read(docker, "volumes", {"filters": filters})
         return sorted(volume["Name"] for volume in listed["Volumes"] or [])
 
     async def map_owners(self) -> Mapping[str, str]:
@@ -254,7 +260,7 @@ class DockerApi:
     async def list_resources(self) -> ResourceInventory:
         """All volumes and networks, by name."""
         async with self.connect() as docker:
-            listed, networks = await asyncio.gather(_read(docker, "volumes"), _read(docker, "networks"))
+            listed, networks = await asyncio.gather(self._read(docker, "volumes"), self._read(docker, "networks"))
         return ResourceInventory(
             {item["Name"]: _made(item) for item in listed["Volumes"] or []},
             {item["Name"]: _made(item) for item in networks},
@@ -273,6 +279,22 @@ class DockerApi:
         finally:
             response.close()
 
+    async def _read(self, docker: aiodocker.Docker, path: str, params: Mapping[str, str] | None = None) -> Any:
+        """Read the answer of the engine there: at every look at an app, so with as little work as it takes."""
+        if self._socket is not None:
+            await docker._check_version()
+            return await self._socket.read(f"{docker.api_version}/{path}", params)
+        async with docker._query(path, params=params) as response:
+            return orjson.loads(await response.read())
+
+    async def _is_step(self, docker: aiodocker.Docker, identity: str) -> bool:
+        try:
+            return is_step(await self._read(docker, f"containers/{identity}/json"))
+        except aiodocker.DockerError as error:
+            if error.status == COULD_NOT_CONNECT:
+                raise
+            return True  # it is gone
+
     async def _ask_version(self) -> EngineVersion:
         async with self.connect() as docker:
             version, bridge = await asyncio.gather(docker.version(), docker.networks.list(filters=_BRIDGE))
@@ -281,12 +303,6 @@ class DockerApi:
             api=version["ApiVersion"],
             gateway=_gateway(bridge[0] if bridge else {}),
         )
-
-
-async def _read(docker: aiodocker.Docker, path: str, params: Mapping[str, str] | None = None) -> Any:
-    """Read the answer of the engine there. Lists are asked for at every look, so the faster parser reads them."""
-    async with docker._query(path, params=params) as response:
-        return orjson.loads(await response.read())
 
 
 _BRIDGE = {"type": ["builtin"], "driver": ["bridge"], "name": ["bridge"]}
@@ -307,15 +323,6 @@ def is_step(shown: Mapping[str, Any]) -> bool:
     an image, and what Compose makes is made from a name.
     """
     return str(shown["Config"]["Image"]).startswith(_BY_ID)
-
-
-async def _is_step(docker: aiodocker.Docker, item: Mapping[str, Any]) -> bool:
-    try:
-        return is_step(await docker.containers.container(item["Id"]).show())
-    except aiodocker.DockerError as error:
-        if error.status == COULD_NOT_CONNECT:
-            raise
-        return True  # it is gone
 
 
 def _container(item: Mapping[str, Any]) -> Container:

@@ -12,7 +12,8 @@ from typing import Any
 
 import aiodocker
 
-from ikoma.engines.docker.docker_api import COULD_NOT_CONNECT, DockerApi
+from ikoma.engines.docker.docker_api import DockerApi
+from ikoma.engines.docker.engine_socket import COULD_NOT_CONNECT
 from ikoma.engines.docker.readable import make_sentence
 from ikoma.errors import EngineUnavailable
 

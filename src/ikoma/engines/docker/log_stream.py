@@ -9,7 +9,8 @@ import aiodocker
 import aiohttp
 
 from ikoma.engines.docker import log_lines
-from ikoma.engines.docker.docker_api import COULD_NOT_CONNECT, DockerApi
+from ikoma.engines.docker.docker_api import DockerApi
+from ikoma.engines.docker.engine_socket import COULD_NOT_CONNECT
 from ikoma.engines.docker.log_lines import FRAME, LONGEST, LineAssembler, is_framed
 from ikoma.ports.runtime import LogLine
 

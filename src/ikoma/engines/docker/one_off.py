@@ -15,7 +15,8 @@ import aiodocker
 
 from ikoma.engines.docker import control, log_lines, log_stream
 from ikoma.engines.docker.containers import CommandResult, ContainerNotStarted
-from ikoma.engines.docker.docker_api import COULD_NOT_CONNECT, PROJECT, DockerApi
+from ikoma.engines.docker.docker_api import PROJECT, DockerApi
+from ikoma.engines.docker.engine_socket import COULD_NOT_CONNECT
 from ikoma.engines.docker.readable import make_sentence
 
 _MAKE_SECONDS, _END_SECONDS = 60.0, 10

@@ -16,7 +16,8 @@ import aiodocker
 
 from ikoma.engines.docker.archive import hold_volume
 from ikoma.engines.docker.containers import Owner
-from ikoma.engines.docker.docker_api import COULD_NOT_CONNECT, PROJECT, DockerApi
+from ikoma.engines.docker.docker_api import PROJECT, DockerApi
+from ikoma.engines.docker.engine_socket import COULD_NOT_CONNECT
 
 _SECONDS = 60.0
 _MOST_BYTES = 1 << 20

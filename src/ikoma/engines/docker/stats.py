@@ -10,7 +10,8 @@ from typing import Any
 
 import aiodocker
 
-from ikoma.engines.docker.docker_api import COULD_NOT_CONNECT, DockerApi
+from ikoma.engines.docker.docker_api import DockerApi
+from ikoma.engines.docker.engine_socket import COULD_NOT_CONNECT
 from ikoma.ports.runtime import ReplicaUsage
 
 _APART = 0.7
