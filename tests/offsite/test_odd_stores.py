@@ -1,0 +1,183 @@
+"""S3 services that are slow, fail half-way, deny, or lie: no copy exists that is not whole, and what can be is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pyrage
+import pytest
+
+from ikoma.apps.offsite.offsite import Offsite
+from ikoma.errors import IkomaError, OffsiteDamaged, OffsiteRefused, OffsiteUnreachable
+from ikoma.model import Secret
+from ikoma.offsite_place import OffsitePlace
+
+MADE = "2026-11-30T10:00:00.000Z"
+BIG = 20_000_000  # three parts
+_ERROR = "<Error><Code>{}</Code><Message>of this test</Message></Error>"
+
+
+class OddService(ThreadingHTTPServer):
+    """As much of S3 as a sender uses, with faults of a test's choice."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.objects: dict[str, bytes] = {}
+        self.puts = 0
+        self.fault: Callable[[int], tuple[int, str] | None] = lambda number: None
+        """Status and code of the answer to the put of that number; None: it is kept."""
+        self.keep: Callable[[bytes], bytes] = lambda content: content
+        self.show: Callable[[bytes], bytes] = lambda content: content
+        self.pause = 0.0
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: OddService
+
+    def do_PUT(self) -> None:
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        time.sleep(self.server.pause)
+        self.server.puts += 1
+        if (fault := self.server.fault(self.server.puts)) is not None:
+            return self._answer(fault[0], _ERROR.format(fault[1]).encode())
+        self.server.objects[self._name] = self.server.keep(content)
+        return self._answer(200)
+
+    def do_GET(self) -> None:
+        asked = parse_qs(urlsplit(self.path).query)
+        if "list-type" in asked:
+            names = [name for name in sorted(self.server.objects) if name.startswith(asked.get("prefix", [""])[0])]
+            items = "".join(
+                f"<Contents><Key>{name}</Key><Size>{len(self.server.objects[name])}</Size></Contents>" for name in names
+            )
+            return self._answer(200, f"<ListBucketResult>{items}</ListBucketResult>".encode())
+        if self._name not in self.server.objects:
+            return self._answer(404, _ERROR.format("NoSuchKey").encode())
+        return self._answer(200, self.server.show(self.server.objects[self._name]))
+
+    def do_DELETE(self) -> None:
+        self.server.objects.pop(self._name, None)
+        self._answer(204)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+    @property
+    def _name(self) -> str:
+        return unquote(urlsplit(self.path).path).removeprefix("/bucket/")
+
+    def _answer(self, status: int, content: bytes = b"") -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+@pytest.fixture
+def service() -> Iterator[OddService]:
+    made = OddService()
+    threading.Thread(target=made.serve_forever, daemon=True).start()
+    yield made
+    made.shutdown()
+    made.server_close()
+
+
+class Sender:
+    """A server's way to that service, and a backup of three parts."""
+
+    def __init__(self, service: OddService, folder: Path) -> None:
+        identity = pyrage.x25519.Identity.generate()
+        (folder / "key.txt").write_text(str(identity))
+        place = OffsitePlace(
+            kind="s3",
+            host="bucket",
+            recipients=(str(identity.to_public()),),
+            endpoint=f"http://127.0.0.1:{service.server_port}",
+            key_id="k",
+            secret=Secret("s"),
+            path="",
+            identity_file=folder / "key.txt",
+        )
+        self.folder = folder
+        self.offsite = Offsite(place, folder / "offsite", folder / "backups.key")
+        self.backup = folder / "shop.sql"
+        self.backup.write_bytes(secrets.token_bytes(BIG))
+
+    def send(self) -> None:
+        asyncio.run(self.offsite.send("shop", "shop.sql", MADE, {"shop.sql": self.backup}))
+
+    def fails(self, error: type[IkomaError]) -> str:
+        """Send in vain: there is no copy then, and the backup is as it was; what is said."""
+        with pytest.raises(error) as told:
+            self.send()
+        assert self.offsite.known().copies == ()
+        assert self.backup.stat().st_size == BIG
+        return told.value.message
+
+    def require_whole(self) -> None:
+        target = self.folder / secrets.token_hex(4)
+        target.mkdir()
+        asyncio.run(self.offsite.fetch("shop", "shop.sql", target))
+        assert (target / "shop.sql").read_bytes() == self.backup.read_bytes()
+
+
+@pytest.fixture
+def sender(service: OddService, tmp_path: Path) -> Sender:
+    return Sender(service, tmp_path)
+
+
+def test_one_that_is_overloaded_for_a_while_gets_all(service: OddService, sender: Sender) -> None:
+    service.pause = 0.3
+    service.fault = lambda number: (503, "SlowDown") if number in (1, 2, 4) else None
+    sender.send()
+    sender.require_whole()
+
+
+def test_one_that_fails_half_way_gets_the_rest_later(service: OddService, sender: Sender) -> None:
+    service.fault = lambda number: (500, "InternalError") if number > 2 else None
+    assert "InternalError" in sender.fails(OffsiteUnreachable)
+    kept, service.puts, service.fault = dict(service.objects), 0, lambda number: None
+    assert 1 <= len(kept) <= 2
+    sender.send()
+    assert service.puts == 4 - len(kept), "what has arrived is not sent again; the record is one more"
+    sender.require_whole()
+
+
+def test_one_that_denies_half_way_is_asked_no_more_and_says_why(service: OddService, sender: Sender) -> None:
+    service.fault = lambda number: (403, "AccessDenied") if number > 1 else None
+    assert "AccessDenied" in sender.fails(OffsiteRefused)
+    assert service.puts <= 4, "a refusal is not tried again and again"
+    service.fault = lambda number: None
+    sender.send()
+    sender.require_whole()
+
+
+@pytest.mark.parametrize("lie", [lambda content: content[:-1], lambda content: content[:-1] + b"\0", lambda _: b""])
+def test_one_that_says_yes_and_keeps_something_else_has_no_copy(
+    service: OddService, sender: Sender, lie: Callable[[bytes], bytes]
+) -> None:
+    service.keep = lie
+    assert "read back" in sender.fails(OffsiteDamaged)
+    assert not any(name.endswith("copy.json") for name in service.objects)
+    service.keep = lambda content: content
+    sender.send()
+    sender.require_whole()
+
+
+def test_one_that_spoils_what_it_has_later_is_found_out_when_it_is_fetched(service: OddService, sender: Sender) -> None:
+    sender.send()
+    service.show = lambda content: content[:-1] + bytes([content[-1] ^ 1]) if len(content) > 1_000_000 else content
+    with pytest.raises(OffsiteDamaged):
+        sender.require_whole()
+    service.show = lambda content: content
+    sender.require_whole()
