@@ -6,6 +6,7 @@ import json
 import socket
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -165,21 +166,28 @@ def test_a_disk_that_fills_during_a_restore_leaves_the_database_as_it_was() -> N
             assert (refused.code, "MiB are free" in refused.body["error"]) == ("disk_full", True)
             filler.unlink()
 
-            (disk / "state" / "wait-at").write_text("made beside")
-            call = Background(server, "db.restore", restore)
-            steps = disk / "state" / "steps"
-            eventually(lambda: steps.exists() and "made beside" in steps.read_text(), "it begins to fill the copy", 120)
-            filler = fill(disk)
-            (disk / "state" / "wait-at").unlink()
-            answer = call.wait()
-            assert answer is not None
-            assert answer.status >= 500
-            assert answer.body["hint"]
-            filler.unlink()
-
             def held() -> object:
                 found = server.call("db.query", {**app, "sql": "SELECT count(*), min(word) FROM t"})
                 return found.result["rows"] if found.status == 200 else found.code
 
-            eventually(lambda: held() == [[1, "since"]], "the database is as it was", 120)
+            steps = disk / "state" / "steps"
+            one_table = {**restore, "tables": ["t"]}
+            for call_of_it, step in ((restore, "made beside"), (one_table, "backed up")):
+                (disk / "state" / "wait-at").write_text(step)
+                call = Background(server, "db.restore", call_of_it)
+                eventually(partial(_is_at, steps, step), "it begins to write the rows", 120)
+                filler = fill(disk)
+                (disk / "state" / "wait-at").unlink()
+                answer = call.wait()
+                assert answer is not None
+                assert answer.status >= 500
+                assert answer.body["hint"]
+                filler.unlink()
+                eventually(lambda: held() == [[1, "since"]], "the database is as it was", 120)
+            assert server.do("db.restore", one_table)["details"]["rows"] == {"t": 200_000}
+            server.do("db.seed", {**app, "sql": "TRUNCATE t"})
             assert server.do("db.restore", restore)["details"]["rows"] == {"t": 200_000}
+
+
+def _is_at(steps: Path, step: str) -> bool:
+    return steps.exists() and steps.read_text().split("\n")[-2:-1] == [step]
