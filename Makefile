@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up check test evaluate lint bench mutants installs bundle docs lock clean
+.PHONY: help setup demo up check test evaluate lint bench mutants faults installs bundle docs lock clean
 
 venv := .venv/bin
 PYTHON ?=
@@ -60,6 +60,12 @@ bench: ## Measure IKOMA beside the alternative, and print the ratios
 mutants: ## Take each rule of the policy and each step of the pipeline away, and see a test fail
 	@scripts/setup engine dev
 	@$(venv)/python scripts/mutants.py $(ARGS)
+
+faults: ## Kill whatever touches data at 100 random moments, and look what is left (ARGS="--kills 20 --seed 7")
+	@[ "$$(id -u)" = 0 ] || { printf '✗ The trial needs root: it runs PostgreSQL as a user of its own.\n' >&2; exit 1; }
+	@scripts/setup engine images dev
+	@$(venv)/python scripts/images.py
+	@$(venv)/python -m tests.faults.kills $(ARGS)
 
 installs: ## Kill install.sh at 20 random moments, upgrade to versions that are broken, try a Debian just made (needs debootstrap)
 	@scripts/setup engine images dev wheels
