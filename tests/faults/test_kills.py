@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.faults.kills.trial import run
-from tests.faults.witness import SEED
+from tests.faults.server_observations import SEED
 
 FEW = (
     ("backup", "tool"),

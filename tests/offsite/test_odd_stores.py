@@ -120,7 +120,7 @@ class Sender:
         """Send in vain: there is no copy then, and the backup is as it was; what is said."""
         with pytest.raises(error) as told:
             self.send()
-        assert self.offsite.known().copies == ()
+        assert self.offsite.read_known().copies == ()
         assert self.backup.stat().st_size == BIG
         return told.value.message
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from tests.faults.kills.trial import KINDS, choose, run
-from tests.faults.witness import SEED
+from tests.faults.server_observations import SEED
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ import psycopg
 from psycopg import sql
 
 from ikoma.postgres.server.tools import find_bundled
-from tests.faults.witness import half_written, postgres_port, processes_of
+from tests.faults.server_observations import half_written, postgres_port, processes_of
 from tests.support import Server
 
 TOOLS = ("pg_dump", "psql", "pg_restore", "pg_basebackup", "pg_verifybackup", "pg_ctl", "pg_waldump")
