@@ -68,6 +68,21 @@ async def sweep_backups(maker: AppBackupMaker) -> None:
         await maker.sweep()
 
 
+async def let_writers_go(
+    maker: AppBackupMaker, apps: Apps, alone: Callable[[AppName], AbstractAsyncContextManager[Progress]]
+) -> None:
+    """Let go on what a killed server has paused for a backup; a backup that is under way holds its app."""
+    while True:
+        held = await asyncio.to_thread(maker.writers.list_held, apps)
+        for app in held:
+            with log_failures(app.name), suppress(AppBusy):
+                async with alone(app.name) as progress:
+                    progress("let go on what was paused")
+                    await maker.writers.let_go(app)
+                log.warning("%s: what was paused for a backup that was cut off goes on", app.name)
+        await asyncio.sleep(_TRASH_AGAIN_SECONDS if held else _TRASH_SECONDS)
+
+
 async def drop_former_databases(databases: Databases) -> None:
     """Drop the copies of databases from before a restore that were kept long enough."""
     while True:

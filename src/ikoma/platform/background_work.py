@@ -20,6 +20,7 @@ from ikoma.platform.background import (
     drop_former_databases,
     end_archive,
     finish_restores,
+    let_writers_go,
     look_after_trash,
     perform_scheduled,
     prune_versions,
@@ -81,6 +82,7 @@ def start_apps_work(
         supervisor.start("nightly backups", nightly.run)
     supervisor.start("events of other processes", events.relay)
     supervisor.start("backup sweep", partial(sweep_backups, platform.backup_maker))
+    supervisor.start("paused writers", partial(let_writers_go, platform.backup_maker, platform.apps, alone))
     supervisor.start("restores of backups", partial(finish_restores, pipeline, platform.apps, platform.backup_restorer))
     supervisor.start("copies off this machine", platform.offsite_keeper.run)
     supervisor.start("trash", partial(look_after_trash, pipeline, platform.trash, platform.restorer))

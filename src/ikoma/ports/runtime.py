@@ -101,6 +101,17 @@ class ResourceInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class VolumeWriter:
+    """A container that may write to a volume."""
+
+    id: str
+    project: str
+    """The Compose project that it is of; "" where it is of none."""
+    state: str
+    """running, paused or restarting."""
+
+
+@dataclass(frozen=True, slots=True)
 class Difference:
     """A volume or network of a model that is there already, and was made otherwise."""
 
@@ -377,6 +388,9 @@ class Volumes(Protocol):
 
     async def describe_all(self) -> Mapping[str, ResourceInfo]:
         """All volumes that are there, as they were made."""
+
+    async def list_writers(self, name: str) -> Sequence[VolumeWriter]:
+        """List the containers that have a volume other than read-only, and run or are paused."""
 
     async def remove(self, name: str) -> None:
         """Remove a volume that nothing has."""

@@ -52,7 +52,7 @@ class AppBackup:
     folder: Mapping[str, Any]
     """Contents of folder.tar: `entries`, `size`, `digest`."""
     volumes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Volume → the same, and how it was made: `driver`, `options`, `labels`."""
+    """Volume → the same, its `consistency`, and how it was made: `driver`, `options`, `labels`."""
     database: Mapping[str, Any] | None = None
     """`tables`, `checksums`, `postgres`, `seconds`; None where the app has none."""
     release: str | None = None
@@ -60,7 +60,9 @@ class AppBackup:
     migration: str | None = None
     """The newest migration that the database had."""
     running: bool = False
-    """Whether the app ran meanwhile: its volumes and folder are then of several moments."""
+    """Whether the app ran meanwhile: its folder is then of several moments."""
+    held_seconds: float = 0.0
+    """The seconds for which writers of its volumes were held still; 0 where none were."""
     proven_at: str | None = None
     restore_seconds: float | None = None
     """The seconds that restoring all of it took when it was proven."""

@@ -1,7 +1,7 @@
 """Makes backups of whole apps, and proves them: each part is restored beside and compared with what was read.
 
-The database is dumped from one snapshot. Volumes and the app's folder are read file by file: while the app runs, their
-files are of several moments, and the record says so.
+The database is dumped from one snapshot. Volumes and the app's folder are read file by file: where somebody could write
+to a volume meanwhile, its files may be of several moments, and the record says so. Writers are held still on request.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ikoma.app_folder import App
 from ikoma.apps.backups.archive import take_inventory, write_folder
 from ikoma.apps.backups.folder import DUMP, FOLDER, MAKING, STATE, VOLUMES, AppBackup, AppBackups, describe_files
 from ikoma.apps.backups.names import AppBackupName
+from ikoma.apps.backups.stillness import CONSISTENT, CRASH_CONSISTENT, VolumeWriters
 from ikoma.apps.database import credentials
 from ikoma.apps.database.proof import BackupProof
 from ikoma.checkpoints import checkpoint
@@ -43,9 +44,15 @@ class AppBackupMaker:
         self._engine = engine
         self._databases = databases
         self._backups = backups
+        self.writers = VolumeWriters(engine)
 
-    async def make(self, app: App, name: AppBackupName, progress: Progress) -> AppBackup:
+    async def make(
+        self, app: App, name: AppBackupName, progress: Progress, *, most_held: int | None = None
+    ) -> AppBackup:
         """Back an app up and prove the backup.
+
+        Args:
+            most_held: seconds for which writers of its volumes may be held still; None lets them write.
 
         Raises:
             BackupExists: there is one of that name.
@@ -56,7 +63,7 @@ class AppBackupMaker:
         with self._backups.work() as place:
             began = time.monotonic()
             running = any(item.is_active for item in (await self._engine.runtime.observe(app)).replicas)
-            volumes = await self._save_volumes(app, place, progress)
+            volumes, held = await self._save_volumes(app, place, most_held, progress)
             checkpoint("volumes")
             dump = await self._dump(app, place, progress)
             checkpoint("database")
@@ -76,6 +83,7 @@ class AppBackupMaker:
                 release=None if (serving := RolloutState(app).read_serving()) is None else serving.release,
                 migration=await self._find_migration(app),
                 running=running,
+                held_seconds=held,
             )
             backup = replace(backup, seconds=round(time.monotonic() - began, 3))
             checkpoint("read")
@@ -118,25 +126,34 @@ class AppBackupMaker:
 
     # --- reading ---
 
-    async def _save_volumes(self, app: App, place: Path, progress: Progress) -> dict[str, Mapping[str, Any]]:
+    async def _save_volumes(
+        self, app: App, place: Path, most_held: int | None, progress: Progress
+    ) -> tuple[dict[str, Mapping[str, Any]], float]:
+        """Save all volumes; what is told of each, and for how many seconds their writers were held still."""
         names = await self._engine.volumes.list_of(app)
         made = await self._engine.volumes.describe_all() if names else {}
         (place / VOLUMES).mkdir(mode=0o700)
+        names = [name for name in names if name in made]  # an anonymous one may have gone with its container
+        changing: set[str] = set()
+        await self.writers.let_go(app)  # those that a killed server has left
+        async with self.writers.held(app, names, most_held, progress) as hold:
+            for name in names:
+                progress(f"read the volume {name}")
+                could_change = await self.writers.can_change(name, hold)
+                await self._engine.volumes.save(app.name, name, place / VOLUMES / f"{name}.tar")
+                if could_change or await self.writers.can_change(name, hold):
+                    changing.add(name)
         described: dict[str, Mapping[str, Any]] = {}
         for name in names:
-            if name not in made:
-                continue  # an anonymous one that went with its container
-            progress(f"read the volume {name}")
-            target = place / VOLUMES / f"{name}.tar"
-            await self._engine.volumes.save(app.name, name, target)
             info = made[name]
             described[name] = {
-                **await _take_inventory(target, f"The volume {name}"),
+                **await _take_inventory(place / VOLUMES / f"{name}.tar", f"The volume {name}"),
+                "consistency": CRASH_CONSISTENT if name in changing else CONSISTENT,
                 "driver": info.driver,
                 "options": {**info.options},
                 "labels": {**info.labels},
             }
-        return described
+        return described, round(hold.seconds, 3)
 
     async def _dump(self, app: App, place: Path, progress: Progress) -> Dump | None:
         if credentials.find(app) is None or not await self._databases.owns(app.name):

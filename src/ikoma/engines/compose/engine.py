@@ -49,6 +49,7 @@ from ikoma.ports.runtime import (
     Resolved,
     ResourceInfo,
     RestartHistory,
+    VolumeWriter,
 )
 from ikoma.readable import make_readable
 from ikoma.run import OutputTooLong, ProcessResult, follow, run
@@ -112,6 +113,9 @@ class ComposeEngine:
 
     async def list_volumes(self, app: AppName) -> Sequence[str]:
         return await self._api.list_volumes(app.project)
+
+    async def list_writers(self, volume: str) -> Sequence[VolumeWriter]:
+        return await self._api.list_writers(volume)
 
     async def remove_volume(self, name: str) -> None:
         await archive.release_volume(self._api, name)

@@ -34,6 +34,7 @@ from ikoma.ports.runtime import (
     RestartHistory,
     TakenName,
     TakenPort,
+    VolumeWriter,
 )
 from ikoma.rollout_state import RolloutState
 
@@ -222,6 +223,9 @@ class ComposeVolumes:
 
     async def describe_all(self) -> Mapping[str, ResourceInfo]:
         return (await self._engine.list_resources()).volumes
+
+    async def list_writers(self, name: str) -> Sequence[VolumeWriter]:
+        return await self._engine.list_writers(name)
 
     async def remove(self, name: str) -> None:
         await self._engine.remove_volume(name)

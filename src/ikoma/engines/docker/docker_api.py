@@ -28,7 +28,7 @@ from ikoma.engines.docker.engine_socket import COULD_NOT_CONNECT, EngineSocket
 from ikoma.engines.docker.readable import make_sentence
 from ikoma.errors import EngineBusy, EngineUnavailable, IkomaError
 from ikoma.kernel.coalesce import Coalesced
-from ikoma.ports.runtime import EngineVersion, ResourceInfo, RestartHistory
+from ikoma.ports.runtime import EngineVersion, ResourceInfo, RestartHistory, VolumeWriter
 from ikoma.readable import make_readable
 
 _SECONDS = 4.0
@@ -253,6 +253,16 @@ class DockerApi:
             filters = json.dumps({"label": [f"{PROJECT}={project}"]})
             listed = await self._read(docker, "volumes", {"filters": filters})
         return sorted(volume["Name"] for volume in listed["Volumes"] or [])
+
+    async def list_writers(self, volume: str) -> list[VolumeWriter]:
+        """Containers that have this volume other than read-only, and run or are paused."""
+        async with self.connect() as docker:
+            listed = await _read(docker, "containers/json", {"filters": json.dumps({"volume": [volume]})})
+        return [
+            VolumeWriter(item["Id"], item["Labels"].get(PROJECT, ""), item["State"])
+            for item in listed
+            if any(mount.get("Name") == volume and mount["RW"] for mount in item["Mounts"])
+        ]
 
     async def map_owners(self) -> Mapping[str, str]:
         return (await self.list_resources()).owners
