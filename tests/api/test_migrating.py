@@ -17,10 +17,16 @@ def test_a_dry_run_tells_what_the_files_would_do_and_changes_nothing(server: Ser
     (folder / "002_index.sql").write_text(
         "-- ikoma: no-transaction\nCREATE INDEX CONCURRENTLY IF NOT EXISTS t_id ON t (id);"
     )
+    planned = {role: server.do("deploy.plan", APP, role=role) for role in ("observer", "operator", "builder")}
+    assert planned["builder"]["next"] == {"capability": "db.migrate", "arguments": {**APP, "dryRun": True}}
+    deploy = {"capability": "deploy.up", "arguments": {**APP, "plan": planned["operator"]["plan"]}}
+    assert planned["operator"]["next"] == deploy, "this key may not try it"
+    assert planned["observer"].get("next") is None
     answer = server.call("db.migrate", {**APP, "dryRun": True}, headers={"X-Confirm": "ask"})
     assert answer.status == 200, "nothing is lost, so nobody is asked"
     tried = answer.result
     assert (tried["success"], tried["applied"]) == (True, [])
+    assert tried["next"] == {"capability": "deploy.up", "arguments": APP}, "and not to the plan again"
     assert [item["name"] for item in tried["rehearsed"]] == ["001_wide.sql", "002_index.sql"]
     first, second = tried["rehearsed"]
     assert first["locks"] == ["t: ACCESS EXCLUSIVE, rewritten"]
@@ -39,3 +45,5 @@ def test_a_dry_run_tells_what_the_files_would_do_and_changes_nothing(server: Ser
     (folder / "003_strict.sql").unlink()
     assert server.do("db.migrate", APP)["applied"] == ["001_wide.sql", "002_index.sql"]
     assert server.do("db.migrate", {**APP, "dryRun": True})["message"].startswith("There was nothing to apply.")
+    (folder / "004_new.sql").write_text("CREATE TABLE more (id int);")
+    assert server.do("deploy.plan", APP, role="builder")["next"]["capability"] == "deploy.up", "nothing to try"

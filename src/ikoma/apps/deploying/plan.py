@@ -87,6 +87,12 @@ class DeployPlan:
     leads: Sequence[Next] = ()
     """The calls that lead on where a rollback would be refused, the best first."""
 
+    @property
+    def has_doubtful_migrations(self) -> bool:
+        """Whether a pending migration locks what is there, ends what serves, or needs a look; not a release command."""
+        files = [item for item in self.migrations if item.name.endswith(".sql")]
+        return any(not item.compatible or item.locks or item.warnings for item in files)
+
 
 class Planner:
     """Makes plans. It changes nothing."""

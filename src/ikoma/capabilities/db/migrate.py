@@ -133,8 +133,13 @@ async def _rehearse(call: Call, app: App, request: DbMigrateRequest, wanted: lis
             )
             for item in found.done
         ],
-        next=Next("deploy.plan") if found.failed is None else Next("files.list", {"path": "migrations"}),
+        next=_lead(request) if found.failed is None else Next("files.list", {"path": "migrations"}),
     )
+
+
+def _lead(request: DbMigrateRequest) -> Next:
+    """All that is pending was tried, so a deploy can apply it; a plan would only lead here again."""
+    return Next("deploy.up") if request.sql is None and request.file is None else Next("deploy.plan")
 
 
 def _wanted(app: App, request: DbMigrateRequest) -> list[Migration]:

@@ -7,11 +7,13 @@ from typing import Annotated, Self
 
 from pydantic import model_validator
 
-from ikoma.apps.deploying.plan import RollbackEffect
+from ikoma.app_folder import App
+from ikoma.apps.deploying.plan import DeployPlan, RollbackEffect
 from ikoma.apps.deploying.rollback import RollbackRequest
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
-from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed
+from ikoma.kernel.answers.leading import may_call
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed, registry
 from ikoma.model import Effect, ReleaseId, Role
 
 _MOST_FILES = 50
@@ -150,7 +152,26 @@ async def plan(call: Call, request: DeployPlanRequest) -> DeployPlanResult:
         route=made.route,
         folders=[DeployPlanFolder.model_validate(item, from_attributes=True) for item in made.kinds],
         rollback=_back(made.rollback) if made.rollback else None,
-        next=_mending(request, made.leads) if made.errors else _applying(request, made.hash),
+        next=await _lead(call, app, request, made),
+    )
+
+
+async def _lead(call: Call, app: App, request: DeployPlanRequest, made: DeployPlan) -> Next | None:
+    if made.errors:
+        return _mending(request, made.leads)
+    if not request.rollback and await _is_to_be_rehearsed(call, app, made):
+        return Next("db.migrate", {"dryRun": True})
+    return _applying(request, made.hash)
+
+
+async def _is_to_be_rehearsed(call: Call, app: App, made: DeployPlan) -> bool:
+    """Whether a pending migration could hurt what is there, and this key may try it on a copy first."""
+    rehearsal = registry.get("db.migrate")
+    return (
+        made.has_doubtful_migrations
+        and may_call(rehearsal, call.caller, call.role)
+        and call.lists(rehearsal)
+        and await call.platform.databases.owns(app.name)
     )
 
 

@@ -69,7 +69,11 @@ def show_plan(result: Mapping[str, Any]) -> Sequence[Block]:
         blocks.append(Table((Column("folder", cut=True), Column("kind"), Column("why", cut=True)), folders))
     blocks.append(FactList([("ports", result.get("ports")), ("route", result.get("route"))]))
     if command := (result.get("next") or {}).get("command"):
-        return [*blocks, Message(""), Message(_LEADS[result["valid"]]), LabelledSentence("next", command)]
+        lead = LabelledSentence("next", command)
+        if result["valid"] and result["plan"] not in command:
+            said = "To try the migrations on a copy first; then deploy with this plan:"
+            return [*blocks, Message(""), Message(said), lead, FactList([("plan", result["plan"])])]
+        return [*blocks, Message(""), Message(_LEADS[result["valid"]]), lead]
     return [*blocks, Message(""), FactList([("plan", result["plan"])])] if result["valid"] else blocks
 
 
