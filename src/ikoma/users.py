@@ -9,6 +9,9 @@ from pathlib import Path
 from ikoma.errors import StartRefused
 from ikoma.run import run
 
+NOBODY = 64_999
+"""A user id that owns nothing on any usual machine."""
+
 
 def use_when_root(name: str) -> str | None:
     """That user, or None for this process's own user when it is not root and can become nobody else."""

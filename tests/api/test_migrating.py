@@ -45,5 +45,5 @@ def test_a_dry_run_tells_what_the_files_would_do_and_changes_nothing(server: Ser
     (folder / "003_strict.sql").unlink()
     assert server.do("db.migrate", APP)["applied"] == ["001_wide.sql", "002_index.sql"]
     assert server.do("db.migrate", {**APP, "dryRun": True})["message"].startswith("There was nothing to apply.")
-    (folder / "004_new.sql").write_text("CREATE TABLE more (id int);")
+    (folder / "004_new.sql").write_text("ALTER TABLE t ADD COLUMN more int;")
     assert server.do("deploy.plan", APP, role="builder")["next"]["capability"] == "deploy.up", "nothing to try"

@@ -277,14 +277,14 @@ def test_who_may_write_to_a_volume_is_told_while_it_could(project: Project) -> N
     services = {"web": shell("sleep 1000", volumes=VOLUME), "reader": shell("sleep 1000", volumes=reads)}
     project.up(services, volumes={"store": {}})
     volume = f"{project.app}_store"
-    (writer,) = project.do(project.engine.list_writers(volume))
+    (writer,) = project.do(project.engine.api.list_writers(volume))
     assert (writer.project, writer.state) == (project.app.project, "running")
     docker("pause", writer.id)
-    assert [item.state for item in project.do(project.engine.list_writers(volume))] == ["paused"]
+    assert [item.state for item in project.do(project.engine.api.list_writers(volume))] == ["paused"]
     docker("unpause", writer.id)
     docker("stop", "--time", "0", writer.id)
-    assert project.do(project.engine.list_writers(volume)) == []
-    assert project.do(project.engine.list_writers(f"{project.app}_none")) == []
+    assert project.do(project.engine.api.list_writers(volume)) == []
+    assert project.do(project.engine.api.list_writers(f"{project.app}_none")) == []
 
 
 def test_saving_a_volume_that_is_not_there_makes_none(project: Project) -> None:

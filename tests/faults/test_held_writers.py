@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from tests.apps import COMPOSE, make_app
+from tests.faults.server_observations import Background, eventually, named
 from tests.faults.test_bringing_back import killed, state
-from tests.faults.witness import Background, eventually, named
-from tests.rollouts.mortal import COMMAND
+from tests.rollouts.self_killing_server import COMMAND
 from tests.support import Server
 from tests.support import server as started_server
 

@@ -152,6 +152,13 @@ class BackupForeign(IkomaError):
     default_hint = "Choose a backup of this app; nothing was changed."
 
 
+class SandboxMissing(IkomaError):
+    """A dump that this server did not make would run outside of a sandbox, so it was not restored."""
+
+    code, status = "sandbox_missing", 409
+    default_hint = "Load it on another machine, and bring what `pg_dump --no-owner --no-privileges` makes there."
+
+
 class TableMissing(IkomaError):
     """There is no such table."""
 

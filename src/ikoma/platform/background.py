@@ -68,7 +68,7 @@ async def sweep_backups(maker: AppBackupMaker) -> None:
         await maker.sweep()
 
 
-async def let_writers_go(
+async def end_holds(
     maker: AppBackupMaker, apps: Apps, alone: Callable[[AppName], AbstractAsyncContextManager[Progress]]
 ) -> None:
     """Let go on what a killed server has paused for a backup; a backup that is under way holds its app."""
@@ -78,7 +78,7 @@ async def let_writers_go(
             with log_failures(app.name), suppress(AppBusy):
                 async with alone(app.name) as progress:
                     progress("let go on what was paused")
-                    await maker.writers.let_go(app)
+                    await maker.writers.end_hold(app)
                 log.warning("%s: what was paused for a backup that was cut off goes on", app.name)
         await asyncio.sleep(_TRASH_AGAIN_SECONDS if held else _TRASH_SECONDS)
 

@@ -19,8 +19,8 @@ from ikoma.platform.background import (
     back_up,
     drop_former_databases,
     end_archive,
+    end_holds,
     finish_restores,
-    let_writers_go,
     look_after_trash,
     perform_scheduled,
     prune_versions,
@@ -82,7 +82,7 @@ def start_apps_work(
         supervisor.start("nightly backups", nightly.run)
     supervisor.start("events of other processes", events.relay)
     supervisor.start("backup sweep", partial(sweep_backups, platform.backup_maker))
-    supervisor.start("paused writers", partial(let_writers_go, platform.backup_maker, platform.apps, alone))
+    supervisor.start("paused writers", partial(end_holds, platform.backup_maker, platform.apps, alone))
     supervisor.start("restores of backups", partial(finish_restores, pipeline, platform.apps, platform.backup_restorer))
     supervisor.start("copies off this machine", platform.offsite_keeper.run)
     supervisor.start("trash", partial(look_after_trash, pipeline, platform.trash, platform.restorer))

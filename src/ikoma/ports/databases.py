@@ -244,6 +244,21 @@ class Databases(Protocol):
         Raises what `restore` raises, and BackupUnproven where a table has other rows then.
         """
 
+    async def load_foreign(
+        self, place: Credentials, path: Path, *, told: Dump | None, work: Path, what: str, progress: Progress
+    ) -> None:
+        """Load a dump that this server did not make into an empty database, as its role, whole or not at all.
+
+        Nothing in it can reach a network, a program or a file of this machine.
+
+        Args:
+            told: what another server's manifest says of it, which is compared.
+            work: a path for a copy on the way; nothing is left there.
+            what: how the sentence begins that says why it fails.
+
+        Raises SandboxMissing, BackupMissing, BackupForeign, BackupDamaged, BackupUnproven.
+        """
+
     def make_beside(self, credentials: Credentials, *, size: int = 0) -> AbstractAsyncContextManager[Credentials]:
         """An empty database for the block that `swap_in` lets take the place of the app's. It is dropped otherwise.
 

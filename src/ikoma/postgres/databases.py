@@ -24,7 +24,7 @@ from ikoma.ports.databases import (
 )
 from ikoma.ports.progress import Progress
 from ikoma.postgres import provision, swap
-from ikoma.postgres.backup import archive, proof, restore, tables
+from ikoma.postgres.backup import archive, foreign, proof, restore, tables
 from ikoma.postgres.backup import dump as dumping
 from ikoma.postgres.clients.query import Queries
 from ikoma.postgres.connect import connected
@@ -197,6 +197,11 @@ class PostgresDatabases:
                 )
                 own = Credentials(owner.database, owner.role, credentials.password)
                 return await proof.prove(self._server, own, copy, credentials, what, progress)
+
+    async def load_foreign(
+        self, place: Credentials, path: Path, *, told: Dump | None, work: Path, what: str, progress: Progress
+    ) -> None:
+        await foreign.load(self._server, place, path, told=told, work=work, what=what, progress=progress)
 
     async def prove(
         self, credentials: Credentials, dump: Dump, place: Credentials, *, what: str, progress: Progress

@@ -59,7 +59,7 @@ TASKS = (
         "database_missing database_foreign sql_failed sql_stopped sql_file_foreign migration_changed ledger_spoiled "
         "cannot_revert not_a_query query_failed query_timeout query_too_large backup_exists backup_foreign "
         "backup_failed backup_unproven backup_missing backup_damaged restore_failed undo_missing point_in_time_off "
-        "table_missing tables_differ tables_unmatched too_many_downloads "
+        "sandbox_missing table_missing tables_differ tables_unmatched too_many_downloads "
         "time_outside_window archive_broken archive_failed recovery_failed "
         "offsite_off offsite_unreachable offsite_refused offsite_missing offsite_damaged offsite_sealed",
     ),

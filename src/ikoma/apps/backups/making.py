@@ -135,7 +135,7 @@ class AppBackupMaker:
         (place / VOLUMES).mkdir(mode=0o700)
         names = [name for name in names if name in made]  # an anonymous one may have gone with its container
         changing: set[str] = set()
-        await self.writers.let_go(app)  # those that a killed server has left
+        await self.writers.end_hold(app)  # those that a killed server has left
         async with self.writers.held(app, names, most_held, progress) as hold:
             for name in names:
                 progress(f"read the volume {name}")

@@ -62,7 +62,7 @@ class BackupKey:
         if public != self.public:
             raise BackupForeign(
                 f"{what} was signed by another server.",
-                hint="It stays where it is: only its own server can tell of it.",
+                hint="It stays where it is. An admin who trusts it can have its database: db.restore with `foreign`.",
             )
 
     @property

@@ -29,7 +29,7 @@ _FILE = "held.json"
 
 @dataclass(slots=True)
 class Hold:
-    """Which containers were held still, and for how many seconds. `is_over` once they were let go too early."""
+    """The containers that are held still, and the seconds that it took. `is_over` once they were let go too early."""
 
     containers: Sequence[str] = ()
     seconds: float = 0.0
@@ -76,11 +76,11 @@ class VolumeWriters:
         finally:
             ending.cancel()
             await asyncio.wait([ending])
-            await asyncio.shield(self.let_go(app))
+            await asyncio.shield(self.end_hold(app))
             hold.seconds = hold.seconds or time.monotonic() - began
             checkpoint("writers let go")
 
-    async def let_go(self, app: App) -> list[str]:
+    async def end_hold(self, app: App) -> list[str]:
         """Let the containers go on that are noted, and forget them; which ones."""
         noted = _read(app)
         for identity in noted:
@@ -90,7 +90,7 @@ class VolumeWriters:
 
     def list_held(self, apps: Apps) -> list[App]:
         """List the apps with a note: a backup is under way, or its server was killed."""
-        return [app for app in map(apps.at, apps.list_names()) if (app.state / _FILE).is_file()]
+        return [app for app in map(apps.locate, apps.list_names()) if (app.state / _FILE).is_file()]
 
     async def _find_own(self, app: App, volumes: Sequence[str]) -> list[str]:
         writers = [item for volume in volumes for item in await self._engine.volumes.list_writers(volume)]

@@ -180,7 +180,7 @@ class Backups:
         except FileNotFoundError:
             raise BackupForeign(
                 f"{name} has no manifest, so nobody can tell what it would run.",
-                hint=f"A person at the server who trusts it can load it: `ikoma psql --admin {app} < FILE`.",
+                hint="An admin who trusts it says so: db.restore with `foreign` runs it as the app's own role alone.",
             ) from None
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise BackupDamaged(f"The manifest of {name} cannot be read.") from error

@@ -90,6 +90,35 @@ class DatabaseRestorer:
             checkpoint("swapped")
         return RestoredDatabase(note, waited, dump.tables)
 
+    async def restore_foreign(
+        self, app: App, name: str, path: Path, progress: Progress, *, size: int, told: Dump | None
+    ) -> RestoredDatabase:
+        """Let the app's database be what a dump brings that this server did not make, as the app's own role.
+
+        Args:
+            size: bytes of it.
+            told: what another server's manifest says of it.
+
+        Raises:
+            SandboxMissing, BackupForeign, BackupDamaged, BackupUnproven: it cannot be; the database was not touched.
+            AppBusy: a rollout is not settled, or a session does not end; the database was not touched.
+        """
+        owned = await self.require(app)
+        with self.noted(app, name) as note:
+            async with self._databases.make_beside(owned, size=size) as place:
+                checkpoint("made beside")
+                what = f"{name} cannot be restored, and the database was not touched"
+                progress(f"restore {name} beside the database")
+                await self._databases.load_foreign(
+                    place, path, told=told, work=name_work(app), what=what, progress=progress
+                )
+                rows = await self._databases.count_rows(place, timeout=_LONGEST_COUNT)
+                checkpoint("filled")
+                progress("swap the databases")
+                waited = await self._databases.swap_in(place, note)
+                checkpoint("swapped")
+        return RestoredDatabase(note, waited, {table: count for table, count in rows.items() if count is not None})
+
     async def undo(self, app: App, progress: Progress) -> RestoredDatabase:
         """Let the database be again that was replaced last; what is now becomes the copy.
 

@@ -89,9 +89,9 @@ class DeployPlan:
 
     @property
     def has_doubtful_migrations(self) -> bool:
-        """Whether a pending migration locks what is there, ends what serves, or needs a look; not a release command."""
-        files = [item for item in self.migrations if item.name.endswith(".sql")]
-        return any(not item.compatible or item.locks or item.warnings for item in files)
+        """Whether a pending file ends what serves, needs a look, or goes through a whole table while it locks it."""
+        files = [item for item in self.migrations if item.name.endswith(".sql")]  # a release command is no file
+        return any(not item.compatible or item.warnings or _takes_long(item) for item in files)
 
 
 class Planner:
@@ -350,6 +350,10 @@ def _list_ports(model: ComposeModel) -> list[str]:
 
 def _resolve_root(app: App) -> Path:
     return Path(os.path.realpath(app.path))
+
+
+def _takes_long(verdict: MigrationVerdict) -> bool:
+    return any(lock.rewritten or lock.scanned for lock in verdict.locks)
 
 
 def _judge_command(command: ReleaseCommand) -> MigrationVerdict:

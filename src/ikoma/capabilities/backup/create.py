@@ -13,7 +13,7 @@ from ikoma.apps.offsite.keeping import describe_backup_files
 from ikoma.capabilities.backup.list import COLUMNS, BackupFacts, BackupRequest, describe_backup, find_backed_up
 from ikoma.capabilities.context import Call
 from ikoma.kernel.page import ResultPage
-from ikoma.kernel.registry import Result, Untrusted, capability, listed, optional
+from ikoma.kernel.registry import Result, Untrusted, capability, listed, make_optional
 from ikoma.model import Effect, Role
 
 
@@ -38,9 +38,9 @@ class BackupCreateResult(Result):
     seconds: float
     """How long it took to make, without the proof."""
     backups: list[BackupFacts]
-    volumes: dict[str, str] = optional()
+    volumes: dict[str, str] = make_optional()
     """consistent: nobody could write to it meanwhile; crash-consistent: its files may be of several moments."""
-    paused_ms: int | None = optional()
+    paused_ms: int | None = make_optional()
     """How long writers were paused."""
     warnings: Annotated[list[str], Untrusted("warnings", ours=True)]
 

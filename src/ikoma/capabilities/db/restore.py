@@ -9,12 +9,13 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from ikoma.app_folder import App
+from ikoma.apps.backups.foreign import find_foreign
 from ikoma.apps.backups.names import AnyBackupName, AppBackupName
 from ikoma.apps.database import own_database
 from ikoma.apps.database.backups import BackupManifest
 from ikoma.apps.database.restoring import RestoredDatabase, TableComparison, list_losses
 from ikoma.capabilities.context import Call
-from ikoma.errors import Next
+from ikoma.errors import Next, RoleTooLow
 from ikoma.kernel.page import Column, Fact, ResultPage
 from ikoma.kernel.registry import AppRequest, Loss, Result, Untrusted, capability, listed, make_optional
 from ikoma.model import AppName, BackupName, Effect, EntryTime, Role, quote_name
@@ -30,6 +31,8 @@ class DbRestoreRequest(AppRequest):
     plan: bool = False
     undo: bool = False
     time: EntryTime | None = None
+    foreign: bool = False
+    """An admin's word for a backup that this server has not made."""
 
     @model_validator(mode="after")
     def is_one_thing(self) -> Self:
@@ -37,6 +40,8 @@ class DbRestoreRequest(AppRequest):
             raise ValueError("give backupName, or undo, or time: one of them")
         if self.tables is not None and self.backup_name is None:
             raise ValueError("tables goes with backupName")
+        if self.foreign and (self.backup_name is None or self.tables is not None or self.plan):
+            raise ValueError("foreign goes with backupName, and neither with tables nor with plan")
         if self.undo and (self.as_ or self.plan):
             raise ValueError("undo goes with appName alone")
         if self.time is not None and self.as_:
@@ -98,11 +103,15 @@ async def find_losses(call: Call, request: DbRestoreRequest) -> Loss | None:
         or (request.time is not None and not call.platform.point_in_time.is_on)
     ):
         return None
+    _require_word(call, request)
     app = _find_target(call, request)
     copy = await call.platform.databases.find_undo(app.name)
+    kept = ("the database as it is now, as the undo copy for a week", *call.list_kept_of_database(app))
+    if request.foreign:
+        what = f"Let {request.backup_name}, which this server has not made, run as {app.name}, and be its database."
+        return Loss(what, ("the say over what it runs", *([] if copy is None else [str(copy)])), kept)
     if copy is None:
         return None
-    kept = ("the database as it is now, as the undo copy for a week", *call.list_kept_of_database(app))
     what = request.backup_name or f"the state of {request.time}"
     return Loss(f"Restore {what} over the database of {app.name}.", (str(copy),), kept)
 
@@ -113,9 +122,11 @@ async def find_losses(call: Call, request: DbRestoreRequest) -> Loss | None:
     "db-restore",
     "Bring the database back to a backup, or to a time.",
     optional=("backupName",),
+    not_over_mcp=("foreign",),
 )
 async def restore(call: Call, request: DbRestoreRequest) -> DbRestoreResult:
     """Let the database or `tables` equal a backup, or be as at a `time`. `undo` swaps back; `plan` tells."""
+    _require_word(call, request)
     app = _find_target(call, request)
     await own_database.require(app, call.platform.validator.resolve_model)
     if request.undo:
@@ -124,6 +135,8 @@ async def restore(call: Call, request: DbRestoreRequest) -> DbRestoreResult:
     if request.time is not None:
         return await _go_back(call, app, request.time, plan=request.plan)
     assert request.backup_name is not None
+    if request.foreign:
+        return await _restore_foreign(call, app, request.backup_name)
     await call.platform.backup_return.ensure(request.app_name, request.backup_name, call.progress)
     manifest = await asyncio.to_thread(_find_manifest, call, request.app_name, request.backup_name)
     if request.tables is not None:
@@ -132,6 +145,21 @@ async def restore(call: Call, request: DbRestoreRequest) -> DbRestoreResult:
         return await _compare(call, app, manifest)
     done = await call.platform.restorations.restore(app, manifest, call.progress)
     said = f"The database of {app.name} equals {manifest.name} of {manifest.created_at}."
+    return await _tell(call, app, done, said)
+
+
+def _require_word(call: Call, request: DbRestoreRequest) -> None:
+    if request.foreign and call.role < Role.ADMIN:
+        raise RoleTooLow(f"`foreign` needs the role {Role.ADMIN}; the call has {call.role}.")
+
+
+async def _restore_foreign(call: Call, app: App, name: AnyBackupName) -> DbRestoreResult:
+    found = await asyncio.to_thread(find_foreign, call.platform.backups.root, name)
+    done = await call.platform.restorations.restore_foreign(
+        app, name, found.path, call.progress, size=found.size, told=found.told
+    )
+    compared = "as its own manifest says" if found.told is not None else "whole; no manifest says what it should be"
+    said = f"The database of {app.name} is what {name} brought, which this server has not made: {compared}."
     return await _tell(call, app, done, said)
 
 

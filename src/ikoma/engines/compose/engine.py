@@ -49,7 +49,6 @@ from ikoma.ports.runtime import (
     Resolved,
     ResourceInfo,
     RestartHistory,
-    VolumeWriter,
 )
 from ikoma.readable import make_readable
 from ikoma.run import OutputTooLong, ProcessResult, follow, run
@@ -113,9 +112,6 @@ class ComposeEngine:
 
     async def list_volumes(self, app: AppName) -> Sequence[str]:
         return await self._api.list_volumes(app.project)
-
-    async def list_writers(self, volume: str) -> Sequence[VolumeWriter]:
-        return await self._api.list_writers(volume)
 
     async def remove_volume(self, name: str) -> None:
         await archive.release_volume(self._api, name)

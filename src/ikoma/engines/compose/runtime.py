@@ -225,7 +225,7 @@ class ComposeVolumes:
         return (await self._engine.list_resources()).volumes
 
     async def list_writers(self, name: str) -> Sequence[VolumeWriter]:
-        return await self._engine.list_writers(name)
+        return await self._engine.api.list_writers(name)
 
     async def remove(self, name: str) -> None:
         await self._engine.remove_volume(name)

@@ -15,9 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ikoma.durable import remove_tree
+from ikoma.users import NOBODY
 
-_NOBODY = 64_999
-"""A user id that owns nothing on any usual machine."""
 _PREFIX = "ikoma-reading-"
 _OLD_SECONDS = 600
 
@@ -28,7 +27,7 @@ def staged(folder: Path, files: Mapping[str, bytes]) -> Iterator[tuple[Path, Pat
 
     The folder lies as deep in that root as it does on the server, so that `..` leads to the same place.
     """
-    reader = _NOBODY if os.geteuid() == 0 else None
+    reader = NOBODY if os.geteuid() == 0 else None
     with tempfile.TemporaryDirectory(prefix=_PREFIX) as name:
         root, place = Path(name), Path(name, *folder.parts[1:])
         place.mkdir(parents=True, exist_ok=True)

@@ -43,7 +43,7 @@ async def prove(
             f"{what}: {reason}", audit_message=f"{what}.", hint=_hint(error), **error.details
         ) from error
     taken = time.monotonic() - began
-    await _compare(server, place, dump, what)
+    await compare(server, place, dump, what)
     return taken
 
 
@@ -51,7 +51,8 @@ def _hint(error: RestoreFailed) -> str | None:
     return None if error.hint == error.default_hint else error.hint
 
 
-async def _compare(server: PostgresServer, place: Credentials, dump: Dump, what: str) -> None:
+async def compare(server: PostgresServer, place: Credentials, dump: Dump, what: str) -> None:
+    """Compare what was restored with what a dump's manifest tells of it; raises BackupUnproven."""
     async with (
         connected(server.make_admin_login(place.database)) as connection,
         hold_snapshot(connection, AppName(place.role)) as snapshot,

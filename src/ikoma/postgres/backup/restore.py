@@ -46,8 +46,8 @@ _PAUSE = 0.5
 _MOST_LINES, _LINE_LENGTH = 20, 500
 _CONNECTION_LOST = 2
 HEAD = re.compile(rb"-- IKOMA \S+: the database (\S+) of PostgreSQL \d+, ")
-_ERROR = re.compile(r"(?:psql:.*?: )?(?:ERROR|FATAL|PANIC|error): +")
-_END = b"COMMIT;\n\\endif\n"
+_ERROR = re.compile(r"(?:psql:.*?: |pg_restore: )?(?:ERROR|FATAL|PANIC|error): +")
+END = b"COMMIT;\n\\endif\n"
 
 
 async def restore(
@@ -93,8 +93,8 @@ def _check(file: BufferedReader, path: Path, database: str) -> None:
     if head[1].decode(errors="replace") != database:
         raise BackupForeign(f"{path.name} is a backup of {head[1].decode(errors='replace')}, not of {database}.")
     size = file.seek(0, os.SEEK_END)
-    file.seek(-min(size, len(_END)), os.SEEK_END)
-    if file.read() != _END:
+    file.seek(-min(size, len(END)), os.SEEK_END)
+    if file.read() != END:
         raise BackupDamaged(f"{path.name} has no end: it was cut off.")
     _check_digest(file, path, size)
     file.seek(0)
@@ -126,7 +126,7 @@ async def _run(
     server: PostgresServer, credentials: Credentials, argv: list[str], file: BufferedReader, progress: Progress
 ) -> None:
     session = f"ikoma restore {secrets.token_hex(6)}"
-    said = _PsqlOutput()
+    said = PsqlOutput()
     parameters = server.make_admin_login(credentials.database)
     password = parameters.pop("password")
     # Where psql is killed, the server should not go on for as long as its last statement takes.
@@ -150,7 +150,7 @@ async def _run(
         raise _failure(code, said)
 
 
-class _PsqlOutput:
+class PsqlOutput:
     """psql's output: the first error with what follows it, such as the whole statement, or else the last lines."""
 
     def __init__(self) -> None:
@@ -188,7 +188,7 @@ async def _watch(
                 await blockers.end(connection, session, credentials.role)
 
 
-def _failure(code: int, said: _PsqlOutput) -> IkomaError:
+def _failure(code: int, said: PsqlOutput) -> IkomaError:
     """psql's own words. They may quote rows, so the audit log gets none of them."""
     if code == _CONNECTION_LOST:
         return DatabasesUnavailable("PostgreSQL went away during the restore.", said=said.lines)
