@@ -18,17 +18,23 @@ from tests.images import busybox_image
 from tests.support import Answer, Server
 from tests.traffic import Traffic, steady
 
+TIMES = "interval: 1s, start_period: 1s, start_interval: 0.2s, retries: 3"
+"""Times of a healthcheck: what comes up is found healthy at once, and what is ill within three seconds."""
 WEB = """services:
   web:
     image: {image}
     command: {command}
     volumes: ["./src:/www:ro"]{more}
-    healthcheck: {{test: [CMD, wget, -q, --spider, "http://127.0.0.1:3000{check}"], interval: 1s, retries: 3}}
+    healthcheck: {{test: [CMD, wget, -q, --spider, "http://127.0.0.1:3000{check}"], {times}}}
     restart: unless-stopped
     init: true
-x-ikoma: {{service: web, port: 3000, health: {health}, watch: {watch}}}
+x-ikoma: {{service: web, port: 3000, health: {health}, watch: {watch}, hold: 2m}}
 """
 SERVE = "[httpd, -f, -p, '3000', -h, /www]"
+UNTIL_TOLD = "until test -e /told; do sleep 0.1; done"
+"""Words of a container's script: it goes on once `tell` is called of it."""
+CLIENTS = 10
+"""How many send requests under load, each one after the other: so many a container that dies may take with it."""
 
 
 def compose(
@@ -42,6 +48,8 @@ def compose(
 ) -> str:
     """The compose file of an app with one web service, which answers /version with what src/version holds.
 
+    Its requests are held for longer than a rollout takes on a machine that has much else to do.
+
     Args:
         more: further lines of the service, without their indentation.
         check: the path that the container's healthcheck asks for.
@@ -49,7 +57,7 @@ def compose(
     """
     lines = "".join(f"\n    {line}" for line in more.splitlines())
     image = image or busybox_image()
-    return WEB.format(image=image, command=command, more=lines, check=check, health=health, watch=watch)
+    return WEB.format(image=image, command=command, more=lines, check=check, times=TIMES, health=health, watch=watch)
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,7 @@ class Container:
     id: str
     service: str
     state: str
+    rollout: str
 
 
 @dataclass
@@ -105,13 +114,24 @@ class LiveApp:
         """All of them, running or not, in the order of their names."""
         found = docker_api.get("/containers/json", all="1", filters={"label": [_project(self.name)]})
         return [
-            Container(item["Id"], item["Labels"].get("com.docker.compose.service", ""), item["State"])
+            Container(
+                item["Id"],
+                item["Labels"].get("com.docker.compose.service", ""),
+                item["State"],
+                item["Labels"].get("ikoma.rollout", ""),
+            )
             for item in sorted(found, key=lambda item: str(item["Names"]))
         ]
 
     def running(self, service: str | None = None) -> list[str]:
         """Ids of the containers that run, of one service or of all."""
         return [item.id for item in self.containers() if item.state == "running" and service in (None, item.service)]
+
+    def serving(self, service: str = "web") -> list[str]:
+        """Ids of the containers of the release that serves; those that they replaced may be ending still."""
+        rollout = _read(self.folder / ".ikoma" / "serving.json")["rollout"]
+        found = (item for item in self.containers() if (item.service, item.rollout) == (service, rollout))
+        return [item.id for item in found if item.state == "running"]
 
     def remains(self) -> dict[str, list[str]]:
         """All that the app has in Docker and on the disk: after a deploy that failed it is what it was before.
@@ -171,9 +191,9 @@ class LiveApp:
         """Requests while the block runs: none fails, and none is answered by another version than these.
 
         Args:
-            lost: how many a program may take with it that is killed while it answers.
+            lost: how many a program may take with it that dies while it answers: CLIENTS, or none.
         """
-        with steady(self.url, rate=rate) as traffic:
+        with steady(self.url, rate=rate, clients=CLIENTS) as traffic:
             eventually(lambda: traffic.count >= 10, "requests are answered")
             yield traffic
         assert len(traffic.failures) <= lost, Counter(traffic.failures)
@@ -200,6 +220,11 @@ def answers(traffic: Traffic) -> Iterator[Counter[str]]:
 
 def docker(*arguments: str) -> str:
     return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True).stdout
+
+
+def tell(container: str) -> None:
+    """Let a script go on that waits UNTIL_TOLD."""
+    docker("exec", container, "touch", "/told")
 
 
 def docker_json(*arguments: str) -> list[dict[str, Any]]:

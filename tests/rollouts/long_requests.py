@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
-_PATIENCE = 20.0
+from tests.faults.server_observations import eventually
+from tests.rollouts.live_app import LiveApp, docker, tell
+
+_PATIENCE = 60.0
 _WEBSOCKET = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {}\r\n"
 _KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
@@ -70,3 +75,32 @@ def lasting(url: str) -> Iterator[Lasting]:
         requests.end()
         for thread in requests.threads:
             thread.join()
+
+
+PATIENT = "x-ikoma: {drain: 4m, "
+"""The beginning of the block of an app whose rollouts wait for what is held."""
+
+
+class Held:
+    """One request under way to the only container of an app, which answers it when it is let go."""
+
+    def __init__(self, app: LiveApp) -> None:
+        self._app = app
+        [container] = app.running("web")
+        self._answers: list[bytes] = []
+        self._thread = threading.Thread(target=self._ask, args=(app.url.replace("version", "held"),), daemon=True)
+        self._thread.start()
+        eventually(lambda: docker("exec", container, "ls", "/tmp").count("asked"), "the request has arrived")
+
+    def _ask(self, url: str) -> None:
+        with urlopen(url, timeout=240) as answer:
+            self._answers.append(answer.read())
+
+    def let_go(self) -> bytes:
+        """Have it answered; the answer."""
+        for container in self._app.running("web"):  # a request that only reads goes to the next one when its own ends
+            with contextlib.suppress(subprocess.CalledProcessError):
+                tell(container)
+        self._thread.join(120)
+        [answer] = self._answers
+        return answer

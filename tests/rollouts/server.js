@@ -1,4 +1,5 @@
-// An app that answers with its version: at once, after a while, in pieces, over a websocket, and for another service.
+// An app that answers with its version: at once, after a while, once /told is there, in pieces, over a websocket, and
+// for another service.
 const crypto = require("node:crypto");
 const fs = require("node:fs");
 const http = require("node:http");
@@ -17,6 +18,11 @@ const server = http.createServer((request, response) => {
       response.write(`${version}\n`);
       if (--left === 0) { clearInterval(timer); response.end("whole\n"); }
     }, 100);
+  } else if (request.url === "/held") {
+    fs.writeFileSync("/tmp/asked", "");
+    const timer = setInterval(() => {
+      if (fs.existsSync("/told")) { clearInterval(timer); response.end(`${version} whole\n`); }
+    }, 50);
   } else if (request.url === "/api") {
     http.get("http://api:3000/version", { timeout: 5000 }, (answer) => {
       response.setHeader("Content-Length", answer.headers["content-length"]);

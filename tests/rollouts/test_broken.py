@@ -22,8 +22,8 @@ import pytest
 from tests.faults.server_observations import Background, eventually, small_disk
 from tests.images import busybox_image
 from tests.leftovers import OWNER
-from tests.rollouts.live_app import LiveApp, compose, new_app
-from tests.support import Server
+from tests.rollouts.live_app import CLIENTS, UNTIL_TOLD, LiveApp, compose, new_app, tell
+from tests.support import Server, free_port
 from tests.support import server as started_server
 
 
@@ -44,13 +44,7 @@ class Broken:
     meanwhile: Callable[[], AbstractContextManager[object]] = nullcontext
 
 
-def free_port(kind: socket.SocketKind) -> int:
-    with socket.socket(type=kind) as probe:
-        probe.bind(("0.0.0.0", 0))
-        return int(probe.getsockname()[1])
-
-
-PORT, DATAGRAMS = free_port(socket.SOCK_STREAM), free_port(socket.SOCK_DGRAM)
+PORT, DATAGRAMS = free_port(), free_port()
 
 
 @contextmanager
@@ -156,12 +150,13 @@ def test_a_broken_release_changes_nothing_and_leaves_nothing(good: LiveApp, kind
 
 
 def test_a_release_that_dies_in_its_watch_window_leaves_nothing(server: Server) -> None:
-    app = new_app(server, "live-dying", compose_file=compose(watch="30s"))
+    app = new_app(server, "live-dying", compose_file=compose(watch="5m"))
     app.deploy("good")
     before, running = app.remains(), app.running()
-    dies = "[sh, -c, 'httpd -p 3000 -h /www; sleep 4; exit 5']"
-    with app.loaded("good", "bad", rate=50):
-        bad = app.deploy("bad", compose(command=dies, watch="30s"))
+    dies = f"[sh, -c, 'httpd -p 3000 -h /www; {UNTIL_TOLD}; exit 5']"
+    with app.loaded("good", "bad", rate=50, lost=CLIENTS):
+        bad = app.deploy("bad", compose(command=dies, watch="5m"))
+        tell(app.serving()[0])
         eventually(lambda: app.release(bad)["state"] == "failed", "the release is left")
         eventually(lambda: app.running() == running, "the containers that served before serve again")
     assert "web exited with code 5" in app.release(bad)["cause"]
@@ -170,8 +165,10 @@ def test_a_release_that_dies_in_its_watch_window_leaves_nothing(server: Server) 
     assert app.do("apps.status")["health"] == "healthy"
 
 
-SLOW_BUILD = f"FROM {busybox_image()}\nRUN sleep 2 # {secrets.token_hex(8)}\n"  # no builder has done it before
-SLOW_START = compose(command="[sh, -c, 'sleep 3; exec httpd -f -p 3000 -h /www']").replace("retries: 3", "retries: 9")
+SLOW_BUILD = f"FROM {busybox_image()}\nRUN sleep 3 # {secrets.token_hex(8)}\n"  # no builder has done it before
+SLOW_START = compose(command=f"[sh, -c, '{UNTIL_TOLD}; exec httpd -f -p 3000 -h /www']").replace(
+    "retries: 3", "retries: 999"
+)
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +201,12 @@ def full(disk: Path) -> Iterator[None]:
         resize("1g")
 
 
+def step_of(app: LiveApp) -> str:
+    """Step that the newest operation on an app is at."""
+    listed = app.server.do("operations.list", {"appName": app.name})["operations"]
+    return str(listed[0]["step"])
+
+
 @pytest.mark.parametrize(("moment", "compose_file"), [("build", BUILT), ("start", SLOW_START)])
 def test_a_disk_that_fills_during_a_deploy_harms_nothing(
     on_small_disk: LiveApp, moment: str, compose_file: str
@@ -214,8 +217,13 @@ def test_a_disk_that_fills_during_a_deploy_harms_nothing(
     app.write("broken", compose_file)
     with app.loaded("good", rate=100):
         deploying = Background(app.server, "deploy.up", {"appName": app.name})
-        time.sleep(2)
+        if moment == "build":
+            eventually(lambda: "RUN sleep" in step_of(app), "it is built")
+        else:
+            eventually(lambda: len(app.running()) == 2, "the new container runs")
         with full(app.server.apps):
+            for container in set(app.running()) - set(running):
+                tell(container)
             refused = deploying.wait()
     assert refused is not None
     assert refused.code == "disk_full", refused.body
@@ -235,11 +243,12 @@ def test_what_crashes_in_the_release_before_is_not_blamed_on_its_repair(server: 
 
     def crashing() -> str:
         return compose(more=f"environment: {{AT: '{time.monotonic()}'}}").replace(
-            "x-ikoma:", worker.replace("COMMAND", "'sleep 2; exit 1'")
+            "x-ikoma:", worker.replace("COMMAND", f"'{UNTIL_TOLD}; sleep 2; exit 1'")
         )
 
     for repaired in (slow.replace("x-ikoma:", worker.replace("COMMAND", "sleep 1000")), slow):
         app.deploy("crashing", crashing())
+        tell(app.running("worker")[0])
         app.deploy("repaired", repaired)
         assert app.do("apps.status")["health"] == "healthy"
 

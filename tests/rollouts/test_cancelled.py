@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
-import time
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -14,6 +12,7 @@ import pytest
 
 from tests.faults.server_observations import eventually
 from tests.rollouts.live_app import LiveApp, compose, new_app
+from tests.rollouts.long_requests import PATIENT, Held
 from tests.support import Server
 
 NODE = "[node, /www/server.js]"
@@ -24,7 +23,7 @@ def app(server: Server, request: pytest.FixtureRequest) -> LiveApp:
     app = new_app(
         server,
         f"live-{request.node.name.split('_')[1]}-cancelled",
-        compose_file=compose(image="node:22-alpine", command=NODE, watch="1m"),
+        compose_file=compose(image="node:22-alpine", command=NODE, watch="1m").replace("x-ikoma: {", PATIENT),
     )
     shutil.copy(Path(__file__).with_name("server.js"), app.folder / "src")
     app.deploy("1")
@@ -47,22 +46,17 @@ def test_before_it_takes_over_nothing_has_happened(app: LiveApp) -> None:
 
 
 def test_after_it_has_taken_over_it_is_finished_though_requests_were_waited_for(app: LiveApp) -> None:
-    answer: list[bytes] = []
-    asked = threading.Thread(target=lambda: answer.append(urlopen(app.url.replace("version", "slow")).read()))
     app.write("2")
-    first = serving(app)
+    first, held = serving(app), Held(app)
     with app.loaded("1", "2", rate=50):
         begun = app.call("deploy.up", wait=0).body["result"]
-        eventually(lambda: len(app.running()) == 2, "the new container runs")
-        asked.start()
         eventually(lambda: serving(app) != first, "it has taken over")
         assert app.server.do("operations.cancel", {"operationId": begun["operationId"]})["state"] == "cancelled"
-        asked.join()
-        eventually(lambda: not (app.folder / ".ikoma" / "rollout.json").exists(), "it is finished", 30)
-    assert answer[0].endswith(b" whole\n")
+        assert held.let_go().endswith(b" whole\n")
+        eventually(lambda: not (app.folder / ".ikoma" / "rollout.json").exists(), "it is finished")
     newest = app.releases()[0]
     assert (newest["id"], newest["current"], newest["state"]) == (serving(app), True, "succeeded")
-    assert len(app.running()) == 1
+    eventually(lambda: len(app.running()) == 1, "the one before has ended")
     eventually(lambda: app.untidy() == [], "nothing is left behind")
     app.do("deploy.restart")
     assert app.do("apps.status")["health"] == "healthy"
@@ -70,17 +64,12 @@ def test_after_it_has_taken_over_it_is_finished_though_requests_were_waited_for(
 
 
 def test_taking_an_app_down_is_no_more_than_tried_when_it_is_cancelled(app: LiveApp) -> None:
-    answer: list[bytes] = []
-    asked = threading.Thread(target=lambda: answer.append(urlopen(app.url.replace("version", "slow")).read()))
-    containers = app.running()
-    asked.start()
-    time.sleep(0.5)
+    containers, held = app.running(), Held(app)
     begun = app.call("deploy.down", wait=0).body["result"]
     eventually(lambda: is_down(app), "requests are told that it is down")
     assert app.server.do("operations.cancel", {"operationId": begun["operationId"]})["state"] == "cancelled"
     assert urlopen(app.url).read() == b"1"
-    asked.join()
-    assert answer == [b"1 whole\n"]
+    assert held.let_go() == b"1 whole\n"
     assert app.running() == containers
     assert not json.loads((app.folder / ".ikoma" / "serving.json").read_text())["down"]
 

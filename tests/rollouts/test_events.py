@@ -29,17 +29,27 @@ def changes(app: LiveApp) -> list[str]:
     return [message for kind, *_, message in told(app) if kind == "app.health"]
 
 
+def see_a_change(app: LiveApp) -> None:
+    """Have an app fall ill and get well until that is told: the first look at an app tells nothing, and may be late."""
+    container = app.serving()[0]
+    while not changes(app):
+        sicken(container)
+        eventually(lambda: inspected(container)["State"]["Health"]["Status"] == "unhealthy", "it is ill")
+        time.sleep(2)  # for that look
+        docker("exec", container, "touch", "/well")
+        eventually(lambda: inspected(container)["State"]["Health"]["Status"] == "healthy", "it is well")
+        time.sleep(2)
+    well = f"{app.name} was unhealthy and is healthy."
+    eventually(lambda: changes(app)[-1] == well, "that it is well again is told")
+
+
 def test_a_failed_deploy_and_each_change_of_health_are_told_and_nothing_else_is(server: Server) -> None:
     app = new_app(server, "live-told", compose_file=MENDED)
     app.deploy("good")
     assert told(app)[-1][:3] == ("operation.succeeded", "info", "deploy.up")
-    sicken(app.running()[0])
-    eventually(lambda: inspected(app.running()[0])["State"]["Health"]["Status"] == "unhealthy", "it is ill")
-    time.sleep(2)  # the first look at an app tells nothing: it is over by now
-    docker("exec", app.running()[0], "touch", "/well")
-    eventually(lambda: "live-told was unhealthy and is healthy." in changes(app), "that it is well again is told")
+    see_a_change(app)
     before = len(changes(app))
-    sicken(app.running()[0])
+    sicken(app.serving()[0])
     eventually(lambda: changes(app)[before:] == ["live-told was healthy and is unhealthy."], "that it is ill is told")
     docker("exec", app.running()[0], "touch", "/well")
     eventually(lambda: changes(app)[-1] == "live-told was unhealthy and is healthy.", "and then well again")
@@ -56,7 +66,7 @@ def test_a_release_that_is_left_is_told_with_its_cause(server: Server) -> None:
     app = new_app(server, "live-told-left", compose_file=CHECKED)
     good = app.deploy("good")
     bad = app.deploy("bad")
-    sicken(app.running()[0])
+    sicken(app.serving()[0])
     eventually(lambda: [event for event in told(app) if event[0] == "app.rolled_back"], "that it was left is told")
     [(_, severity, capability, message)] = [event for event in told(app) if event[0] == "app.rolled_back"]
     assert (severity, capability) == ("error", "deploy.rollback")

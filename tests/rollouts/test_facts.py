@@ -12,12 +12,10 @@ import pytest
 
 from tests.faults.server_observations import Background, eventually
 from tests.images import busybox_image
-from tests.rollouts.live_app import SERVE, LiveApp, compose, docker, new_app
+from tests.rollouts.live_app import SERVE, TIMES, UNTIL_TOLD, LiveApp, compose, docker, new_app, tell
 from tests.support import Answer, Server
 
-HEALTHCHECK = (
-    'healthcheck: {test: [CMD, wget, -q, --spider, "http://127.0.0.1:3000/version"], interval: 1s, retries: 3}'
-)
+HEALTHCHECK = f'healthcheck: {{test: [CMD, wget, -q, --spider, "http://127.0.0.1:3000/version"], {TIMES}}}'
 
 
 def script(text: str) -> str:
@@ -35,6 +33,11 @@ def answering(app: LiveApp, body: str) -> None:
     (cgi / "body").write_text(body)
     (cgi / "health").write_text("#!/bin/sh\nprintf 'HTTP/1.0 500 No\\r\\n\\r\\n'\ncat /www/cgi-bin/body\n")
     (cgi / "health").chmod(0o755)
+
+
+def tell_all(app: LiveApp) -> None:
+    for container in app.running("web"):
+        tell(container)
 
 
 def refused(app: LiveApp, compose_file: str) -> Answer:
@@ -185,7 +188,7 @@ def test_an_app_that_turns_bad_later_shows_its_answer(server: Server) -> None:
         "cat /www/cgi-bin/body\n"
     )
     app.deploy("two", loose)
-    docker("exec", app.running("web")[0], "touch", "/tmp/bad")
+    docker("exec", app.serving()[0], "touch", "/tmp/bad")
     seen = app.do("apps.health")
     assert seen["health"] == "unhealthy"
     assert seen["details"]["healthPath"]["details"] == "/cgi-bin/health answers 500."
@@ -193,11 +196,11 @@ def test_an_app_that_turns_bad_later_shows_its_answer(server: Server) -> None:
 
 
 def test_a_deploy_under_way_shows_what_starts_and_then_how_long_it_is_watched(server: Server) -> None:
-    app = new_app(server, "facts-starting", compose_file=compose(watch="1m"))
+    app = new_app(server, "facts-starting", compose_file=compose(watch="5m"))
     first = app.deploy("one")
     assert not app.do("apps.status").keys() & {"operation", "starting", "watch"}
-    slow = compose(command=script("echo warming up; sleep 6; httpd -f -p 3000 -h /www"), watch="1m")
-    app.write("two", slow.replace("retries: 3", "retries: 30"))
+    slow = compose(command=script(f"echo warming up; {UNTIL_TOLD}; httpd -f -p 3000 -h /www"), watch="5m")
+    app.write("two", slow.replace("retries: 3", "retries: 999"))
     deploying = Background(server, "deploy.up", {"appName": app.name})
     eventually(lambda: app.do("apps.status").get("starting"), "its container starts")
     shown = app.do("apps.status")
@@ -210,6 +213,7 @@ def test_a_deploy_under_way_shows_what_starts_and_then_how_long_it_is_watched(se
         lambda: app.do("apps.logs", release=starting["release"])["lines"] == ["warming up"], "its first line is there"
     )
     assert starting["release"] in app.do("apps.logs")["more"]
+    tell_all(app)
     answer = deploying.wait()
     assert answer is not None
     assert shown["operation"]["id"] == answer.body["requestId"]
@@ -220,24 +224,26 @@ def test_a_deploy_under_way_shows_what_starts_and_then_how_long_it_is_watched(se
 
 
 def test_a_first_release_that_starts_shows_its_lines(server: Server) -> None:
-    slow = compose(command=script("echo warming up; sleep 5; httpd -f -p 3000 -h /www"))
-    app = new_app(server, "facts-first", compose_file=slow.replace("retries: 3", "retries: 30"))
+    slow = compose(command=script(f"echo warming up; {UNTIL_TOLD}; httpd -f -p 3000 -h /www"))
+    app = new_app(server, "facts-first", compose_file=slow.replace("retries: 3", "retries: 999"))
     app.write("one")
     deploying = Background(server, "deploy.up", {"appName": app.name})
     eventually(lambda: app.do("apps.logs")["lines"] == ["warming up"], "its first line is there")
+    tell_all(app)
     answer = deploying.wait()
     assert answer is not None
     assert answer.status == 200
 
 
 def test_a_watched_release_that_crashes_after_a_while_leaves_its_reason_and_its_lines(server: Server) -> None:
-    app = new_app(server, "facts-left", compose_file=compose(watch="1m"))
+    app = new_app(server, "facts-left", compose_file=compose(watch="5m"))
     good = app.deploy("one")
     dies = compose(
-        command=script("httpd -p 3000 -h /www; echo serving; sleep 20; echo out of ideas; exit 3"), watch="1m"
+        command=script(f"httpd -p 3000 -h /www; echo serving; {UNTIL_TOLD}; echo out of ideas; exit 3"), watch="5m"
     )
     bad = app.deploy("two", dies)
-    eventually(lambda: app.release(good)["current"], "the release before serves again", 60)
+    tell(app.serving()[0])
+    eventually(lambda: app.release(good)["current"], "the release before serves again")
     shown = app.do("release.show", release=bad)
     assert shown["state"] == "failed"
     assert "web exited with code 3" in shown["cause"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.images import busybox_image
-from tests.rollouts.live_app import docker, docker_json
+from tests.rollouts.live_app import UNTIL_TOLD, docker, docker_json, tell
 from tests.support import Server
 
 WATCH = 3
@@ -43,7 +43,7 @@ def health(server: Server, name: str) -> dict[str, Any]:
     return server.do("apps.health", {"appName": name}, role="observer")
 
 
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+def until(condition: Callable[[], bool], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it does not come to that"
@@ -88,11 +88,12 @@ def test_a_job_that_fails_fails_the_deploy(server: Server) -> None:
 
 def test_a_job_that_shares_the_healthcheck_of_the_web_service_is_judged_by_its_exit_code(server: Server) -> None:
     check = "healthcheck: {test: [CMD, 'false'], interval: 0.3s, retries: 1}"
-    services = WEB + "  job:\n" + service("sleep 3", "restart: 'no'", check)
+    services = WEB + "  job:\n" + service(UNTIL_TOLD, "restart: 'no'", check)
     write(server, "job-check", services)
     deploy(server, "job-check")
     until(lambda: "unhealthy" in state_of("job-check", "job")["Status"])
     assert health(server, "job-check")["health"] == "healthy"
+    tell(state_of("job-check", "job")["ID"])
     until(lambda: "job has ended well" in str(health(server, "job-check")))
 
 
@@ -122,13 +123,15 @@ def test_the_service_that_answers_requests_is_broken_when_it_ends_well(server: S
     name = "web-ends"
     write(server, name, "  web:\n" + service(f"{begin} sleep 1000"))
     first = deploy(server, name)["release"]
-    write(server, name, "  web:\n" + service(f"{begin} sleep 2"))
+    write(server, name, "  web:\n" + service(f"{begin} {UNTIL_TOLD}"), block=BLOCK.replace(f"{WATCH}s", "5m"))
     deploy(server, name)
+    tell(state_of(name, "web")["ID"])
     until(lambda: server.do("apps.status", {"appName": name})["release"] == first)
     write(server, name, "  web:\n" + service("sleep 0.2"))
     assert "web exited with code 0" in str(server.call("deploy.up", {"appName": name, "timeout": 30}).body)
-    write(server, name, "  web:\n" + service(f"{begin} sleep 2"), block=BLOCK.replace(f"{WATCH}s", "0s"))
+    write(server, name, "  web:\n" + service(f"{begin} {UNTIL_TOLD}"), block=BLOCK.replace(f"{WATCH}s", "0s"))
     deploy(server, name)
+    tell(state_of(name, "web")["ID"])
     until(lambda: state_of(name, "web")["State"] == "exited")
     seen = health(server, name)
     assert seen["health"] != "healthy"

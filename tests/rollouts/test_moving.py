@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import socket
-
 import pytest
 
 from tests.faults.server_observations import eventually
 from tests.images import busybox_image
 from tests.rollouts.live_app import LiveApp, compose, docker, inspected, new_app
-from tests.support import Server
+from tests.support import Server, free_port
 
 
 def keeper(name: str, has: str) -> str:
     """An app with a service that has something for itself, besides its web service."""
     service = f"  {name}:\n    image: {busybox_image()}\n    init: true\n    command: [sleep, infinity]\n    {has}\n"
     return compose(watch="1m").replace("x-ikoma: {", f"{service}volumes: {{dat: {{}}}}\nx-ikoma: {{")
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def of(app: LiveApp, service: str) -> str:
@@ -80,5 +72,5 @@ def test_a_service_takes_the_mounts_of_one_that_is_kept(server: Server) -> None:
     docker("exec", old, "sh", "-c", "echo kept > /dat/file")
     app.deploy("2", text.replace("    volumes_from", "    environment: {V: '2'}\n    volumes_from"))
     assert of(app, "old") == old
-    assert docker("exec", app.running("web")[0], "cat", "/dat/file") == "kept\n"
+    assert docker("exec", app.serving()[0], "cat", "/dat/file") == "kept\n"
     app.do("deploy.down")

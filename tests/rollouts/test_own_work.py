@@ -44,7 +44,7 @@ def cut_off(app: LiveApp) -> tuple[str, dict[str, Any]]:
     (Path(server.env["IKOMA_STATE"]) / "kill-at").write_text("retired")
     Background(server, "deploy.up", {"appName": app.name}).wait()
     assert server.process is not None
-    server.process.wait(60)
+    server.process.wait(120)
     server.start()
     eventually(lambda: own_work(app), "what was cut off is being finished")
     return first, own_work(app)[0]

@@ -16,7 +16,7 @@ import pytest
 
 from tests.faults.server_observations import eventually
 from tests.images import busybox_image
-from tests.rollouts.live_app import SERVE, LiveApp, answers, compose, docker, inspected, new_app
+from tests.rollouts.live_app import SERVE, TIMES, LiveApp, answers, compose, docker, inspected, new_app
 from tests.rollouts.long_requests import lasting
 from tests.support import Server, free_port
 from tests.traffic import steady
@@ -29,7 +29,7 @@ LONG_ROUNDS = 3
 def test_deploys_restarts_and_ways_back_in_a_row_lose_no_request(server: Server) -> None:
     """With connections that are kept, and always a slow answer, one in pieces and a websocket under way.
 
-    Each step waits for what is under way: five seconds in the first rounds, then one.
+    Each step waits for what is under way: five seconds in the first rounds, then half of one.
     """
     app = new_app(
         server, "live-many", compose_file=compose(image="node:22-alpine", command="[node, /www/server.js]", watch="1m")
@@ -53,7 +53,7 @@ def test_deploys_restarts_and_ways_back_in_a_row_lose_no_request(server: Server)
     steps: tuple[Callable[[int], str], ...] = (deploy, restart, go_back)
     with lasting(app.url) as long_ones, app.loaded(*map(str, range(ROUNDS + 1))) as traffic:
         for number in range(1, ROUNDS + 1):
-            long_ones.tenths = 50 if number <= LONG_ROUNDS else 10
+            long_ones.tenths = 50 if number <= LONG_ROUNDS else 5
             for step in steps:
                 with answers(traffic) as found:
                     now = step(number)
@@ -77,7 +77,7 @@ def story(app: LiveApp, first: str, second: str) -> None:
 
 
 def answered(app: LiveApp) -> str:
-    with urllib.request.urlopen(app.url, timeout=20) as response:
+    with urllib.request.urlopen(app.url, timeout=150) as response:
         return str(response.read().decode().strip())
 
 
@@ -112,7 +112,7 @@ def test_requests_wait_while_one_container_replaces_another(server: Server, kind
     story(app, "1", "2")
     eventually(lambda: len(app.running()) == 1, "the one before has ended")
     if kind != "host-port":
-        assert docker("exec", app.running()[0], "cat", "/store/note") == "kept\n"
+        assert docker("exec", app.serving()[0], "cat", "/store/note") == "kept\n"
 
 
 def test_requests_wait_also_where_the_route_changes_meanwhile(server: Server) -> None:
@@ -141,7 +141,7 @@ def asked_while_nothing_runs(app: LiveApp) -> Iterator[Counter[str]]:
     old = app.running()
 
     def ask() -> None:
-        eventually(lambda: not set(old) & set(app.running()), "the old container has stopped", 30)
+        eventually(lambda: not set(old) & set(app.running()), "the old container has stopped")
         try:
             found[answered(app)] += 1
         except OSError as error:
@@ -160,12 +160,12 @@ def asked_while_nothing_runs(app: LiveApp) -> Iterator[Counter[str]]:
 def test_a_container_with_a_name_of_its_own_has_it_after_each_deploy(server: Server) -> None:
     app = new_app(server, "live-named", compose_file=compose(more="container_name: live-named-door"))
     app.deploy("1")
-    assert inspected(app.running()[0])["Name"] == "/live-named-door"
+    assert inspected(app.serving()[0])["Name"] == "/live-named-door"
     story(app, "1", "2")
     eventually(lambda: len(app.running()) == 1, "the one before has ended")
-    assert inspected(app.running()[0])["Name"] == "/live-named-door"
+    assert inspected(app.serving()[0])["Name"] == "/live-named-door"
     assert app.call("deploy.scale", service="web", replicas=2).code == "cannot_run_twice"
-    docker("rename", app.running()[0], "live-named-away")
+    docker("rename", app.serving()[0], "live-named-away")
     foreign = docker("create", "--name", "live-named-door", busybox_image(), "true").strip()
     try:  # somebody took the name meanwhile
         app.do("deploy.restart")
@@ -185,26 +185,26 @@ def test_what_a_volume_without_a_name_holds_is_carried_on(server: Server, declar
     app.deploy("1")
     docker("exec", app.running()[0], "sh", "-c", "echo kept > /store/note")
     story(app, "1", "2")
-    assert docker("exec", app.running()[0], "cat", "/store/note") == "kept\n"
+    assert docker("exec", app.serving()[0], "cat", "/store/note") == "kept\n"
     app.do("deploy.restart")
-    assert docker("exec", app.running()[0], "cat", "/store/note") == "kept\n"
+    assert docker("exec", app.serving()[0], "cat", "/store/note") == "kept\n"
     app.do("deploy.down")
     app.deploy("3")
-    assert docker("exec", app.running()[0], "cat", "/store/note") == "kept\n"
+    assert docker("exec", app.serving()[0], "cat", "/store/note") == "kept\n"
 
 
 SERVICE = """  {name}:
     image: {image}
     command: {command}
     volumes: ["./{folder}:/www:ro"]
-    healthcheck: {{test: [CMD, wget, -q, --spider, "http://127.0.0.1:3000/version"], interval: 1s, retries: 3}}
+    healthcheck: {{test: [CMD, wget, -q, --spider, "http://127.0.0.1:3000/version"], {times}}}
     init: true
 """
 
 
 def two_services(*, command: str = SERVE, web: str = "") -> str:
     """A web whose /api passes on what the service api answers."""
-    api = SERVICE.format(name="api", image=busybox_image(), command=command, folder="src/api")
+    api = SERVICE.format(times=TIMES, name="api", image=busybox_image(), command=command, folder="src/api")
     whole = compose(image="node:22-alpine", command="[node, /www/server.js]", more=web, watch="1m")
     return whole.replace("x-ikoma:", f"{api}x-ikoma:")
 
@@ -273,12 +273,12 @@ def test_what_runs_once_runs_at_each_deploy(server: Server) -> None:
 
 
 def test_a_service_in_the_namespace_of_another_goes_with_it(server: Server) -> None:
-    side = SERVICE.format(name="side", image=busybox_image(), command="[sleep, '1000']", folder="src")
+    side = SERVICE.format(times=TIMES, name="side", image=busybox_image(), command="[sleep, '1000']", folder="src")
     text = compose(watch="1m").replace("x-ikoma:", f"{side}    network_mode: service:web\nx-ikoma:")
     app = new_app(server, "live-inside", compose_file=text)
     app.deploy("1")
     story(app, "1", "2")
-    web, side_id = app.running("web")[0], app.running("side")[0]
+    [web], [side_id] = app.serving(), app.serving("side")
     assert inspected(side_id)["HostConfig"]["NetworkMode"] == f"container:{web}"
     assert docker("exec", side_id, "wget", "-q", "-O", "-", "http://127.0.0.1:3000/version") == "1\n"
 

@@ -56,8 +56,8 @@ def test_the_others_are_served_deployed_and_started(server: Server, broken: Path
 def test_a_release_of_another_app_that_turns_unhealthy_is_left(server: Server, broken: Path) -> None:
     app = new_app(server, f"watched-{broken.name}", compose_file=CHECKED)
     good = app.deploy("good")
-    bad = app.deploy("bad", CHECKED.replace("watch: 20s", "watch: 5m"))
-    sicken(app.running()[0])
+    bad = app.deploy("bad")
+    sicken(app.serving()[0])
     eventually(lambda: app.release(good)["current"], "the release before serves again")
     assert app.release(bad)["state"] == "failed"
 

@@ -12,11 +12,12 @@ import pytest
 
 from tests.faults.server_observations import eventually
 from tests.images import busybox_image
-from tests.rollouts.live_app import LiveApp, compose, docker, inspected, new_app
+from tests.rollouts.live_app import CLIENTS, LiveApp, compose, docker, inspected, new_app
 from tests.support import Server
 
 HEALTHCHECK = 'test: [CMD, wget, -q, --spider, "http://127.0.0.1:3000/version"]'
-WELL = compose(command="[sh, -c, 'touch /well; httpd -p 3000 -h /www; sleep 1000']", watch="20s")
+WELL = compose(command="[sh, -c, 'touch /well; httpd -p 3000 -h /www; sleep 1000']", watch="5m")
+"""Text of an app whose window is much longer than it takes to be found ill."""
 CHECKED = WELL.replace(HEALTHCHECK, "test: [CMD, test, -e, /well]")
 
 
@@ -27,6 +28,10 @@ def sicken(container: str) -> None:
 def die(container: str) -> None:
     """As its own program would end it; `docker kill` would also tell Docker not to start it again."""
     os.kill(inspected(container)["State"]["Pid"], signal.SIGKILL)
+
+
+def began_again(container: str, before: str) -> bool:
+    return bool(inspected(container)["State"]["StartedAt"] > before)
 
 
 def ways_back(app: LiveApp) -> list[dict[str, Any]]:
@@ -43,8 +48,8 @@ def test_a_release_that_turns_unhealthy_is_left_within_seconds(
     good = app.deploy("good")
     kept = app.running()
     bad = app.deploy("bad")
-    with app.loaded("good", "bad", rate=50, lost=1 if trouble is die else 0) as traffic:
-        trouble(app.running()[0])
+    with app.loaded("good", "bad", rate=50, lost=CLIENTS if trouble is die else 0) as traffic:
+        trouble(app.serving()[0])
         eventually(lambda: app.release(good)["current"], "the release before serves again")
         eventually(lambda: app.running() == kept, "its containers are the ones that were kept")
         eventually(lambda: ways_back(app)[1:], "the way back is audited to its end")
@@ -57,7 +62,7 @@ def test_a_release_that_turns_unhealthy_is_left_within_seconds(
 
 
 def test_a_deploy_that_fails_meanwhile_does_not_end_the_window(server: Server) -> None:
-    app = new_app(server, "live-between", compose_file=CHECKED.replace("watch: 20s", "watch: 1m"))
+    app = new_app(server, "live-between", compose_file=CHECKED)
     good = app.deploy("good")
     kept = app.running()
     app.deploy("bad")
@@ -65,7 +70,7 @@ def test_a_deploy_that_fails_meanwhile_does_not_end_the_window(server: Server) -
     app.write("broken", compose(command="[sh, -c, 'sleep 1; exit 3']"))
     assert app.call("deploy.up").code == "deploy_failed"
     assert app.remains() == before
-    sicken(app.running()[0])
+    sicken(app.serving()[0])
     eventually(lambda: app.release(good)["current"], "the release before serves again")
     eventually(lambda: app.running() == kept, "its containers are the ones that were kept")
     last = app.deploy("last", CHECKED)
@@ -77,11 +82,11 @@ def test_a_deploy_that_fails_meanwhile_does_not_end_the_window(server: Server) -
 
 @pytest.mark.parametrize("change", ["restart", "scale", "scale back"])
 def test_a_release_that_is_changed_meanwhile_is_watched_for_the_rest_of_its_time(server: Server, change: str) -> None:
-    app = new_app(server, f"live-{change.replace(' ', '-')}", compose_file=CHECKED.replace("watch: 20s", "watch: 1m"))
+    app = new_app(server, f"live-{change.replace(' ', '-')}", compose_file=CHECKED)
     good = app.deploy("good")
     kept = app.running()
     bad = app.deploy("bad")
-    first = app.running()[0]
+    first = app.serving()[0]
     standby = (app.folder / ".ikoma" / "standby.json").read_bytes()
     if change == "restart":
         app.do("deploy.restart")
@@ -90,7 +95,7 @@ def test_a_release_that_is_changed_meanwhile_is_watched_for_the_rest_of_its_time
     if change == "scale back":
         app.do("deploy.scale", service="web", replicas=1)
     assert (app.folder / ".ikoma" / "standby.json").read_bytes() == standby
-    sicken(first if change == "scale" else app.running()[0])
+    sicken(first if change == "scale" else app.serving()[0])
     eventually(lambda: app.release(good)["current"], "the release before serves again")
     if change == "scale":
         eventually(lambda: len(app.running()) == 2, "it has the number that was chosen")
@@ -102,13 +107,13 @@ def test_a_release_that_is_changed_meanwhile_is_watched_for_the_rest_of_its_time
 
 def test_nothing_leads_back_to_a_release_that_was_unhealthy_when_it_was_replaced(server: Server) -> None:
     app = new_app(server, "live-both-ill", compose_file=CHECKED)
-    app.deploy("ill", CHECKED.replace("watch: 20s", "watch: 0s"))
-    sicken(app.running()[0])
+    app.deploy("ill", CHECKED.replace("watch: 5m", "watch: 0s"))
+    sicken(app.serving()[0])
     eventually(lambda: app.do("apps.status")["health"] == "unhealthy", "it is unhealthy")
     newest = app.deploy("newest", CHECKED)
-    eventually(lambda: len(app.containers()) == 1, "nothing of the release before is kept", 15)
-    assert "live-both-ill: nothing of" in app.server.log()
-    sicken(app.running()[0])
+    eventually(lambda: len(app.containers()) == 1, "nothing of the release before is kept")
+    eventually(lambda: "live-both-ill: nothing of" in app.server.log(), "it is said in the log")
+    sicken(app.serving()[0])
     eventually(lambda: app.do("apps.status")["health"] == "unhealthy", "it is unhealthy")
     time.sleep(3)
     assert app.release(newest)["current"]
@@ -146,8 +151,10 @@ def test_without_a_window_nothing_is_kept_and_nothing_is_left(server: Server) ->
     app.deploy("1")
     app.deploy("2")
     eventually(lambda: len(app.containers()) == 1, "the containers of the release before are gone")
-    die(app.running()[0])
-    eventually(lambda: app.running(), "Docker has started it again")
+    first = app.serving()[0]
+    began = inspected(first)["State"]["StartedAt"]
+    die(first)
+    eventually(lambda: app.running() == [first] and began_again(first, began), "Docker has started it again")
     assert [item["current"] for item in app.releases()] == [True, False]
 
 

@@ -34,13 +34,16 @@ def test_the_route_goes_with_x_ikoma_once_its_requests_have_ended(server: Server
     app.deploy("2", silent + "\n")
     asking.join()
     assert answers == [b"whole\n"]
-    with socket.socket() as client:
-        assert client.connect_ex(("127.0.0.1", port)) != 0
+    assert refuses(port)
     app.deploy("3", compose())
     assert app.url == url
     with app.loaded("3"):
         pass
     silenced = [item["id"] for item in app.releases()][1]
     app.do("deploy.rollback", to=silenced)
+    eventually(lambda: refuses(port), "it is gone again")
+
+
+def refuses(port: int) -> bool:
     with socket.socket() as client:
-        eventually(lambda: client.connect_ex(("127.0.0.1", port)) != 0, "it is gone again")
+        return client.connect_ex(("127.0.0.1", port)) != 0
