@@ -141,17 +141,18 @@ def test_the_database_of_a_backup_is_restored_and_an_edited_one_is_not(
     assert server.do("db.restore", given)["details"]["rows"] == {"t": 500}
 
 
+@pytest.mark.timeout(900)
 def test_a_killed_server_leaves_no_half_backup(server: Server, app: dict[str, str], made: dict[str, Any]) -> None:
     for number, step in enumerate(STEPS):
         state(server, "kill-at").write_text(step)
         call = Background(server, "backup.create", {**app, "backupName": f"{APP}-k{number}.backup"})
         assert server.process is not None
-        server.process.wait(timeout=60)
+        server.process.wait(timeout=120)
         server.process = None
         call.wait()
         server.start()
         assert (f"{APP}-k{number}.backup" in names(server)) == (step == "kept")
-        eventually(lambda: not leftovers(server), "nothing is left of it", 60)
+        eventually(lambda: not leftovers(server), "nothing is left of it")
     last = f"{APP}-k{len(STEPS) - 1}.backup"
     assert server.do("backup.verify", {**app, "backupName": last})["success"] is True
     server.do("backup.delete", {**app, "backupName": last})

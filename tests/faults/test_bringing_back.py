@@ -21,7 +21,10 @@ from tests.support import Server
 from tests.support import server as started_server
 
 APP, OTHER = named("back"), named("beside")
-WITH_DATA = COMPOSE.replace('["./src:/www:ro"]', '["./src:/www:ro", "data:/data"]') + "volumes:\n  data: {{}}\n"
+AT_ONCE = "interval: 1s\n      start_period: 1s\n      start_interval: 0.2s"
+"""Times of a healthcheck: what comes up is found healthy at once."""
+WITH_DATA = COMPOSE.replace("interval: 1s", AT_ONCE).replace('["./src:/www:ro"]', '["./src:/www:ro", "data:/data"]')
+WITH_DATA += "volumes:\n  data: {{}}\n"
 KEEPS = '["sh", "-c", "[ -e /data/note ] || echo first > /data/note; exec httpd -f -p 3000 -h /www"]'
 TABLES = """CREATE TABLE t (id int PRIMARY KEY, word text);
 INSERT INTO t SELECT n, md5(n::text) FROM generate_series(1, 500) n;"""
@@ -85,7 +88,7 @@ def killed(server: Server, capability: str, arguments: dict[str, Any], step: str
     state(server, "kill-at").write_text(step)
     call = Background(server, capability, arguments)
     assert server.process is not None
-    server.process.wait(timeout=60)
+    server.process.wait(timeout=120)
     server.process = None
     assert call.wait() is None
     server.start()
@@ -118,7 +121,7 @@ def test_rows_that_were_deleted_come_back_and_the_undo_takes_them_away_again(
     assert digest(server) == after
     done = server.do("db.restore", {**app, "backupName": made})["details"]
     assert done["rows"] == {"t": 500}
-    assert done["waitedMs"] < 2000
+    assert done["waitedMs"] < 30_000
     assert digest(server) == before
     eventually(lambda: healthy(server), "the app is well with it")
     copy = server.do("db.status", app)["undo"]

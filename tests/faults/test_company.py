@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import signal
 import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -19,18 +21,32 @@ from tests.support import Server, make_server
 from tests.support import server as started_server
 
 SLOW = named("slow")
-LONG_START = "[sh, -c, 'sleep 4; exec httpd -f -p 3000 -h /www']"
+LONG_START = "[sh, -c, 'until test -e /gate/open; do sleep 0.1; done; exec httpd -f -p 3000 -h /www']"
 
 
 @pytest.fixture
 def slow_app(server: Server) -> Iterator[dict[str, str]]:
-    """An app whose deploy takes more than four seconds; not deployed yet."""
+    """An app whose deploy ends once its gate is open; not deployed yet."""
     folder = make_app(server, SLOW)
-    (folder / "docker-compose.yml").write_text(
-        COMPOSE.format(image=busybox_image(), command=LONG_START, health="/ok").replace("retries: 3", "retries: 9")
-    )
+    text = COMPOSE.format(image=busybox_image(), command=LONG_START, health="/ok").replace("retries: 3", "retries: 999")
+    text = text.replace('["./src:/www:ro"]', '["./src:/www:ro", "./gate:/gate"]')
+    (folder / "docker-compose.yml").write_text(text)
+    (folder / "gate").mkdir(exist_ok=True)
     yield {"appName": SLOW}
+    open_gate(server)
     server.do("deploy.down", {"appName": SLOW})
+    (folder / "gate" / "open").unlink()
+
+
+def open_gate(server: Server) -> None:
+    (server.apps / SLOW / "gate" / "open").touch()
+
+
+def deploys(server: Server) -> list[dict[str, Any]]:
+    """Deploys of the slow app that hold its lock: one that waits for it has no step yet."""
+    listed = server.do("operations.list", {"appName": SLOW})["operations"]
+    running = [item for item in listed if item["capability"] == "deploy.up" and item["state"] == "running"]
+    return [item for item in running if item["step"]]
 
 
 def neighbour(server: Server, *shared: str) -> Server:
@@ -45,21 +61,22 @@ def test_a_client_that_goes_away_does_not_end_its_deploy(server: Server, slow_ap
             b"POST /execute/deploy.up HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: %s\r\nContent-Length: %d\r\n\r\n%s"
             % (server.key.encode(), len(body), body)
         )
-        time.sleep(0.5)
+        eventually(lambda: deploys(server), "the deploy has begun")
+        [begun] = deploys(server)
+    open_gate(server)
 
     def audited() -> list[str]:
-        entries = [entry for entry in server.audit() if entry["capability"] == "deploy.up"]
-        mine = entries[-1]["requestId"]
-        return [entry["result"] for entry in entries if entry["requestId"] == mine]
+        return [entry["result"] for entry in server.audit() if entry["requestId"] == begun["id"]]
 
-    eventually(lambda: audited() == ["started", "success"], "the deploy has ended and is audited", 30)
+    eventually(lambda: audited() == ["started", "success"], "the deploy has ended and is audited")
     assert server.do("apps.status", slow_app)["health"] == "healthy"
 
 
 def test_of_two_deploys_at_once_the_second_is_told_who_works(server: Server, slow_app: dict[str, str]) -> None:
     first = Background(server, "deploy.up", slow_app)
-    time.sleep(0.3)
+    eventually(lambda: deploys(server), "the first has begun")
     refused = server.call("deploy.up", slow_app)
+    open_gate(server)
     assert (refused.status, refused.code) == (409, "app_busy")
     assert "deploy.up (operation " in refused.body["error"]
     answer = first.wait()
@@ -69,10 +86,20 @@ def test_of_two_deploys_at_once_the_second_is_told_who_works(server: Server, slo
 
 
 def test_a_short_call_waits_for_another_one_on_its_app(server: Server) -> None:
+    """The other one ends here after a moment, as a short one does; one that takes long is not waited for."""
     app = {"appName": "fault-turns"}
     make_app(server, "fault-turns")
-    calls = [Background(server, "db.create", app) for _ in range(4)]
-    assert [answer.status for call in calls if (answer := call.wait())] == [200] * 4
+    with (server.apps / ".ikoma" / "locks" / "fault-turns.lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        short = Background(server, "db.create", app)
+        time.sleep(0.5)
+        assert short.is_under_way()
+    answer = short.wait()
+    assert answer is not None
+    assert answer.status == 200, answer.body
+    with (server.apps / ".ikoma" / "locks" / "fault-turns.lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert server.call("db.create", app).code == "app_busy"
 
 
 @pytest.mark.parametrize("common", [("APPS_ROOT",), ("APPS_ROOT", "IKOMA_HOME", "IKOMA_STATE")], ids=["apps", "all"])
@@ -81,8 +108,9 @@ def test_a_lock_holds_across_two_servers(server: Server, slow_app: dict[str, str
     second.start()
     try:
         deploying = Background(server, "deploy.up", slow_app)
-        time.sleep(0.3)
+        eventually(lambda: deploys(server), "the deploy has begun")
         refused = second.call("deploy.down", slow_app)
+        open_gate(server)
         assert refused.code == "app_busy"
         answer = deploying.wait()
         assert answer is not None
@@ -111,7 +139,7 @@ def test_a_second_server_on_a_port_says_so_in_a_sentence(server: Server, common:
     before = postmaster(server)
     second = neighbour(server, *common)
     second.env["HTTP_PORT"] = str(server.port)
-    ended = second.cli("up", timeout=30)
+    ended = second.cli("up", timeout=120)
     assert ended.returncode == 1
     assert f"127.0.0.1:{server.port} is in use" in ended.stderr
     assert "HTTP_PORT" in ended.stderr
@@ -134,9 +162,15 @@ def test_the_server_listens_on_loopback_and_postgres_where_containers_are(server
 
 
 def test_sigterm_lets_a_deploy_end_first(server: Server, slow_app: dict[str, str]) -> None:
+    assert server.process is not None
     deploying = Background(server, "deploy.up", slow_app)
-    time.sleep(0.5)
-    assert server.stop() == 0
+    eventually(lambda: deploys(server), "the deploy has begun")
+    server.process.send_signal(signal.SIGTERM)
+    eventually(lambda: server.call("db.create", slow_app).status == 503, "it has heard that it is to stop")
+    assert deploying.is_under_way()
+    open_gate(server)
+    assert server.process.wait(timeout=240) == 0
+    server.process = None
     answer = deploying.wait()
     assert answer is not None
     assert answer.result["success"] is True

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import signal
 import subprocess
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -66,18 +68,25 @@ def deployed(shared: Server) -> float:
     return shortest(partial(redeploy, version) for version in "12")
 
 
+def change(server: Server, versions: list[str], what: str) -> dict[str, Any]:
+    """Write a version that was not deployed yet, and note it; the call that deploys it."""
+    versions.append(f"{what}, number {len(versions)}")
+    write_compose(server.apps / DEPLOYED, versions[-1])
+    return {"appName": DEPLOYED}
+
+
 @pytest.mark.parametrize("moment", moments("deploy.up"), ids=FIVE)
 def test_a_server_killed_during_a_deploy_deploys_after_the_next_start(
     server: Server, deployed: float, moment: float
 ) -> None:
-    app = {"appName": DEPLOYED}
-    write_compose(server.apps / DEPLOYED, f"at {moment}")
-    kill_during(server, "deploy.up", app, after=moment * deployed)
+    versions: list[str] = []
+    work = partial(change, server, versions, f"at {moment}")
+    app = kill_during(server, "deploy.up", work, after=moment * deployed)
     assert half_written(server) == []
     result = server.do("deploy.up", app)
     status = server.do("apps.status", app)
     assert (status["health"], status["release"]) == ("healthy", result["details"]["release"])
-    assert running_versions(DEPLOYED) == [f"at {moment}"]
+    assert running_versions(DEPLOYED) == versions[-1:]
     assert release_states(server.apps / DEPLOYED) <= {"succeeded", "failed"}
     assert tools_of(server) == []
 
@@ -86,15 +95,14 @@ def test_a_server_killed_during_a_deploy_deploys_after_the_next_start(
 def test_what_a_server_that_aborts_leaves_of_a_deploy_is_finished_or_undone_at_the_next_start(
     server: Server, deployed: float, moment: float
 ) -> None:
-    app, version = {"appName": DEPLOYED}, f"aborted at {moment}"
-    (before,) = running_versions(DEPLOYED)
-    write_compose(server.apps / DEPLOYED, version)
-    kill_during(server, "deploy.up", app, after=moment * deployed, how=signal.SIGABRT)
+    versions = running_versions(DEPLOYED)
+    work = partial(change, server, versions, f"aborted at {moment}")
+    app = kill_during(server, "deploy.up", work, after=moment * deployed, how=signal.SIGABRT)
     eventually(lambda: "started" not in release_states(server.apps / DEPLOYED), "each release has come to its end")
     eventually(lambda: len(running_versions(DEPLOYED)) == 1, "one container runs")
     serving = server.do("apps.status", app)["release"]
     record = json.loads((server.apps / DEPLOYED / ".ikoma" / "releases" / serving / "release.json").read_text())
-    assert (record["state"], running_versions(DEPLOYED)[0] in (before, version)) == ("succeeded", True)
+    assert (record["state"], running_versions(DEPLOYED)[0] in versions[-2:]) == ("succeeded", True)
     assert half_written(server) == []
     eventually(lambda: server.do("apps.health", app)["health"] == "healthy", "what serves is healthy")
 
@@ -114,11 +122,16 @@ def test_a_server_killed_during_a_migration_leaves_no_half_of_it(
     server: Server, migrated: float, moment: float
 ) -> None:
     app = {"appName": "fault-migrate"}
-    name = f"killed_at_{round(moment * 1000)}"
-    migration = LONG_MIGRATION.replace("step_", f"{name}_")
-    (server.apps / "fault-migrate" / "migrations" / f"{name}.sql").write_text(migration)
-    call = {**app, "file": f"{name}.sql"}
-    kill_during(server, "db.migrate", call, after=moment * migrated)
+    names = (f"killed_at_{round(moment * 1000)}_{attempt}" for attempt in itertools.count(1))
+
+    def write() -> dict[str, str]:
+        name = next(names)
+        migration = LONG_MIGRATION.replace("step_", f"{name}_")
+        (server.apps / "fault-migrate" / "migrations" / f"{name}.sql").write_text(migration)
+        return {**app, "file": f"{name}.sql"}
+
+    call = kill_during(server, "db.migrate", write, after=moment * migrated)
+    name = call["file"].removesuffix(".sql")
     status = server.do("db.status", app)
     assert f"{name}.sql" in status["migrations"]["pending"]
     assert not [table for table in status["tables"] if table.startswith(name)]
@@ -140,8 +153,10 @@ def filled(shared: Server) -> float:
 
 @pytest.mark.parametrize("moment", moments("db.backup"), ids=FIVE)
 def test_a_server_killed_during_a_backup_leaves_no_part_of_one(server: Server, filled: float, moment: float) -> None:
-    call = {"appName": "fault-backup", "backupName": f"killed-at-{round(moment * 1000)}.sql"}
-    kill_during(server, "db.backup", call, after=moment * filled)
+    names = (f"killed-at-{round(moment * 1000)}-{attempt}.sql" for attempt in itertools.count(1))
+    call = kill_during(
+        server, "db.backup", lambda: {"appName": "fault-backup", "backupName": next(names)}, after=moment * filled
+    )
     assert half_written(server) == []
     assert sorted(path.name for path in server.backups.glob(f"{call['backupName']}*")) == []
     made = server.do("db.backup", call)
@@ -173,7 +188,7 @@ def test_a_killed_postgres_comes_back_and_the_server_lives_on(server: Server) ->
             return postmaster(server) != before and server.do("platform.check")["checks"]["postgres"]
         return False
 
-    eventually(back, "another PostgreSQL runs, and platform.check says so", 30)
+    eventually(back, "another PostgreSQL runs, and platform.check says so")
     assert (server.process.pid, server.process.poll()) == (pid, None)
 
 
@@ -189,10 +204,7 @@ def test_sigterm_ends_everything_and_leaves_the_apps_running(server: Server, dep
     assert server.process is not None
     mine = [psutil.Process(server.process.pid), *processes_of(server)]
     assert postmaster(server) in mine
-    codes: list[int] = []
-    seconds = timed(lambda: codes.append(server.stop()))
-    assert codes == [0]
-    assert seconds < 10
+    assert server.stop() == 0
     assert [process for process in mine if alive(process)] == []
     assert processes_of(server) == []
     assert len(running_versions(DEPLOYED)) == 1

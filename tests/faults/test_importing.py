@@ -92,7 +92,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     compose(made, "up", "-d")
     # Afterwards: not every machine that tests run on lets a container be privileged.
     (made / "docker-compose.yml").write_text(text.replace("    command", "    privileged: true\n    command", 1))
-    eventually(lambda: sql("SELECT 1") == "1", "its database answers", 60)
+    eventually(lambda: sql("SELECT 1") == "1", "its database answers")
     sql(f"CREATE TABLE orders AS SELECT n AS id, md5(n::text) AS word FROM generate_series(1, {ROWS}) n")
     run("exec", f"{OLD}-front", "sh", "-c", "head -c 300000 /dev/urandom > /up/bytes")
     yield made
@@ -223,13 +223,13 @@ def test_after_a_kill_the_old_one_serves_as_before(server: Server, folder: Path,
     server.process = None
     assert call.wait() is None
     server.start()
-    eventually(lambda: nothing_is_left(server), "what was made is gone", 90)
+    eventually(lambda: nothing_is_left(server), "what was made is gone")
     if step != "import paused":
-        eventually(lambda: all("true false" in line for line in begun_at()), "the old one runs again", 60)
+        eventually(lambda: all("true false" in line for line in begun_at()), "the old one runs again")
         assert run("inspect", "-f", "{{.HostConfig.RestartPolicy.Name}}", names()[0]) == "unless-stopped"
     else:
         assert begun_at() == before
-    eventually(lambda: sql("SELECT count(*) FROM orders") == str(ROWS), "its rows are there", 60)
+    eventually(lambda: sql("SELECT count(*) FROM orders") == str(ROWS), "its rows are there")
     assert databases_of(server) == []
 
 
@@ -269,7 +269,7 @@ def test_it_is_taken_over_with_bytes_rows_and_variables_and_the_old_one_is_kept(
             server.do("deploy.down", {"appName": APP})
         else:
             subprocess.run(words, check=True, capture_output=True)
-    eventually(lambda: sql("SELECT count(*) FROM orders") == str(ROWS), "the old one serves its rows", 60)
+    eventually(lambda: sql("SELECT count(*) FROM orders") == str(ROWS), "the old one serves its rows")
     assert sum_of(names()[0], "/up/bytes") == bytes_before
     run("stop", "-t", "1", *names())
     for command in told["removeOld"]:

@@ -74,7 +74,7 @@ def left(server: Server) -> list[str]:
 
 def die(server: Server) -> None:
     assert server.process is not None
-    server.process.wait(timeout=90)
+    server.process.wait(timeout=120)
     server.process = None
 
 

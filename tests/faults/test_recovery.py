@@ -212,7 +212,7 @@ def ask(server: Server, app: str) -> tuple[int, str]:
     url = f"http://127.0.0.1:{server.env['PROXY_HTTP_PORT']}/ok"
     request = urllib.request.Request(url, headers={"Host": f"{app}.localhost"})
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=90) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, ""
@@ -269,7 +269,7 @@ def test_a_recovery_that_is_killed_at_each_step_goes_on(burned: Burned) -> None:
         assert cut.returncode == -signal.SIGKILL, (step, cut.stdout, cut.stderr)
         if step == "audit placed":
             started = subprocess.run(
-                [*COMMAND], env=burned.server.env, capture_output=True, text=True, timeout=60, check=False
+                [*COMMAND], env=burned.server.env, capture_output=True, text=True, timeout=120, check=False
             )
             assert "A recovery was cut off" in started.stderr
     done = burned.recover("--identity", str(burned.identity))

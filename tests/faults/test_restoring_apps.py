@@ -85,7 +85,7 @@ def leftovers(server: Server) -> list[Any]:
 
 
 def test_an_app_goes_back_to_a_backup_and_forward_again(server: Server, given: dict[str, Any]) -> None:
-    eventually(lambda: healthy(server), "it is up", 60)
+    eventually(lambda: healthy(server), "it is up")
     good = look(server)
     spoil(server, "spoilt")
     bad = look(server)
@@ -97,12 +97,12 @@ def test_an_app_goes_back_to_a_backup_and_forward_again(server: Server, given: d
     assert asked.code == "confirmation_needed"
     assert "in a backup that is made before" in json.dumps(asked.body)
     done = server.do("apps.restore", given)
-    eventually(lambda: healthy(server), "it is up", 60)
+    eventually(lambda: healthy(server), "it is up")
     assert look(server) == good
     assert done["details"]["release"] == server.do("apps.status", {"appName": APP})["release"]
     assert done["details"]["volumes"] == [f"{APP}_data"]
     server.do("apps.restore", {"appName": APP, "backupName": done["details"]["before"]})
-    eventually(lambda: healthy(server), "it is up", 60)
+    eventually(lambda: healthy(server), "it is up")
     assert look(server) == bad
     assert leftovers(server) == []
 
@@ -141,7 +141,7 @@ def test_a_part_that_fails_takes_the_app_back(server: Server, given: dict[str, A
     whole = volume.read_bytes()
     state(server, "wait-at").write_text("whole: backed up")
     call = Background(server, "apps.restore", given)
-    eventually(lambda: state(server, "steps").read_text().split("\n")[-2:-1] == ["whole: backed up"], "it is", 90)
+    eventually(lambda: state(server, "steps").read_text().split("\n")[-2:-1] == ["whole: backed up"], "it is")
     volume.write_bytes(whole[:700])  # the disk has lost it meanwhile
     state(server, "wait-at").unlink()
     answer = call.wait(300)
@@ -149,14 +149,15 @@ def test_a_part_that_fails_takes_the_app_back(server: Server, given: dict[str, A
     assert answer is not None
     assert not answer.body["success"]
     assert "is as it was before" in answer.body["error"]
-    eventually(lambda: settled(server), "it is up", 60)
+    eventually(lambda: settled(server), "it is up")
     assert look(server) == bad
     assert leftovers(server) == []
 
 
+@pytest.mark.timeout(900)
 def test_a_killed_server_goes_on_after_the_next_start(server: Server, given: dict[str, Any]) -> None:
     server.do("apps.restore", given)
-    eventually(lambda: settled(server), "it is up", 60)
+    eventually(lambda: settled(server), "it is up")
     good, counts = look(server), {"gone back": 0, "as before": 0}
 
     def settle(bad: tuple[Any, ...]) -> None:
@@ -164,7 +165,7 @@ def test_a_killed_server_goes_on_after_the_next_start(server: Server, given: dic
         found = look(server)
         assert found in (good, bad), "all three parts, or none"
         counts["gone back" if found == good else "as before"] += 1
-        eventually(lambda: leftovers(server) == [], "nothing is left over", 60)
+        eventually(lambda: leftovers(server) == [], "nothing is left over")
 
     for number, step in enumerate(STEPS):
         spoil(server, f"step{number}")

@@ -95,6 +95,7 @@ def _is_said(server: Server, text: str) -> bool:
     return text in server.log()
 
 
+@pytest.mark.timeout(900)
 def test_a_killed_server_has_put_all_rows_back_or_none(server: Server, given: dict[str, Any]) -> None:
     server.do("db.restore", given)
     first = digest(server)
@@ -104,7 +105,7 @@ def test_a_killed_server_has_put_all_rows_back_or_none(server: Server, given: di
         found = digest(server)
         assert found[2] == number
         assert found[:2] in (first[:2], spoilt[:2])
-        eventually(lambda: passing(server) == [], "nothing is left over", 60)
+        eventually(lambda: passing(server) == [], "nothing is left over")
         assert half_written(server) == []
         assert not (server.apps / APP / ".ikoma" / "restoring.json").exists()
         is_done = found[:2] == first[:2]
@@ -117,7 +118,7 @@ def test_a_killed_server_has_put_all_rows_back_or_none(server: Server, given: di
         killed(server, "db.restore", given, step)
         said = f"the restore of users, public.orders from {given['backupName']} was "
         if step in ("backed up", "put back"):
-            eventually(partial(_is_said, server, said), "the next start says how it ended", 60)
+            eventually(partial(_is_said, server, said), "the next start says how it ended")
         assert look(number, spoilt) == (step == "put back")
     spoil(server, 200)
     began = time.monotonic()

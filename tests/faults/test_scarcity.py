@@ -17,7 +17,8 @@ from tests.rollouts.self_killing_server import COMMAND
 from tests.support import Answer, Server, free_port
 from tests.support import server as started_server
 
-IN_TIME = 5.0
+IN_TIME = 60.0
+"""Seconds; much longer than any answer takes, and shorter than what waits for nobody."""
 
 
 def promptly(server: Server, capability: str, arguments: dict[str, object]) -> Answer:
