@@ -56,7 +56,7 @@ class Project:
         path.write_text(json.dumps({"name": self.app.project, "services": services, **more}))
         return path
 
-    async def start(self, path: Path, *, timeout: float = 20, hidden: Sequence[str] = ()) -> Sequence[Container]:
+    async def start(self, path: Path, *, timeout: float = 90, hidden: Sequence[str] = ()) -> Sequence[Container]:
         """Build, pull, create and start all that a resolved compose file says; the new containers."""
         services = json.loads(path.read_text())["services"]
         secrets = [Secret(text) for text in hidden]
@@ -100,7 +100,7 @@ class Project:
             )
 
     def up(
-        self, services: dict[str, Any], *, timeout: float = 20, hidden: Sequence[str] = (), **more: Any
+        self, services: dict[str, Any], *, timeout: float = 90, hidden: Sequence[str] = (), **more: Any
     ) -> Sequence[Container]:
         return self.do(self.start(self.release(services, **more), timeout=timeout, hidden=hidden))
 

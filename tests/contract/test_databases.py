@@ -152,7 +152,7 @@ def test_code_of_an_app_that_does_not_end_holds_up_no_count(
     )
 
     async def counted() -> Any:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             return await databases.count_rows(credentials, timeout=1)
 
     assert do(counted()) == {"a": 1, "b": None, "c": None}
@@ -328,8 +328,13 @@ def test_many_checks_use_one_session_which_closes_by_itself(
 
     do(burst())
     assert as_admin(server, sessions) == [(1,)]
-    do(asyncio.sleep(5.5))
-    assert as_admin(server, sessions) == [(0,)]
+
+    async def closed() -> None:
+        async with asyncio.timeout(60):
+            while as_admin(server, sessions) != [(0,)]:
+                await asyncio.sleep(0.1)
+
+    do(closed())
 
 
 def test_a_first_burst_of_checks_stays_under_the_apps_connection_limit(
@@ -587,7 +592,7 @@ def test_a_process_killed_during_a_migration_leaves_nothing_behind(
         process.stdin.write(f"{server.endpoint.port}\n{credentials.password.reveal()}\n".encode())
         process.stdin.flush()
         working = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'killed' AND query LIKE '%pg_sleep%'"
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 90
         while as_admin(server, working, "postgres") == [(0,)]:
             assert time.monotonic() < deadline, "the migration never ran"
             time.sleep(0.02)

@@ -21,7 +21,7 @@ import pytest
 from ikoma.errors import DatabasesUnavailable, StartRefused
 from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.server.embedded import EmbeddedPostgres
-from tests.contract.conftest import Do, remove, settings_of, state_folder
+from tests.contract.conftest import SOON, Do, eventually, remove, settings_of, state_folder
 
 KEEPER = """
 import asyncio, sys
@@ -71,7 +71,7 @@ def ask(server: EmbeddedPostgres, sql: str) -> Any:
     return row and row[0]
 
 
-async def answers(server: EmbeddedPostgres, seconds: float = 15) -> float:
+async def answers(server: EmbeddedPostgres, seconds: float = 90) -> float:
     """How long it took until the server answered."""
     began = time.monotonic()
     while True:
@@ -107,7 +107,7 @@ def test_the_second_start_keeps_port_and_rows(do: Do[Any], folder: Path) -> None
     with psycopg.connect(**first.make_admin_login(), autocommit=True) as connection:
         connection.execute("CREATE TABLE public.kept AS SELECT 7 AS n")
     do(first.stop())
-    assert processes_of(folder) == []
+    eventually(lambda: processes_of(folder) == [])
     second = by_default(folder)
     do(second.start())
     try:
@@ -161,7 +161,7 @@ def test_a_killed_postmaster_comes_back_each_time(do: Do[Any], folder: Path) -> 
             do(answers(server))
     finally:
         do(server.stop())
-    assert processes_of(folder) == []
+    eventually(lambda: processes_of(folder) == [])
 
 
 def test_killed_again_and_again_while_it_comes_up_it_still_comes_back(do: Do[Any], folder: Path) -> None:
@@ -180,10 +180,10 @@ def test_killed_again_and_again_while_it_comes_up_it_still_comes_back(do: Do[Any
 
     try:
         do(hunt(3))
-        do(answers(server, 30))
+        do(answers(server))
     finally:
         do(server.stop())
-    assert processes_of(folder) == []
+    eventually(lambda: processes_of(folder) == [])
 
 
 def test_a_backend_that_is_killed_takes_nothing_else_down(do: Do[Any], folder: Path) -> None:
@@ -213,7 +213,7 @@ def test_after_a_crash_of_ours_the_running_one_is_taken_over(do: Do[Any], folder
         do(answers(server))
     finally:
         do(server.stop())
-    assert processes_of(folder) == []
+    eventually(lambda: processes_of(folder) == [])
 
 
 def test_after_both_were_killed_with_a_session_at_work_a_start_succeeds(do: Do[Any], folder: Path) -> None:
@@ -303,7 +303,7 @@ def test_a_closed_folder_above_is_named(do: Do[Any], folder: Path) -> None:
     do(server.stop())
 
 
-def test_a_stopped_server_is_away_within_five_seconds(do: Do[Any], folder: Path) -> None:
+def test_a_stopped_server_is_away_soon(do: Do[Any], folder: Path) -> None:
     server = made(folder)
     do(server.start())
     databases = PostgresDatabases(server)
@@ -311,27 +311,24 @@ def test_a_stopped_server_is_away_within_five_seconds(do: Do[Any], folder: Path)
     began = time.monotonic()
     with pytest.raises(DatabasesUnavailable):
         do(databases.read_version())
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < SOON
 
 
 def test_a_statement_ends_soon_after_its_client_was_killed(do: Do[Any], server: EmbeddedPostgres) -> None:
     admin = server.make_admin_login()
     program = (
         "import psycopg, sys; c = psycopg.connect(sys.stdin.readline()); print('on', flush=True);"
-        " c.execute('SELECT pg_sleep(60)')"
+        " c.execute('SELECT pg_sleep(600)')"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client:
         assert client.stdin and client.stdout
         client.stdin.write(psycopg.conninfo.make_conninfo(**admin).encode() + b"\n")
         client.stdin.flush()
         assert client.stdout.readline() == b"on\n"
-        time.sleep(0.3)
+        working = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)' AND state = 'active'"
+        eventually(lambda: ask(server, working))
         client.kill()
-    working = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)' AND state = 'active'"
-    deadline = time.monotonic() + 5
-    while ask(server, working):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    eventually(lambda: not ask(server, working))
 
 
 def test_first_starts_at_once_take_ports_of_their_own(do: Do) -> None:

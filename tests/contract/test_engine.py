@@ -89,7 +89,7 @@ def test_downtime_is_the_longest_time_without_a_container_that_serves(project: P
             return watching.measure_downtime_ms(after)
 
     # A second after its start it is healthy at its first check.
-    assert 1300 < project.do(away()) < 8000
+    assert 1300 < project.do(away()) < 60_000
 
 
 def test_a_service_that_others_wait_for_may_end(project: Project) -> None:
@@ -150,8 +150,8 @@ def test_an_app_whose_container_exits_at_once_is_not_deployed(project: Project, 
 def test_a_crash_loop_is_noticed_long_before_the_timeout(project: Project, code: int, lives: str) -> None:
     began = time.monotonic()
     looping = shell(f"echo attempt; sleep {lives}; exit {code}", restart="always", healthcheck=ANSWERS)
-    error = failure_of(project, {"web": looping, "ok": service()}, timeout=60)
-    assert time.monotonic() - began < 12
+    error = failure_of(project, {"web": looping, "ok": service()}, timeout=200)
+    assert time.monotonic() - began < 60
     assert error.message == f"The service web keeps exiting with code {code}."
     assert error.details["service"] == "web"
     assert error.details["exitCode"] == code
@@ -161,7 +161,7 @@ def test_a_crash_loop_is_noticed_long_before_the_timeout(project: Project, code:
 @pytest.mark.parametrize("lives", ["0", "0.2", "0.7"])
 def test_a_crash_loop_without_a_healthcheck_is_not_a_deploy(project: Project, lives: str) -> None:
     """Compose takes a container that happens to run when it looks for one that runs."""
-    error = failure_of(project, {"web": shell(f"sleep {lives}; exit 4", restart="always")}, timeout=30)
+    error = failure_of(project, {"web": shell(f"sleep {lives}; exit 4", restart="always")}, timeout=90)
     assert error.details["exitCode"] == 4
 
 
@@ -259,7 +259,7 @@ def test_cancelling_a_deploy_ends_at_once(project: Project) -> None:
         with pytest.raises(asyncio.CancelledError):
             await deploying
 
-    project.do(asyncio.wait_for(cancelled(), 20))
+    project.do(asyncio.wait_for(cancelled(), 55))
 
 
 # --- stopping and removing ---------------------------------------------------------------------------------
@@ -326,7 +326,7 @@ def test_how_often_a_container_was_started_again_is_known(project: Project) -> N
     calm = project.do(project.engine.read_restarts(other.id))
     assert calm is not None
     assert calm.restarts == 0
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     seen = False
     while not seen or (lives := project.do(project.engine.read_restarts(item.id))) is None or lives.restarts < 2:
         assert time.monotonic() < end

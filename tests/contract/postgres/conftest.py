@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from ikoma.model import AppName, Secret
 from ikoma.ports.databases import Credentials
 from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.server.embedded import EmbeddedPostgres
+from tests.contract.conftest import eventually
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,19 @@ def owned(postgres: Postgres, app: AppName) -> Credentials:
     return make_database(postgres, app)
 
 
-def eventually(holds: Callable[[], object], seconds: float = 60) -> None:
-    """Wait until it holds; the test fails where it does not in time."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.05)
+def is_at_work(postgres: Postgres, what: str) -> bool:
+    """Whether a session is at a statement with this text, or a program of this name is at work in one."""
+    asked = (
+        "SELECT FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid()"
+        " AND (strpos(query, %s) > 0 OR starts_with(application_name, %s))"
+    )
+    with postgres.admin() as session:
+        return session.execute(asked, (what, what)).rowcount > 0
+
+
+async def at_work(postgres: Postgres, what: str) -> None:
+    """Wait until a session is at that, while the loop goes on."""
+    await asyncio.to_thread(eventually, lambda: is_at_work(postgres, what))
 
 
 async def meanwhile(work: Coroutine[Any, Any, Any], *steps: Callable[[], object]) -> Any:

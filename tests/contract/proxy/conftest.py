@@ -148,7 +148,7 @@ async def get(port: int, path: str = "/", **more: Any) -> tuple[int, str]:
         return answer.status, await answer.text()
 
 
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 30) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 120) -> None:
     """Wait for a condition to come true."""
     async with asyncio.timeout(seconds):
         while not await condition():

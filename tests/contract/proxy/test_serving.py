@@ -208,7 +208,7 @@ def test_requests_are_logged_without_what_opens_doors(do: Do[Any], serve: Serve,
 
 def logged(place: Place, uri: str) -> list[dict[str, Any]]:
     """The lines of the access log, once it has this request."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while True:
         lines = [json.loads(line) for line in place.access_log.read_text().splitlines()]
         if any(line["request"]["uri"] == uri for line in lines):
@@ -223,7 +223,7 @@ def body_of(answer: str) -> str:
 
 def curl_until(place: Place, url: str, *options: str) -> str:
     """The answer of an address whose certificate is perhaps still being made."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not (answer := place.curl(url, *options)).startswith("HTTP/"):
         assert time.monotonic() < deadline, answer
         time.sleep(0.05)
