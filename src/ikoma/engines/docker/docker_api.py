@@ -257,7 +257,7 @@ class DockerApi:
     async def list_writers(self, volume: str) -> list[VolumeWriter]:
         """Containers that have this volume other than read-only, and run or are paused."""
         async with self.connect() as docker:
-            listed = await _read(docker, "containers/json", {"filters": json.dumps({"volume": [volume]})})
+            listed = await self._read(docker, "containers/json", {"filters": json.dumps({"volume": [volume]})})
         return [
             VolumeWriter(item["Id"], item["Labels"].get(PROJECT, ""), item["State"])
             for item in listed
