@@ -20,11 +20,11 @@ from tests.support import Server
 from tests.support import server as started_server
 
 APP = named("held")
-WRITES = "n=0; while :; do n=$$((n + 1)); echo $$n > /work/first; echo $$n > /work/second; done"
+WRITES = "n=0; while :; do n=$$((n + 1)); echo $$n > /data/first; echo $$n > /data/second; done"
 WITH_WRITERS = (
     COMPOSE.replace('["./src:/www:ro"]', '["./src:/www:ro", "data:/data", "read:/read:ro"]').replace(
         "x-ikoma:",
-        '  worker:\n    image: {image}\n    command: ["sh", "-c", "' + WRITES + '"]\n    volumes: ["work:/work"]\n'
+        '  worker:\n    image: {image}\n    command: ["sh", "-c", "' + WRITES + '"]\n    volumes: ["work:/data"]\n'
         "    init: true\nx-ikoma:",
     )
     + "volumes:\n  data: {{}}\n  read: {{}}\n  work: {{}}\n"
