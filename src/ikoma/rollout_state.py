@@ -98,7 +98,7 @@ class RolloutView:
     standby: Standby | None
 
     @property
-    def _has_taken_over(self) -> bool:
+    def has_taken_over(self) -> bool:
         """Whether the rollout under way serves already."""
         if self.underway is None or self.serving is None:
             return False
@@ -106,7 +106,7 @@ class RolloutView:
 
     def find_starting(self, replica: RolloutMember) -> str | None:
         """Find the release that a container is of, where a rollout has made it and it does not serve yet; else None."""
-        if self.underway is None or self._has_taken_over:
+        if self.underway is None or self.has_taken_over:
             return None
         return self.underway.release if self.underway.brings(replica) else None
 
@@ -121,7 +121,7 @@ class RolloutView:
 
     def serves(self, replica: RolloutMember) -> bool:
         """Whether a container is of what serves: not in standby, and of the one side or the other of a rollout."""
-        if self.underway is not None and self._has_taken_over:
+        if self.underway is not None and self.has_taken_over:
             return self.underway.brings(replica) or replica.id in self.underway.kept
         if self.standby is not None and replica.id in self.standby.containers:
             return False

@@ -94,8 +94,9 @@ def test_a_release_that_is_changed_meanwhile_is_watched_for_the_rest_of_its_time
         app.do("deploy.scale", service="web", replicas=2)
     if change == "scale back":
         app.do("deploy.scale", service="web", replicas=1)
+        eventually(lambda: len(app.running()) == 1, "the other has ended")  # what is left is of an earlier rollout
     assert (app.folder / ".ikoma" / "standby.json").read_bytes() == standby
-    sicken(first if change == "scale" else app.serving()[0])
+    sicken({"scale": first, "scale back": app.running()[0]}.get(change) or app.serving()[0])
     eventually(lambda: app.release(good)["current"], "the release before serves again")
     if change == "scale":
         eventually(lambda: len(app.running()) == 2, "it has the number that was chosen")

@@ -80,6 +80,9 @@ class Proxy(Protocol):
     def set_upstreams(self, app: AppName, side: Side, addresses: Sequence[str]) -> None:
         """Let a side of an app's route lead to these addresses (host:port), durably and at once."""
 
+    def list_upstreams(self, app: AppName, side: Side) -> Sequence[str]:
+        """The addresses that a side of an app's route was set to last."""
+
     def switch(self, app: AppName, side: Side) -> None:
         """Send requests that begin from now on to this side, durably and at once."""
 

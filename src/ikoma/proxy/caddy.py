@@ -106,6 +106,9 @@ class CaddyProxy:
     def set_upstreams(self, app: AppName, side: Side, addresses: Sequence[str]) -> None:
         self._sides.set_upstreams(app, side, addresses)
 
+    def list_upstreams(self, app: AppName, side: Side) -> Sequence[str]:
+        return self._sides.list_upstreams(app, side)
+
     def switch(self, app: AppName, side: Side) -> None:
         self._sides.switch(app, side)
 

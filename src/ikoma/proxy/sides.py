@@ -62,10 +62,16 @@ class Sides:
         self._write(app, f"{side.value}.addresses", "\n".join(addresses))
         self._lay_out(app, self.find_side(app), self._count_slots(app))
 
+    def list_upstreams(self, app: AppName, side: Side) -> Sequence[str]:
+        with suppress(FileNotFoundError):
+            known = (self._root / app / f"{side.value}.addresses").read_text()
+            return known.split("\n") if known else [_NOWHERE]
+        return [_NOWHERE]
+
     def switch(self, app: AppName, side: Side) -> None:
         self._ensure(app)
         if side in SERVING:
-            self._fill(app, side, self._read_addresses(app, side), self._count_slots(app))
+            self._fill(app, side, self.list_upstreams(app, side), self._count_slots(app))
         self._write(app, "side", side.value)
         self._lay_out(app, side, self._count_slots(app))
 
@@ -92,17 +98,11 @@ class Sides:
         release, or was about to connect to it when the switch came, is answered by the new one.
         """
         for side in SERVING:
-            self._fill(app, side, self._read_addresses(app, serving if serving in SERVING else side), slots)
+            self._fill(app, side, self.list_upstreams(app, serving if serving in SERVING else side), slots)
 
     def _fill(self, app: AppName, side: Side, addresses: Sequence[str], slots: int) -> None:
         for slot in range(slots):
             self._write(app, f"{side.value}.{slot}", addresses[slot % len(addresses)])
-
-    def _read_addresses(self, app: AppName, side: Side) -> Sequence[str]:
-        with suppress(FileNotFoundError):
-            known = (self._root / app / f"{side.value}.addresses").read_text()
-            return known.split("\n") if known else [_NOWHERE]
-        return [_NOWHERE]
 
     def _count_slots(self, app: AppName) -> int:
         return int((self._root / app / "slots").read_text())

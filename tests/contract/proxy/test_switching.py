@@ -24,7 +24,9 @@ Start = Callable[..., Backend]
 def test_before_the_first_switch_the_app_is_down(do: Do[Any], proxy: CaddyProxy, backend: Start) -> None:
     assert proxy.find_side(APP) is Side.DOWN
     route = Route(APP, free_port())
-    proxy.set_upstreams(APP, Side.BLUE, [backend("blue").address])
+    blue = backend("blue").address
+    proxy.set_upstreams(APP, Side.BLUE, [blue])
+    assert proxy.list_upstreams(APP, Side.BLUE) == [blue]
     do(proxy.apply([route]))
     assert do(get(route.port))[0] == 503
     proxy.switch(APP, Side.BLUE)

@@ -62,7 +62,7 @@ class Routes:
         await self.apply()
         for name in self._apps.list_names():
             with log_failures(name):
-                await self.refresh(self._apps.locate(name))
+                await self._refresh_settled(self._apps.locate(name))
 
     def describe_condition(self) -> dict[str, Any]:
         """Tell which public listeners are up, and what is in the way of the others."""
@@ -130,7 +130,13 @@ class Routes:
     async def restore_switch(self, app: App) -> None:
         """Send requests to the containers that serve, whether or not that had been done before a kill."""
         web, containers = await self._find_serving(app)
-        if containers:
+        if web is None or not containers:
+            return
+        side, addresses = self._read_side(app), list_addresses(web, containers)
+        if list(self._proxy.list_upstreams(app.name, side)) == addresses:
+            # Switched already: what is still under way on the other side must not be taken for that of this one.
+            self._proxy.set_upstreams(app.name, side.other, addresses)
+        else:
             self.switch(app, web, containers)
 
     async def pause(self, app: App, limit: float) -> None:
@@ -168,6 +174,11 @@ class Routes:
         self._set_side(app, Side.DOWN)
         if side in (Side.BLUE, Side.GREEN):
             await self._wait_until_idle(app, side, _read_drain_seconds(app))
+
+    async def _refresh_settled(self, app: App) -> None:
+        """Refresh a route, unless its last rollout took over and was cut off: its end must see whether it switched."""
+        if not RolloutState(app).read_view().has_taken_over:
+            await self.refresh(app)
 
     async def refresh(self, app: App) -> None:
         """Let the route lead to where the containers that serve are now."""
