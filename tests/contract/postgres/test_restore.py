@@ -504,7 +504,7 @@ def test_a_database_that_stands_in_is_the_apps_alone_and_gone_after_the_block(
 def test_no_copy_is_made_that_could_fill_the_disk(
     postgres: Postgres, filled: Credentials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(EmbeddedPostgres, "room", lambda self: 100 << 20)
+    monkeypatch.setattr(EmbeddedPostgres, "measure_free_space", lambda self: 100 << 20)
 
     async def stand_in() -> None:
         async with postgres.databases.make_stand_in(filled):

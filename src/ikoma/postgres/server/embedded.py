@@ -39,6 +39,7 @@ _POLL = 0.02
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
 _STEADY_SECONDS = 60.0
 _STOP_SECONDS = 30.0
+_LET_GO_SECONDS = 3.0
 _PORTS_TRIED = 3
 _FIRST_WITH_TIMEOUT = 17
 
@@ -236,15 +237,38 @@ class EmbeddedPostgres:
         self._pid = postmaster.find_running(self._data) or 0
         if self._pid and stale:
             await self._shut_down()
-        if not self._pid:
-            if postmaster.is_taken(self._port):
-                raise self._port_in_use()
-            await asyncio.to_thread(postmaster.clear_away, self._data)
-            argv = [program, "-D", str(self._data)]
-            self._process = await serve(argv, log=self._root / "start.log", user=cluster.find_system_user())
-            self._pid = self._process.pid
-        await self._wait_until_ready()
+        if not self._pid or not await self._take_over():
+            await self._start_own(program)
         self._listening = listening
+
+    async def _take_over(self) -> bool:
+        """Take over the server that runs; False where it was just being killed."""
+        try:
+            await self._wait_until_ready()
+        except StartRefused:
+            if self._stopping or is_alive(self._pid):
+                raise
+            self._pid = 0
+            return False
+        return True
+
+    async def _start_own(self, program: str) -> None:
+        if not await self._is_let_go():
+            raise self._port_in_use()
+        await asyncio.to_thread(postmaster.clear_away, self._data)
+        argv = [program, "-D", str(self._data)]
+        self._process = await serve(argv, log=self._root / "start.log", user=cluster.find_system_user())
+        self._pid = self._process.pid
+        await self._wait_until_ready()
+
+    async def _is_let_go(self) -> bool:
+        """Whether nobody listens at the port; one who was killed a moment ago may do so still."""
+        deadline = _now() + _LET_GO_SECONDS
+        while postmaster.is_taken(self._port):
+            if _now() > deadline or self._stopping:
+                return False
+            await asyncio.sleep(_FIRST_PAUSE)
+        return True
 
     async def _wait_until_ready(self) -> None:
         deadline = _now() + _READY_SECONDS
