@@ -73,7 +73,7 @@ class FixtureAdapter(McpAdapter):
 
     fixtures: dict[str, Fixture]
 
-    def tool(self, capability: Capability) -> Tool:
+    def describe_tool(self, capability: Capability) -> Tool:
         return self.fixtures[capability.name].listed()
 
     async def list_tools(self, ctx: Any, params: Any) -> ListToolsResult:
@@ -82,7 +82,7 @@ class FixtureAdapter(McpAdapter):
         listed.tools.sort(key=lambda tool: tool.name != "test_simple_text")
         return listed
 
-    def present(self, capability: Capability, answer: CallAnswer) -> Any:
+    def word_result(self, capability: Capability, answer: CallAnswer) -> Any:
         raw = orjson.loads(answer.body)
         if raw["error"] is not None:
             raise MCPError(raw["error"]["code"], raw["error"]["message"], raw["error"].get("data"))
