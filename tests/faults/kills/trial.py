@@ -283,10 +283,11 @@ def settle(world: World, deed: Deed) -> str:
     assert found in deed.allowed, f"{found} is none of {deed.allowed}"
     assert {APP, BESIDE} <= sights.list_databases(server)
     assert world.ledger.find_lost() == set()
-    listed = [item["name"] for item in world.call("backup.list")["backups"] if "here" in item["places"]]
+    here = [item for item in world.call("backup.list")["backups"] if "here" in item["places"]]
+    listed = [item["name"] for item in here]
     assert {DUMP, WHOLE} <= set(listed)
     assert sights.find_faulty_backups(server, listed) == []
-    asked = [name for name in listed if name in world.contents]
+    asked = [item["name"] for item in here if item["proven"] and item["name"] in world.contents]
     _eventually_none(lambda: sights.find_faulty_copies(server, world.place, asked))
     if deed.arguments.get("appName") == GONE:
         _require_gone_or_there(world)
@@ -300,8 +301,9 @@ def end(world: World) -> None:
     server = world.server
     server.kill()
     server.start()
-    listed = [item["name"] for item in world.call("backup.list")["backups"] if "here" in item["places"]]
-    _eventually_none(lambda: sights.find_faulty_copies(server, world.place, listed))
+    here = [item for item in world.call("backup.list")["backups"] if "here" in item["places"]]
+    proven = [item["name"] for item in here if item["proven"]]  # no others leave the machine
+    _eventually_none(lambda: sights.find_faulty_copies(server, world.place, proven))
     for name, rows in world.contents.items():
         path = server.backups / name
         if path.exists():
