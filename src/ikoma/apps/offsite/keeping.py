@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,7 +31,7 @@ from ikoma.ports.progress import Progress, ignore_progress
 
 log = logging.getLogger("ikoma")
 
-_LOOK_SECONDS, _AGAIN_SECONDS = 3600.0, 300.0
+_LOOK_SECONDS, _AGAIN_SECONDS, _SOON_SECONDS = 3600.0, 300.0, 60.0
 _PATIENCE = 30.0
 _BEHIND = timedelta(days=1)
 _KINDS = (".sql", ".backup")
@@ -76,6 +77,8 @@ class OffsiteKeeper:
         self._publish = publish
         self._turn = asyncio.Lock()
         self._leaving: dict[str, asyncio.Task[OffsiteCopy]] = {}
+        self._has_failed = asyncio.Event()
+        """Whether a backup that a call has made failed to leave since the last look."""
 
     async def run(self) -> None:
         """Look at the place, send what is missing there, and let go of what was kept long enough; again and again."""
@@ -83,11 +86,19 @@ class OffsiteKeeper:
             return
         try:
             while True:
+                self._has_failed.clear()
                 well = await self._go_round()
-                await asyncio.sleep(_LOOK_SECONDS if well else _AGAIN_SECONDS)
+                await self._rest(_LOOK_SECONDS if well else _AGAIN_SECONDS)
         finally:
             for task in self._leaving.values():
                 task.cancel()
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait for so long; for a minute only from when a backup failed to leave."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._has_failed.wait()
+                await asyncio.sleep(_SOON_SECONDS)
 
     async def leave(self, backup: LocalBackup, progress: Progress, *, scheduled: bool) -> Departure | None:
         """Send a backup that was just made, and wait for a while; None where no place is set up.
@@ -103,6 +114,7 @@ class OffsiteKeeper:
                 progress(message, fraction)
 
         task = self._start(backup, tell, scheduled=scheduled)
+        task.add_done_callback(self._note_failed)
         await asyncio.wait({task}, timeout=_PATIENCE)
         waiting = False
         if not task.done():
@@ -183,6 +195,10 @@ class OffsiteKeeper:
                 self._tell(backup, error)
             else:
                 log.error("%s: %s could not be sent", backup.app, backup.name, exc_info=error)
+
+    def _note_failed(self, task: asyncio.Task[OffsiteCopy]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self._has_failed.set()
 
     async def _send(self, backup: LocalBackup, progress: Progress, *, scheduled: bool) -> OffsiteCopy:
         async with self._turn:

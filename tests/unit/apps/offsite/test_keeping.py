@@ -180,3 +180,29 @@ def kept_ages(ages: list[float], *, days: int) -> list[float]:
     for age in sorted(ages):
         newest.setdefault((NOW - timedelta(days=age)).date().isoformat(), age)
     return list(newest.values())[:days]
+
+
+def test_what_failed_to_leave_at_once_is_tried_again_long_before_the_next_look(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "_SOON_SECONDS", 0.2)
+    desk.go_round(set())
+
+    async def work() -> None:
+        task = asyncio.ensure_future(desk.keeper.run())
+        await asyncio.sleep(0.5)  # its first look is over: the next is an hour away
+        name = desk.make(0, by_schedule=False)
+        [backup] = desk.keeper.list_local(SHOP)
+        desk.root.rename(desk.folder / "unplugged")
+        left = await desk.keeper.leave(backup, lambda *_: None, scheduled=False)
+        assert left is not None
+        assert left.warning is not None
+        (desk.folder / "unplugged").rename(desk.root)
+        async with asyncio.timeout(120):
+            while desk.there() != {name}:
+                await asyncio.sleep(0.05)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    asyncio.run(work())
