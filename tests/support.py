@@ -183,8 +183,8 @@ def fetch(request: urllib.request.Request, timeout: float = 120) -> Answer:
         return Answer(error.code, _parsed(error.read()), dict(error.headers))
 
 
-def eventually(holds: Callable[[], object], what: str, seconds: float = 90) -> None:
-    """Wait until it holds; the test fails where it does not in time."""
+def eventually(holds: Callable[[], object], what: str = "it holds", seconds: float = 120) -> None:
+    """Wait until it holds; the deadline is generous, since nobody waits for it where all is well."""
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from tests.apps import make_app
-from tests.faults.server_observations import eventually
-from tests.support import Server, free_port
+from tests.support import Server, eventually, free_port
 
 APP = "planned-back"
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.apps import COMPOSE, SERVE, make_app
-from tests.faults.server_observations import Background, eventually
+from tests.faults.server_observations import Background
 from tests.images import busybox_image
-from tests.support import Server
+from tests.support import Server, eventually
 from tests.traffic import steady
 
 APP = "scaled"

@@ -6,7 +6,6 @@ import asyncio
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -26,14 +25,6 @@ T = TypeVar("T")
 SOON = 30.0
 """Seconds: many times what such an answer takes, and much less than one that waits for nobody."""
 Do = Callable[[Coroutine[Any, Any, T]], T]
-
-
-def eventually(holds: Callable[[], object], what: str = "it holds", seconds: float = 120) -> None:
-    """Wait until it holds; the test fails where it does not in time."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.05)
 
 
 def state_folder() -> Path:

@@ -21,7 +21,8 @@ import pytest
 from ikoma.errors import DatabasesUnavailable, StartRefused
 from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.server.embedded import EmbeddedPostgres
-from tests.contract.conftest import SOON, Do, eventually, remove, settings_of, state_folder
+from tests.contract.conftest import SOON, Do, remove, settings_of, state_folder
+from tests.support import eventually
 
 KEEPER = """
 import asyncio, sys

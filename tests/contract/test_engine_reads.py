@@ -19,11 +19,12 @@ from ikoma.errors import AppNameTaken, EngineUnavailable, IkomaError
 from ikoma.model import AppName, Secret
 from ikoma.ports.progress import ignore_progress
 from ikoma.ports.runtime import Resolved, ResourceInfo
-from tests.contract.conftest import SOON, eventually
+from tests.contract.conftest import SOON
 from tests.contract.project import ANSWERS, Project, a_project, docker, service, shell
 from tests.contract.registry import a_registry
 from tests.forwarded_docker import forwarded
 from tests.images import busybox_image
+from tests.support import eventually
 
 VOLUME = [{"type": "volume", "source": "store", "target": "/data", "volume": {}}]
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from tests.support import Answer, Server
+from tests.support import Answer, Server, eventually
 
 TOOLS = ("docker-compose", "pg_dump", "initdb", "setpriv")
 _RUN = secrets.token_hex(2)
@@ -104,14 +104,6 @@ def timed(work: Callable[[], object]) -> float:
 def shortest(works: Iterable[Callable[[], object]]) -> float:
     """The seconds of the fastest, so that a part of that time is surely in the middle of the work."""
     return min(map(timed, works))
-
-
-def eventually(holds: Callable[[], object], what: str, seconds: float = 120) -> None:
-    """Wait until it holds; the deadline is generous, since nobody waits for it where all is well."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.05)  # what is asked costs others time
 
 
 def half_written(server: Server) -> list[Path]:

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from tests.apps import make_app
-from tests.faults.server_observations import Background, eventually, named
+from tests.faults.server_observations import Background, named
 from tests.faults.test_bringing_back import KEEPS, TABLES, WITH_DATA, databases, state
 from tests.rollouts.self_killing_server import COMMAND
-from tests.support import Server
+from tests.support import Server, eventually
 from tests.support import server as started_server
 
 APP = named("whole")

@@ -15,9 +15,9 @@ import psycopg
 import pytest
 
 from tests.apps import COMPOSE, make_app
-from tests.faults.server_observations import Background, eventually, half_written, named, postgres_port, postmaster
+from tests.faults.server_observations import Background, half_written, named, postgres_port, postmaster
 from tests.rollouts.self_killing_server import COMMAND
-from tests.support import Server
+from tests.support import Server, eventually
 from tests.support import server as started_server
 
 APP, OTHER = named("back"), named("beside")

@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 from tests.apps import COMPOSE, make_app
-from tests.faults.server_observations import Background, eventually, listening, named, postmaster, processes_of
+from tests.faults.server_observations import Background, listening, named, postmaster, processes_of
 from tests.images import busybox_image
-from tests.support import Server, make_server
+from tests.support import Server, eventually, make_server
 from tests.support import server as started_server
 
 SLOW = named("slow")

@@ -18,7 +18,6 @@ import pytest
 from tests.apps import COMPOSE, make_app
 from tests.faults.server_observations import (
     alive,
-    eventually,
     half_written,
     kill_during,
     moments,
@@ -30,7 +29,7 @@ from tests.faults.server_observations import (
     tools_of,
 )
 from tests.images import busybox_image
-from tests.support import Server
+from tests.support import Server, eventually
 
 DEPLOYED = named("deploy")
 FIVE = ["first", "second", "third", "fourth", "fifth"]

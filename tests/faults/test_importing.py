@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from tests.faults.server_observations import Background, eventually, named
+from tests.faults.server_observations import Background, named
 from tests.images import busybox_image, postgres_image
 from tests.leftovers import remove_projects
 from tests.rollouts.self_killing_server import COMMAND
-from tests.support import Server
+from tests.support import Server, eventually
 from tests.support import server as started_server
 
 OLD, APP, ROWS = named("old"), named("taken"), 137

@@ -13,9 +13,9 @@ import pytest
 
 from ikoma.durable import remove_tree
 from tests.apps import make_app
-from tests.faults.server_observations import Background, eventually, half_written, named
+from tests.faults.server_observations import Background, half_written, named
 from tests.rollouts.self_killing_server import COMMAND
-from tests.support import Server
+from tests.support import Server, eventually
 from tests.support import server as started_server
 
 APP, OTHER = named("second"), named("others")

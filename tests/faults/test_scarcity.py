@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.apps import make_app
-from tests.faults.server_observations import Background, eventually, fill, named, small_disk, timed
+from tests.faults.server_observations import Background, fill, named, small_disk, timed
 from tests.rollouts.self_killing_server import COMMAND
-from tests.support import Answer, Server, free_port
+from tests.support import Answer, Server, eventually, free_port
 from tests.support import server as started_server
 
 IN_TIME = 60.0

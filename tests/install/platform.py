@@ -8,8 +8,8 @@ import signal
 import subprocess
 from collections.abc import Callable, Sequence
 
-from tests.faults.server_observations import eventually
 from tests.install.machine import Machine
+from tests.support import eventually
 
 HOME = "/opt/ikoma"
 CONTAINERS = ("ikoma", "ikoma-postgres", "ikoma-proxy")

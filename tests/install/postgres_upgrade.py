@@ -14,9 +14,9 @@ import pytest
 
 from ikoma.postgres.server.majors import read_bundled_major
 from scripts.images import ensure
-from tests.faults.server_observations import eventually
 from tests.install.machine import Machine
 from tests.install.platform import HOME, INSTALL, VARIABLES, is_well, purge
+from tests.support import eventually
 
 pytestmark = pytest.mark.timeout(1800)
 FORMER = max(int(path.name) for path in Path("/usr/lib/postgresql").glob("1[5-7]"))

@@ -13,7 +13,6 @@ import subprocess
 
 import pytest
 
-from tests.faults.server_observations import eventually
 from tests.install.machine import Machine
 from tests.install.platform import HOME, install
 from tests.install.versions import (
@@ -30,6 +29,7 @@ from tests.install.versions import (
     upgrade,
     version_there,
 )
+from tests.support import eventually
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -11,9 +11,9 @@ import pyrage
 import pytest
 
 from tests.apps import make_app
-from tests.faults.server_observations import eventually, named
+from tests.faults.server_observations import named
 from tests.offsite.places import SECRET, Line, S3Server
-from tests.support import Server
+from tests.support import Server, eventually
 from tests.support import server as started_server
 
 APP = named("away")

@@ -13,9 +13,9 @@ from typing import Any
 
 from tests import docker_api
 from tests.apps import remember
-from tests.faults.server_observations import eventually, half_written
+from tests.faults.server_observations import half_written
 from tests.images import busybox_image
-from tests.support import Answer, Server
+from tests.support import Answer, Server, eventually
 from tests.traffic import Traffic, steady
 
 TIMES = "interval: 1s, start_period: 1s, start_interval: 0.2s, retries: 3"

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
-from tests.faults.server_observations import eventually
 from tests.rollouts.live_app import LiveApp, docker, tell
+from tests.support import eventually
 
 _PATIENCE = 60.0
 _WEBSOCKET = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {}\r\n"

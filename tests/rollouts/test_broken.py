@@ -19,11 +19,11 @@ from typing import Any
 
 import pytest
 
-from tests.faults.server_observations import Background, eventually, small_disk
+from tests.faults.server_observations import Background, small_disk
 from tests.images import busybox_image
 from tests.leftovers import OWNER
 from tests.rollouts.live_app import CLIENTS, UNTIL_TOLD, LiveApp, compose, new_app, tell
-from tests.support import Server, free_port
+from tests.support import Server, eventually, free_port
 from tests.support import server as started_server
 
 

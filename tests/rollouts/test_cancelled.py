@@ -10,10 +10,9 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.faults.server_observations import eventually
 from tests.rollouts.live_app import LiveApp, compose, new_app
 from tests.rollouts.long_requests import PATIENT, Held
-from tests.support import Server
+from tests.support import Server, eventually
 
 NODE = "[node, /www/server.js]"
 

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.faults.server_observations import Background, eventually
+from tests.faults.server_observations import Background
 from tests.images import busybox_image, postgres_image
 from tests.rollouts.live_app import LiveApp, compose, docker, new_app
-from tests.support import Server
+from tests.support import Server, eventually
 
 
 def with_release(command: str, *, more: str = "", of: str = "") -> str:

@@ -6,11 +6,11 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.faults.server_observations import Background, eventually
+from tests.faults.server_observations import Background
 from tests.forwarded_docker import forwarded, refusing
 from tests.rollouts.live_app import new_app
 from tests.rollouts.self_killing_server import COMMAND
-from tests.support import DOCKER_HOST
+from tests.support import DOCKER_HOST, eventually
 from tests.support import server as started_server
 
 

@@ -7,10 +7,9 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from tests.faults.server_observations import eventually
 from tests.rollouts.live_app import LiveApp, compose, docker, inspected, new_app
 from tests.rollouts.test_watching import CHECKED, sicken
-from tests.support import Server
+from tests.support import Server, eventually
 
 MENDED = compose(command="[sh, -c, 'touch /well; httpd -p 3000 -h /www; sleep 1000']").replace(
     'test: [CMD, wget, -q, --spider, "http://127.0.0.1:3000/version"]', "test: [CMD, test, -e, /well]"

@@ -6,10 +6,9 @@ import re
 
 import pytest
 
-from tests.faults.server_observations import eventually
 from tests.images import busybox_image
 from tests.rollouts.live_app import LiveApp, compose, docker, docker_json, inspected, new_app
-from tests.support import Server
+from tests.support import Server, eventually
 
 
 def with_volume(settings: str, *, check: str = "/version") -> str:

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.faults.server_observations import Background, eventually
+from tests.faults.server_observations import Background
 from tests.images import busybox_image
 from tests.rollouts.live_app import SERVE, TIMES, UNTIL_TOLD, LiveApp, compose, docker, new_app, tell
-from tests.support import Answer, Server
+from tests.support import Answer, Server, eventually
 
 HEALTHCHECK = f'healthcheck: {{test: [CMD, wget, -q, --spider, "http://127.0.0.1:3000/version"], {TIMES}}}'
 

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.server_observations import eventually
 from tests.images import busybox_image
 from tests.rollouts.live_app import LiveApp, compose, docker_json, new_app
-from tests.support import Server
+from tests.support import Server, eventually
 from tests.support import server as started_server
 
 

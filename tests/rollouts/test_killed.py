@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.server_observations import Background, eventually, moments, timed
+from tests.faults.server_observations import Background, moments, timed
 from tests.images import busybox_image
 from tests.rollouts.live_app import LiveApp, compose, new_app
 from tests.rollouts.long_requests import PATIENT, Held
 from tests.rollouts.self_killing_server import COMMAND
-from tests.support import Server
+from tests.support import Server, eventually
 from tests.support import server as started_server
 
 WORKER = """  worker:

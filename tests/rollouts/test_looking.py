@@ -5,11 +5,10 @@ from __future__ import annotations
 import threading
 import time
 
-from tests.faults.server_observations import eventually
 from tests.rollouts.live_app import UNTIL_TOLD, compose, docker, new_app, tell
 from tests.rollouts.skewed_clock_server import COMMAND
 from tests.rollouts.test_watching import CHECKED, die, sicken, ways_back
-from tests.support import Server
+from tests.support import Server, eventually
 from tests.support import server as started_server
 
 SECONDS = 20

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.server_observations import eventually
 from tests.images import busybox_image
 from tests.rollouts.live_app import LiveApp, compose, docker, inspected, new_app
-from tests.support import Server, free_port
+from tests.support import Server, eventually, free_port
 
 
 def keeper(name: str, has: str) -> str:

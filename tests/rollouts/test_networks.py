@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from tests.faults.server_observations import eventually
 from tests.images import busybox_image
 from tests.rollouts.live_app import LiveApp, compose, docker, docker_json, new_app
-from tests.support import Server
+from tests.support import Server, eventually
 
 NAMES = [f"s{number}" for number in range(6)]
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.faults.server_observations import Background, eventually
+from tests.faults.server_observations import Background
 from tests.rollouts.live_app import LiveApp, compose, docker, new_app
 from tests.rollouts.self_killing_server import COMMAND
-from tests.support import Server
+from tests.support import Server, eventually
 from tests.support import server as started_server
 
 UNTIL_ALLOWED = "trap 'until test -e /may-end; do sleep 0.2; done; exit' TERM"

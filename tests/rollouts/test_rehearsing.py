@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.server_observations import Background, eventually
+from tests.faults.server_observations import Background
 from tests.rollouts.live_app import LiveApp, compose, new_app
-from tests.support import Server
+from tests.support import Server, eventually
 
 SHOP = "CREATE TABLE shop (id int, name text, gone int); INSERT INTO shop VALUES (1, 'a', 1), (2, NULL, 2);"
 DROP = "ALTER TABLE shop DROP COLUMN gone;"

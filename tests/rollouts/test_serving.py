@@ -14,11 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.server_observations import eventually
 from tests.images import busybox_image
 from tests.rollouts.live_app import SERVE, TIMES, LiveApp, answers, compose, docker, inspected, new_app
 from tests.rollouts.long_requests import lasting
-from tests.support import Server, free_port
+from tests.support import Server, eventually, free_port
 from tests.traffic import steady
 
 ROUNDS = int(os.environ.get("IKOMA_ROUNDS", "20"))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.server_observations import eventually
 from tests.images import busybox_image
 from tests.rollouts.live_app import LiveApp, compose, docker, inspected, new_app
 from tests.rollouts.test_watching import CHECKED, sicken
-from tests.support import Server
+from tests.support import Server, eventually
 
 STORE = """  store:
     build: ./src

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.server_observations import eventually
 from tests.rollouts.live_app import new_app
 from tests.rollouts.test_watching import CHECKED, sicken
-from tests.support import Server
+from tests.support import Server, eventually
 from tests.traffic import steady
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.faults.server_observations import eventually
 from tests.rollouts.live_app import compose, new_app
 from tests.rollouts.self_killing_server import COMMAND
-from tests.support import Server
+from tests.support import Server, eventually
 from tests.support import server as started_server
 
 

@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.faults.server_observations import eventually
 from tests.images import busybox_image
 from tests.rollouts.live_app import CLIENTS, LiveApp, compose, docker, inspected, new_app
-from tests.support import Server
+from tests.support import Server, eventually
 
 HEALTHCHECK = 'test: [CMD, wget, -q, --spider, "http://127.0.0.1:3000/version"]'
 WELL = compose(command="[sh, -c, 'touch /well; httpd -p 3000 -h /www; sleep 1000']", watch="5m")

@@ -7,9 +7,8 @@ import socket
 import threading
 from urllib.request import urlopen
 
-from tests.faults.server_observations import eventually
 from tests.rollouts.live_app import compose, new_app
-from tests.support import Server
+from tests.support import Server, eventually
 
 SLOW = "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'; sleep 4; echo whole\n"
 

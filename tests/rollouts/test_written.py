@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.server_observations import eventually
 from tests.images import busybox_image
 from tests.rollouts.live_app import LiveApp
-from tests.support import Server
+from tests.support import Server, eventually
 
 WRITER = """services:
   web:

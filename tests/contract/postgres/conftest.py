@@ -15,7 +15,7 @@ from ikoma.model import AppName, Secret
 from ikoma.ports.databases import Credentials
 from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.server.embedded import EmbeddedPostgres
-from tests.contract.conftest import eventually
+from tests.support import eventually
 
 
 @dataclass(frozen=True)

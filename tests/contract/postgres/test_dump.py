@@ -25,8 +25,9 @@ from ikoma.ports.progress import ignore_progress
 from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.server.embedded import EmbeddedPostgres
 from ikoma.postgres.server.tools import find_bundled
-from tests.contract.conftest import eventually, remove, settings_of, state_folder
+from tests.contract.conftest import remove, settings_of, state_folder
 from tests.contract.postgres.conftest import Postgres, at_work, make_database
+from tests.support import eventually
 
 FIRST = """
 CREATE TYPE mood AS ENUM ('sad', 'happy');

@@ -24,7 +24,8 @@ from ikoma.model import AppName, Secret
 from ikoma.ports.databases import Credentials
 from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.server.embedded import EmbeddedPostgres
-from tests.contract.conftest import SOON, eventually, remove, settings_of, state_folder
+from tests.contract.conftest import SOON, remove, settings_of, state_folder
+from tests.support import eventually
 
 Do = Callable[[Coroutine[Any, Any, Any]], Any]
 

@@ -16,8 +16,8 @@ import pytest
 from ikoma.errors import DatabasesUnavailable, IkomaError, LedgerSpoiled, MigrationChanged, SqlFailed
 from ikoma.model import AppName
 from ikoma.ports.databases import Credentials, Migration
-from tests.contract.conftest import eventually
 from tests.contract.postgres.conftest import Postgres, at_work, is_at_work, meanwhile
+from tests.support import eventually
 
 
 def migrate(

@@ -29,9 +29,10 @@ from ikoma.ports.progress import ignore_progress
 from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.server import cluster
 from ikoma.postgres.server.embedded import EmbeddedPostgres
-from tests.contract.conftest import eventually, remove, settings_of, state_folder
+from tests.contract.conftest import remove, settings_of, state_folder
 from tests.contract.postgres.conftest import Postgres, at_work, make_database
 from tests.contract.postgres.test_dump import FIRST, SINCE, content, dump, migrate, owners
+from tests.support import eventually
 
 
 @pytest.fixture

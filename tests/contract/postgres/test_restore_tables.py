@@ -17,8 +17,9 @@ from ikoma.errors import AppBusy, IkomaError, RestoreFailed, TableMissing, Table
 from ikoma.model import AppName
 from ikoma.ports.databases import Credentials, RestoredTables
 from ikoma.ports.progress import ignore_progress
-from tests.contract.postgres.conftest import Postgres, eventually
+from tests.contract.postgres.conftest import Postgres
 from tests.contract.postgres.test_dump import content
+from tests.support import eventually
 
 ZOO = r"""
 CREATE SCHEMA "sa les"; CREATE TYPE mood AS ENUM ('sad', 'it''s');

@@ -10,8 +10,9 @@ import pytest
 
 from ikoma.errors import CannotRevert, DatabasesUnavailable, SqlFailed, SqlStopped
 from ikoma.ports.databases import Credentials, Migration
-from tests.contract.postgres.conftest import Postgres, eventually, meanwhile
+from tests.contract.postgres.conftest import Postgres, meanwhile
 from tests.contract.postgres.test_migrations import migrate, names
+from tests.support import eventually
 
 MARK = "-- indexes\n-- ikoma: no-transaction\n"
 TABLE = "CREATE TABLE t (a int, b int); INSERT INTO t SELECT n, n % 2 FROM generate_series(1, 10) AS n"

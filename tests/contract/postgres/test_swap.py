@@ -20,8 +20,9 @@ from ikoma.model import AppName
 from ikoma.ports.databases import Credentials, UndoCopy
 from ikoma.ports.progress import ignore_progress
 from ikoma.postgres import swap as swapping
-from tests.contract.conftest import SOON, eventually
+from tests.contract.conftest import SOON
 from tests.contract.postgres.conftest import Postgres, make_database
+from tests.support import eventually
 
 WEEK = {"replaced_at": "2026-01-01T00:00:00Z", "until": "2999-01-08T00:00:00Z"}
 

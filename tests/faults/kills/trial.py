@@ -21,10 +21,10 @@ from ikoma.durable import remove_tree
 from tests.apps import make_app
 from tests.faults.kills import sights
 from tests.faults.kills.sights import Ledger, Parts
-from tests.faults.server_observations import Background, eventually, named, postmaster
+from tests.faults.server_observations import Background, named, postmaster
 from tests.faults.test_bringing_back import KEEPS, WITH_DATA
 from tests.rollouts.self_killing_server import COMMAND
-from tests.support import Server
+from tests.support import Server, eventually
 from tests.support import server as started_server
 
 APP, BESIDE, GONE = named("killed"), named("ledger"), named("gone")
