@@ -18,12 +18,12 @@ from typing import Any
 
 from ikoma.errors import SandboxMissing
 from ikoma.postgres.backup import sealed_exec
+from ikoma.postgres.server.relay import relay
 from ikoma.postgres.server.server import LOOPBACK
 from ikoma.users import NOBODY
 
 _PREFIX = "ikoma-sandbox-"
 _PORT = 5432
-_PIECE = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +82,9 @@ async def open_sandbox(parameters: Mapping[str, Any]) -> AsyncIterator[Sandbox]:
 
 
 async def _join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, port: int) -> None:
-    """Hand on what each of the two sides says, until one of them has ended."""
-    far_reader, far_writer = await asyncio.open_connection(host, port)
-    passing = [asyncio.ensure_future(_pass(reader, far_writer)), asyncio.ensure_future(_pass(far_reader, writer))]
+    """Connect one who came in to the server, until one of the two has ended."""
+    far = await asyncio.open_connection(host, port)
     try:
-        await asyncio.wait(passing, return_when=asyncio.FIRST_COMPLETED)
+        await relay((reader, writer), far)
     finally:
-        for task in passing:
-            task.cancel()
-        await asyncio.wait(passing)
-        far_writer.close()
-
-
-async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while piece := await reader.read(_PIECE):
-            writer.write(piece)
-            await writer.drain()
+        far[1].close()

@@ -22,6 +22,7 @@ from typing import cast
 from ikoma.durable import write_file
 from ikoma.postgres.server.certificates import Authority
 from ikoma.postgres.server.postmaster import is_taken
+from ikoma.postgres.server.relay import relay
 from ikoma.postgres.server.server import HOST_NAME
 
 log = logging.getLogger("ikoma.postgres")
@@ -29,7 +30,6 @@ log = logging.getLogger("ikoma.postgres")
 _TLS, _GSS, _CANCEL = 80877103, 80877104, 80877102
 _REQUEST, _SHORTEST_CANCEL, _LONGEST_CANCEL = 8, 16, 268
 _HANDSHAKE_SECONDS = 5.0
-_PIECE = 64 << 10
 _FAR, _PORTS = 10_000, 65_536
 _MOST, _MOST_OF_ONE = 300, 100
 _PAUSE = 2.0
@@ -174,14 +174,9 @@ class TlsDoor:
                 await far_writer.drain()
                 await far_reader.read()
                 return
-            ways = [_pump(near[0], far_writer), _pump(far_reader, near[1])]
-            pumping = [asyncio.ensure_future(way) for way in ways]
             try:
-                await asyncio.wait(pumping, return_when=asyncio.FIRST_COMPLETED)
+                await relay(near, (far_reader, far_writer))
             finally:
-                for task in pumping:
-                    task.cancel()
-                await asyncio.wait(pumping)
                 await _closed(near[1])
         finally:
             far_writer.close()
@@ -289,10 +284,3 @@ async def _closed(writer: asyncio.StreamWriter) -> None:
     with suppress(OSError, TimeoutError):
         async with asyncio.timeout(_HANDSHAKE_SECONDS):
             await writer.wait_closed()
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while piece := await reader.read(_PIECE):
-            writer.write(piece)
-            await writer.drain()
