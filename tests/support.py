@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from tests import forked_servers
 from tests.leftovers import OWNER, remove_leftovers, remove_projects
 from tests.prepared_postgres import bring_postgres
@@ -168,6 +170,14 @@ class Server:
 
         eventually(is_there, f"an entry with {fields}")
         return found[-1]
+
+    def login(self, app: str) -> psycopg.Connection[tuple[Any, ...]]:
+        """A session in an app's database, past IKOMA, as the app's own role."""
+        kept = json.loads((self.apps / app / ".ikoma" / "database.json").read_text())
+        port = (Path(self.env["IKOMA_STATE"]) / "postgres" / "port").read_text()
+        return psycopg.connect(
+            host="127.0.0.1", port=port, dbname=kept["database"], user=kept["role"], password=kept["password"]
+        )
 
     def cli(self, *arguments: str, timeout: float = 120, **more: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

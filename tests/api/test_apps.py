@@ -296,11 +296,7 @@ def test_an_app_that_locks_its_tables_holds_up_backups_for_seconds_and_its_remov
     server.do("apps.init", {"appName": "held"})
     server.do("db.create", {"appName": "held"})
     server.do("db.migrate", {"appName": "held", "sql": "CREATE TABLE t AS SELECT 42 AS answer"})
-    kept = json.loads((server.apps / "held" / ".ikoma" / "database.json").read_text())
-    port = (Path(server.env["IKOMA_STATE"]) / "postgres" / "port").read_text()
-    with psycopg.connect(
-        host="127.0.0.1", port=port, dbname=kept["database"], user=kept["role"], password=kept["password"]
-    ) as session:
+    with server.login("held") as session:
         session.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
         refused = server.call("db.backup", {"appName": "held"})
         assert refused.code == "app_busy"

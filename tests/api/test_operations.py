@@ -6,9 +6,7 @@ import http.client
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-import psycopg
 import pytest
 
 from tests import support
@@ -33,11 +31,7 @@ LASTING = "DO $$ BEGIN WHILE NOT pg_try_advisory_xact_lock(1) LOOP PERFORM pg_sl
 @contextmanager
 def lasting(server: Server) -> Iterator[dict[str, object]]:
     """Arguments of a db.seed that takes as long as the block."""
-    kept = json.loads((server.apps / "ops-a" / ".ikoma" / "database.json").read_text())
-    port = (Path(server.env["IKOMA_STATE"]) / "postgres" / "port").read_text()
-    with psycopg.connect(
-        host="127.0.0.1", port=port, dbname=kept["database"], user=kept["role"], password=kept["password"]
-    ) as session:
+    with server.login("ops-a") as session:
         session.execute("SELECT pg_advisory_lock(1)")
         yield {"appName": "ops-a", "sql": LASTING}
 

@@ -27,6 +27,7 @@ from ikoma.apps.database.backups import BackupManifest
 from ikoma.durable import remove_tree, sync_folder, write_file
 from ikoma.errors import BackupDamaged, BackupExists, BackupForeign, BackupMissing, Next
 from ikoma.model import AppName
+from ikoma.ports.databases import Dump
 
 log = logging.getLogger("ikoma")
 
@@ -70,6 +71,24 @@ class AppBackup:
     @property
     def size(self) -> int:
         return sum(int(item["size"]) for item in self.files.values())
+
+    def describe_dump(self, place: Path) -> Dump | None:
+        """The dump inside a backup in a folder; None where the app has no database.
+
+        Raises:
+            KeyError, TypeError, ValueError, AttributeError: of a manifest that this server has not signed.
+        """
+        if self.database is None:
+            return None
+        file, told = self.files[DUMP], self.database
+        return Dump(
+            place / DUMP,
+            int(file["size"]),
+            str(file["sha256"]),
+            {str(table): int(rows) for table, rows in told["tables"].items()},
+            checksums={str(table): str(checksum) for table, checksum in told["checksums"].items()},
+            postgres=str(told["postgres"]),
+        )
 
     def require_files(self, place: Path) -> None:
         """Compare each file of it with what was signed.

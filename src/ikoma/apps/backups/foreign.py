@@ -38,18 +38,11 @@ def find_foreign(root: Path, name: AnyBackupName) -> ForeignBackup:
 
 def _read_told(place: Path, name: str) -> Dump | None:
     backup = read_manifest(place, name).backup
-    if (told := backup.database) is None:
+    if backup.database is None:
         return None
     if describe_files(place, [DUMP]) != {DUMP: backup.files.get(DUMP)}:
         raise BackupDamaged(f"{name} is not what its manifest says: {DUMP} is another, or is not there.")
     try:
-        return Dump(
-            place / DUMP,
-            int(backup.files[DUMP]["size"]),
-            str(backup.files[DUMP]["sha256"]),
-            {str(table): int(rows) for table, rows in told["tables"].items()},
-            checksums={str(table): str(checksum) for table, checksum in told["checksums"].items()},
-            postgres=str(told["postgres"]),
-        )
+        return backup.describe_dump(place)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BackupDamaged(f"The manifest of {name} cannot be read.") from error

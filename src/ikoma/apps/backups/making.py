@@ -173,30 +173,16 @@ class AppBackupMaker:
     async def _prove(self, app: App, place: Path, backup: AppBackup, work: Path, progress: Progress) -> AppBackup:
         """Restore each part beside, and compare it."""
         began = time.monotonic()
-        if backup.database is not None:
-            await self._prove_database(app, place, backup, backup.database, progress)
+        if (dump := backup.describe_dump(place)) is not None:
+            proof = BackupProof(self._databases, credentials.require(app), backup.name, progress)
+            await proof.make(dump)
+            proof.require()
         for number, (volume, told) in enumerate(backup.volumes.items()):
             progress(f"prove the volume {volume}")
             stand_in = f"{_PROOF}{work.name.removeprefix(MAKING)}-{number}"
             await self._prove_volume(app, place / VOLUMES / f"{volume}.tar", stand_in, told, work / "proof.tar")
         taken = round(time.monotonic() - began, 3)
         return replace(backup, proven_at=format_moment(datetime.now(UTC), "milliseconds"), restore_seconds=taken)
-
-    async def _prove_database(
-        self, app: App, place: Path, backup: AppBackup, told: Mapping[str, Any], progress: Progress
-    ) -> None:
-        file = backup.files[DUMP]
-        dump = Dump(
-            place / DUMP,
-            int(file["size"]),
-            str(file["sha256"]),
-            told["tables"],
-            checksums=told["checksums"],
-            postgres=told["postgres"],
-        )
-        proof = BackupProof(self._databases, credentials.require(app), backup.name, progress)
-        await proof.make(dump)
-        proof.require()
 
     async def _prove_volume(self, app: App, file: Path, stand_in: str, told: Mapping[str, Any], work: Path) -> None:
         made = ResourceInfo(project="", driver="local", labels={"ikoma.proof": app.name})

@@ -7,7 +7,7 @@ finds the one or the other, and says which.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -79,16 +79,12 @@ class DatabaseRestorer:
         self, app: App, owned: Credentials, note: UndoCopy, dump: Dump, *, of: AppName, progress: Progress
     ) -> RestoredDatabase:
         """Let the app's database equal a dump; for the block of a note."""
-        async with self._databases.make_beside(owned, size=dump.size) as place:
-            checkpoint("made beside")
-            what = f"{note.backup} cannot be restored, and the database was not touched"
-            progress(f"restore {note.backup} beside the database")
+
+        async def fill(place: Credentials, what: str) -> Mapping[str, int]:
             await self._databases.fill(place, dump, of=of, work=name_work(app), what=what, progress=progress)
-            checkpoint("filled")
-            progress("swap the databases")
-            waited = await self._databases.swap_in(place, note)
-            checkpoint("swapped")
-        return RestoredDatabase(note, waited, dump.tables)
+            return dump.tables
+
+        return await self._replace(owned, note, dump.size, fill, progress)
 
     async def restore_foreign(
         self, app: App, name: str, path: Path, progress: Progress, *, size: int, told: Dump | None
@@ -103,21 +99,40 @@ class DatabaseRestorer:
             SandboxMissing, BackupForeign, BackupDamaged, BackupUnproven: it cannot be; the database was not touched.
             AppBusy: a rollout is not settled, or a session does not end; the database was not touched.
         """
+
+        async def fill(place: Credentials, what: str) -> Mapping[str, int]:
+            work = name_work(app)
+            await self._databases.load_foreign(place, path, told=told, work=work, what=what, progress=progress)
+            rows = await self._databases.count_rows(place, timeout=_LONGEST_COUNT)
+            return {table: count for table, count in rows.items() if count is not None}
+
         owned = await self.require(app)
         with self.noted(app, name) as note:
-            async with self._databases.make_beside(owned, size=size) as place:
-                checkpoint("made beside")
-                what = f"{name} cannot be restored, and the database was not touched"
-                progress(f"restore {name} beside the database")
-                await self._databases.load_foreign(
-                    place, path, told=told, work=name_work(app), what=what, progress=progress
-                )
-                rows = await self._databases.count_rows(place, timeout=_LONGEST_COUNT)
-                checkpoint("filled")
-                progress("swap the databases")
-                waited = await self._databases.swap_in(place, note)
-                checkpoint("swapped")
-        return RestoredDatabase(note, waited, {table: count for table, count in rows.items() if count is not None})
+            return await self._replace(owned, note, size, fill, progress)
+
+    async def _replace(
+        self,
+        owned: Credentials,
+        note: UndoCopy,
+        size: int,
+        fill: Callable[[Credentials, str], Awaitable[Mapping[str, int]]],
+        progress: Progress,
+    ) -> RestoredDatabase:
+        """Fill a new database beside the app's, and let it take its place.
+
+        Args:
+            size: bytes of what is loaded.
+            fill: loads it into the database; how a sentence begins that says why that fails. Rows of each table.
+        """
+        async with self._databases.make_beside(owned, size=size) as place:
+            checkpoint("made beside")
+            progress(f"restore {note.backup} beside the database")
+            tables = await fill(place, f"{note.backup} cannot be restored, and the database was not touched")
+            checkpoint("filled")
+            progress("swap the databases")
+            waited = await self._databases.swap_in(place, note)
+            checkpoint("swapped")
+        return RestoredDatabase(note, waited, tables)
 
     async def undo(self, app: App, progress: Progress) -> RestoredDatabase:
         """Let the database be again that was replaced last; what is now becomes the copy.

@@ -100,9 +100,11 @@ class Scheduler:
     def _read_schedules(self, app: App) -> Sequence[Schedule]:
         """Read the app's schedules; one that was set while the clock was ahead would wait for that time."""
         now = datetime.now(UTC)
-        for ahead in [item for item in read_schedules(app) if item.since > now]:
-            write_schedule(app, replace(ahead, set_at=format_moment(now)))
-        return read_schedules(app)
+        found = read_schedules(app)
+        ahead = [item for item in found if item.since > now]
+        for item in ahead:
+            write_schedule(app, replace(item, set_at=format_moment(now)))
+        return read_schedules(app) if ahead else found
 
     def _find_due(self, app: App, schedule: Schedule) -> ScheduleRun | None:
         now = datetime.now(UTC)
