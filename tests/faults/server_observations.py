@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 import urllib.error
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
@@ -104,6 +104,15 @@ def timed(work: Callable[[], object]) -> float:
 def shortest(works: Iterable[Callable[[], object]]) -> float:
     """The seconds of the fastest, so that a part of that time is surely in the middle of the work."""
     return min(map(timed, works))
+
+
+def list_proof_volumes(apps: Collection[str]) -> list[str]:
+    """Volumes that proofs of backups of these apps have made. Other servers of the machine may be at work on theirs."""
+    shown = '{{.Name}} {{.Label "ikoma.proof"}}'
+    listed = subprocess.check_output(
+        ["docker", "volume", "ls", "--filter", "label=ikoma.proof", "--format", shown], text=True
+    )
+    return [name for name, app in (line.split() for line in listed.splitlines()) if app in apps]
 
 
 def half_written(server: Server) -> list[Path]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.apps import make_app
-from tests.faults.server_observations import Background, named
+from tests.faults.server_observations import Background, list_proof_volumes, named
 from tests.faults.test_bringing_back import KEEPS, TABLES, WITH_DATA, databases, state
 from tests.rollouts.self_killing_server import COMMAND
 from tests.support import Server, eventually
@@ -46,10 +45,6 @@ def made(server: Server, app: dict[str, str]) -> dict[str, Any]:
     return answer
 
 
-def named_volumes() -> list[str]:
-    return subprocess.check_output(["docker", "volume", "ls", "--quiet"], text=True).split()
-
-
 def names(server: Server) -> list[str]:
     """Names that the tests have made: the server makes others by the clock."""
     listed = [item["name"] for item in server.do("backup.list", {"appName": APP})["backups"]]
@@ -58,7 +53,7 @@ def names(server: Server) -> list[str]:
 
 def leftovers(server: Server) -> list[str]:
     found = [path.name for path in server.backups.iterdir() if path.name.startswith(".")]
-    found += [name for name in named_volumes() if name.startswith("ikoma-proof-")]
+    found += list_proof_volumes([APP])
     return found + [name for name in databases(server) if name.startswith("ikoma-stand-in")]
 
 

@@ -76,9 +76,9 @@ def test_a_service_in_the_namespace_of_another_returns_with_it(server: Server, b
 
 
 def test_data_in_a_volume_without_a_name_outlives_its_containers_and_goes_with_the_app(server: Server) -> None:
-    before = volumes()
     app, _ = stored(server, "live-unnamed", STALE)
-    made = volumes() - before
+    mounts = [mount for item in app.containers() for mount in inspected(item.id)["Mounts"]]
+    made = {mount["Name"] for mount in mounts if mount["Type"] == "volume"}
     assert len(made) == 1
     text = compose(watch="0s").replace("x-ikoma:", STORE.format(again=STALE))
     app.deploy("3", text)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -318,12 +319,16 @@ def test_no_child_of_a_restore_knows_the_password_by_its_arguments(
     harm(backup, b"DROP SCHEMA :schema CASCADE", b"SELECT pg_sleep(2);\nDROP SCHEMA :schema CASCADE")
     password = postgres.server.make_admin_login()["password"]
 
-    async def look() -> list[str]:
+    async def look() -> set[str]:
         running = asyncio.ensure_future(postgres.databases.restore(filled, backup, progress=ignore_progress))
-        await at_work(postgres, "pg_sleep(2)")
-        seen = [" ".join(child.cmdline()) for child in psutil.Process().children(recursive=True)]
+        seen = set[str]()
+        while not running.done():
+            for child in psutil.Process().children(recursive=True):
+                with suppress(psutil.NoSuchProcess):
+                    seen.add(" ".join(child.cmdline()))
+            await asyncio.sleep(0.05)
         await running
-        return [line for line in seen if "psql" in line]
+        return {line for line in seen if "psql" in line}
 
     seen = postgres.do(look())
     assert seen

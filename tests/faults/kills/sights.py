@@ -7,7 +7,7 @@ import json
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ import psycopg
 from psycopg import sql
 
 from ikoma.postgres.server.tools import find_bundled
-from tests.faults.server_observations import half_written, postgres_port, processes_of
+from tests.faults.server_observations import half_written, list_proof_volumes, postgres_port, processes_of
 from tests.support import Server
 
 TOOLS = ("pg_dump", "psql", "pg_restore", "pg_basebackup", "pg_verifybackup", "pg_ctl", "pg_waldump")
@@ -123,11 +123,12 @@ def find_faulty_copies(server: Server, place: Path, listed: list[str]) -> list[s
     return found + [f"{path.name} is left" for path in journals]
 
 
-def find_leftovers(server: Server, known: set[str]) -> list[str]:
+def find_leftovers(server: Server, known: set[str], proven: Collection[str]) -> list[str]:
     """Find what no work leaves that has ended: files, databases, volumes, processes, servers made for recovery.
 
     Args:
         known: the databases of apps.
+        proven: the apps that may have backups.
     """
     recovered = Path(server.env["IKOMA_STATE"], "postgres", "recovered")
     found = [str(path) for path in half_written(server)]
@@ -137,8 +138,7 @@ def find_leftovers(server: Server, known: set[str]) -> list[str]:
     for app in server.apps.iterdir():
         found += [str(path) for path in (app / ".ikoma").glob("restor*")]
     found += [name for name in list_databases(server) - _OWN - known if not name.startswith("ikoma-undo-")]
-    volumes = subprocess.check_output(["docker", "volume", "ls", "--quiet"], text=True).split()
-    found += [name for name in volumes if name.startswith("ikoma-proof-")]
+    found += list_proof_volumes(proven)
     return found + [f"{item.info['name']} runs" for item in processes_of(server) if item.info["name"] in TOOLS]
 
 

@@ -278,7 +278,7 @@ def settle(world: World, deed: Deed) -> str:
     server = world.server
     eventually(lambda: server.do("platform.check")["checks"]["postgres"], "PostgreSQL is there", PATIENCE)
     eventually(lambda: _health(server) == "healthy", "the app is healthy", PATIENCE)
-    _eventually_none(lambda: sights.find_leftovers(server, _owned(world)))
+    _eventually_none(lambda: sights.find_leftovers(server, _owned(world), (APP, BESIDE, GONE)))
     found = sights.look(server, APP)
     assert found in deed.allowed, f"{found} is none of {deed.allowed}"
     assert {APP, BESIDE} <= sights.list_databases(server)
