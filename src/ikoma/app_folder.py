@@ -149,11 +149,27 @@ class App:
             NotAFile: it is a folder or something else.
             PathOutside: it is not inside the app's folder.
         """
+        try:
+            descriptor = self._open_plain(path)
+        except (OSError, ValueError):  # there may be a link on the way, or it is no file
+            descriptor = self._open_resolved(path)
+        with os.fdopen(descriptor, "rb") as file:
+            return file.read(limit)
+
+    def _open_plain(self, path: Path) -> int:
+        """Open a file that no link leads to, which is nearly every one; OSError where it cannot be told so."""
+        root, name = f"{self.path}/", str(path)
+        parts = name.removeprefix(root).split("/")
+        if not name.startswith(root) or not {"", ".", ".."}.isdisjoint(parts):
+            raise OSError(errno.ELOOP, "not written out")
+        return _open_beneath(self.path, parts)
+
+    def _open_resolved(self, path: Path) -> int:
         resolved = self.check_inside(path)
         root = Path(os.path.realpath(self.path))
         name = _shorten_path(path, self.path)
         try:
-            descriptor = _open_beneath(root, resolved.relative_to(root).parts or (".",))
+            return _open_beneath(root, resolved.relative_to(root).parts or (".",))
         except FileNotFoundError:
             raise FileMissing(f"There is no file {name}.") from None
         except OSError as error:
@@ -164,8 +180,6 @@ class App:
             if error.errno not in (errno.ENOTDIR, errno.ELOOP):
                 raise
             raise PathOutside(f"{name} is not what it was a moment ago.") from None
-        with os.fdopen(descriptor, "rb") as file:
-            return file.read(limit)
 
 
 def _open_beneath(root: Path, parts: Sequence[str]) -> int:

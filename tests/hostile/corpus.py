@@ -13,6 +13,7 @@ import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from ikoma.app_folder import App
@@ -155,7 +156,7 @@ def lay_out(case: Case, root: Path) -> tuple[App, HostFacts]:
         registries=registries,
         pinned=pinned,
         writable=tuple(written),
-        neighbours=(ipaddress.ip_network("192.168.77.0/24"), ipaddress.ip_network("fd77::/64")),
+        find_neighbours=lambda: (ipaddress.ip_network("192.168.77.0/24"), ipaddress.ip_network("fd77::/64")),
         platform=(root, Path("/var/lib/docker"), Path("/var/lib/ikoma")),
         owners={"bank_data": "bank", "bank_default": "bank", "bridge": "", "host": "", "none": ""},
     )
@@ -165,7 +166,7 @@ def lay_out(case: Case, root: Path) -> tuple[App, HostFacts]:
 async def judged(app: App, facts: HostFacts) -> tuple[list[Violation], str | None, ComposeModel | None]:
     """List what the policy finds, and Compose's own refusal where it does not come to a model."""
     engine = ComposeEngine(DOCKER_HOST)
-    facts = replace(facts, files=read_paths(app))
+    facts = replace(facts, find_files=partial(read_paths, app))
     try:
         gathered = await Resolutions(assemble(engine)).gather(app)
         if gathered.violations:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -23,7 +23,7 @@ _REST = "([-_.][A-Za-z0-9_.-]*)?"
 
 @dataclass(frozen=True, slots=True)
 class HostFacts:
-    """The server, as one app's file is checked against it."""
+    """The server, as one app's file is checked against it. What few files are judged by is found where a rule asks."""
 
     app: App
     other_apps: frozenset[str] = frozenset()
@@ -37,12 +37,12 @@ class HostFacts:
     """Folders that containers of this app, running now, may write."""
     owners: Mapping[str, str] = field(default_factory=dict)
     """Volumes and networks that are there → the Compose project they belong to, "" where they belong to none."""
-    neighbours: tuple[IpNetwork, ...] = ()
-    """Networks that the server itself is in or has routes to, and addresses that it needs; no containers'."""
+    find_neighbours: Callable[[], tuple[IpNetwork, ...]] = tuple
+    """Find the networks that the server itself is in or has routes to, and addresses that it needs; no containers'."""
     platform: tuple[Path, ...] = ()
     """Files and folders of the platform and of all apps, links resolved."""
-    files: tuple[LocatedPath, ...] = ()
-    """Files that Compose reads to understand the app's: they say what runs next."""
+    find_files: Callable[[], tuple[LocatedPath, ...]] = tuple
+    """Find the files that Compose reads to understand the app's: they say what runs next."""
     built: frozenset[str] = frozenset()
     """Names of the images that are built by the file that is checked."""
 

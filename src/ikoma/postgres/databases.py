@@ -24,6 +24,7 @@ from ikoma.ports.databases import (
 )
 from ikoma.ports.progress import Progress
 from ikoma.postgres import provision, swap
+from ikoma.postgres.app_sessions import AppSessions
 from ikoma.postgres.backup import archive, foreign, proof, restore, tables
 from ikoma.postgres.backup import dump as dumping
 from ikoma.postgres.clients.query import Queries
@@ -42,6 +43,7 @@ class PostgresDatabases:
     def __init__(self, server: PostgresServer) -> None:
         self._server = server
         self._logins = Logins(server)
+        self._sessions = AppSessions(server)
         self._queries = Queries(server)
 
     async def read_version(self) -> str:
@@ -58,7 +60,7 @@ class PostgresDatabases:
         await provision.create(self._server, app, password)
 
     async def drop(self, app: AppName) -> None:
-        await self._logins.forget(app.database)
+        await self._forget(app.database)
         await provision.drop(self._server, app)
 
     async def owns(self, app: AppName) -> bool:
@@ -74,7 +76,7 @@ class PostgresDatabases:
         await self._logins.check(credentials, fresh=fresh)
 
     async def read_ledger(self, credentials: Credentials) -> Sequence[LedgerEntry]:
-        return await ledger.read_ledger(self._server, credentials)
+        return await ledger.read_ledger(self._sessions, credentials)
 
     async def migrate(
         self, credentials: Credentials, migration: Migration, *, timeout: float, lock_timeout: float
@@ -152,11 +154,11 @@ class PostgresDatabases:
 
     async def swap_in(self, place: Credentials, note: UndoCopy) -> float:
         app = AppName(place.role)
-        await self._logins.forget(app.database)
+        await self._forget(app.database)
         return await swap.swap_in(self._server, app, place.database, note)
 
     async def swap_back(self, app: AppName, note: UndoCopy) -> float:
-        await self._logins.forget(app.database)
+        await self._forget(app.database)
         return await swap.swap_back(self._server, app, note)
 
     async def find_undo(self, app: AppName) -> UndoCopy | None:
@@ -228,9 +230,15 @@ class PostgresDatabases:
                 hint="Make room on the disk of IKOMA_STATE, then try again. Nothing was changed.",
             )
 
+    async def _forget(self, database: str) -> None:
+        """End the sessions that are kept of a database."""
+        await self._logins.forget(database)
+        await self._sessions.forget(database)
+
     async def close(self) -> None:
         await self._queries.close()
         await self._logins.close()
+        await self._sessions.close()
 
 
 @contextmanager

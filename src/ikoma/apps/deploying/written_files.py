@@ -52,7 +52,7 @@ def keep_written(app: App, release: str) -> None:
     releases = Releases(app)
     tree, manifest = releases.locate_folder(release) / TREE, releases.locate_folder(release) / MANIFEST
     found = releases.find(release)
-    if not tree.is_dir() or not manifest.is_file() or (rendered := releases.read_rendered(found)) is None:
+    if not tree.is_dir() or not manifest.is_file() or (rendered := releases.read_rendered(found.id)) is None:
         return
     taken = Snapshot.read(manifest, app.path)
     for path in _list_mounted(rendered, writable=True):
@@ -72,7 +72,10 @@ class _Earlier:
     def __init__(self, app: App, release: str, root: Path) -> None:
         releases = Releases(app)
         self._root, self._tree = root, releases.locate_folder(release) / TREE
-        manifest, rendered = releases.locate_folder(release) / MANIFEST, releases.read_rendered(releases.find(release))
+        manifest, rendered = (
+            releases.locate_folder(release) / MANIFEST,
+            releases.read_rendered(releases.find(release).id),
+        )
         self._taken = Snapshot.read(manifest, app.path) if manifest.is_file() else Snapshot(root, {})
         self._mounted = set(_list_mounted(rendered)) if rendered else set()
 

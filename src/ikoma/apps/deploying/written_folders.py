@@ -84,7 +84,7 @@ def _list_releases_with_containers(releases: Releases, current: Release) -> Iter
 
 def _find_written(releases: Releases, release: Release, named: Sequence[str]) -> list[Path]:
     """Folders of a release's copy that containers wrote and are data now, relative to it."""
-    model = releases.read_rendered(release)
+    model = releases.read_rendered(release.id)
     if model is None:
         return []
     tree = releases.locate_folder(release.id) / TREE

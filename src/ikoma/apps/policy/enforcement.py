@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache, partial
 from pathlib import Path
 
 from ikoma.app_folder import App
@@ -14,12 +15,13 @@ from ikoma.apps.host_facts import HostFacts
 from ikoma.apps.policy import model as policy
 from ikoma.apps.policy.addresses import list_server_networks
 from ikoma.apps.policy.rules import RULES, word_fix, word_problem
-from ikoma.apps.policy.storage import find_swapped, list_writable_folders
+from ikoma.apps.policy.storage import find_swapped, list_writable_sources
 from ikoma.apps.policy.waivers import Waiver, Waivers
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.yaml.reading import read_paths
 from ikoma.apps.yaml.violation import Violation
 from ikoma.compose.model import ComposeModel
+from ikoma.compose.paths import locate
 from ikoma.errors import PolicyViolation
 from ikoma.ports.runtime import Engine
 
@@ -28,6 +30,7 @@ _USUAL = (
     *(Path("/run", name) for name in ("docker", "docker.sock", "containerd")),
 )
 """Where engines and PostgreSQL keep what is theirs, whichever of them runs."""
+_MOST_REMEMBERED = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,22 +130,24 @@ class Policy:
 
     async def _look(self, app: App, owners: Mapping[str, str]) -> Callable[[], HostFacts]:
         """Ask the engine for its part of the facts; what is returned finds the others, in the thread that judges."""
-        state = await self._engine.runtime.observe(app)
+        written = _list_written(app)
+        if written and not (await self._engine.runtime.observe(app)).replicas:
+            written = ()
         engine_root = Path(await self._engine.volumes.find_root())
-        return lambda: self._find_facts(app, owners, engine_root, has_replicas=bool(state.replicas))
+        return lambda: self._find_facts(app, owners, engine_root, written)
 
-    def _find_facts(self, app: App, owners: Mapping[str, str], engine_root: Path, *, has_replicas: bool) -> HostFacts:
+    def _find_facts(self, app: App, owners: Mapping[str, str], engine_root: Path, written: Sequence[str]) -> HostFacts:
         return HostFacts(
             app=app,
             other_apps=frozenset(str(name) for name in self._apps.list_names() if name != app.name),
             platform_ports=self._platform_ports,
             registries=self._registries,
             pinned=self._pinned,
-            writable=_writable(app) if has_replicas else (),
+            writable=tuple(sorted({locate(source).path for source in written})),
             owners=owners,
-            neighbours=list_server_networks(hosts=self._hosts),
+            find_neighbours=cache(partial(list_server_networks, hosts=self._hosts)),
             platform=_resolved((*self._folders, engine_root)),
-            files=read_paths(app),
+            find_files=cache(partial(read_paths, app)),
         )
 
 
@@ -150,11 +155,17 @@ def _resolved(paths: Sequence[Path]) -> tuple[Path, ...]:
     return tuple(Path(os.path.realpath(path)) for path in paths)
 
 
-def _writable(app: App) -> tuple[Path, ...]:
-    """List what containers that may be running can write: those of the release that serves, and of the latest."""
+def _list_written(app: App) -> tuple[str, ...]:
+    """List sources that containers that may be running can write: those of the release that serves, and the latest."""
     releases = Releases(app)
-    found: set[Path] = set()
+    found: dict[str, None] = {}
     for release in releases.list_recent():
-        if (rendered := releases.read_rendered(release)) is not None:
-            found |= set(list_writable_folders(rendered))
-    return tuple(sorted(found))
+        found |= dict.fromkeys(_read_sources(app, release.id, releases.read_rendered_stamp(release.id)))
+    return tuple(found)
+
+
+@lru_cache(maxsize=_MOST_REMEMBERED)
+def _read_sources(app: App, identity: str, stamp: tuple[int, int, int] | None) -> tuple[str, ...]:
+    """Read what the containers of a release may write, from the one file with this stamp; nothing where none is."""
+    rendered = Releases(app).read_rendered(identity)
+    return () if rendered is None else list_writable_sources(rendered)

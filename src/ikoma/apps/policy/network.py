@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from ikoma.apps.host_facts import HostFacts, IpNetwork
@@ -69,20 +69,22 @@ def check_networks(facts: HostFacts, place: Place, value: Any) -> Iterator[Viola
             yield Violation("host-namespace", inside, "The container joins the server's network.")
         elif not facts.may_be_named(name):
             yield Violation("foreign-network", inside, f"The network {name} is not this app's.")
-        yield from _addresses(inside, network.get("ipam") or {}, facts.neighbours)
+        yield from _addresses(inside, network.get("ipam") or {}, facts.find_neighbours)
         yield from check_labels(facts, (*inside, "labels"), network.get("labels") or {})
 
 
-def _addresses(place: Place, ipam: Mapping[str, Any], neighbours: Iterable[IpNetwork]) -> Iterator[Violation]:
+def _addresses(
+    place: Place, ipam: Mapping[str, Any], find_neighbours: Callable[[], Iterable[IpNetwork]]
+) -> Iterator[Violation]:
     if (ipam.get("driver") or "default") != "default" or ipam.get("options"):
         yield Violation("network-driver", (*place, "ipam"), "Addresses come from a driver of its own.")
     for index, config in enumerate(ipam.get("config") or []):
-        problem = _unfit(config, neighbours)
+        problem = _unfit(config, find_neighbours)
         if problem is not None:
             yield Violation("network-driver", (*place, "ipam", "config", index), problem)
 
 
-def _unfit(config: Mapping[str, Any], neighbours: Iterable[IpNetwork]) -> str | None:
+def _unfit(config: Mapping[str, Any], find_neighbours: Callable[[], Iterable[IpNetwork]]) -> str | None:
     """The reason why an app's network may not have these addresses; None where it may."""
     try:
         subnet, *parts = [
@@ -98,7 +100,7 @@ def _unfit(config: Mapping[str, Any], neighbours: Iterable[IpNetwork]) -> str | 
         return f"The subnet {subnet} is not a small private one."
     if config.get("aux_addresses") or not all(_is_in(part, subnet) for part in parts):
         return f"Addresses outside the subnet {subnet}, or names for some, are chosen."
-    if any(subnet.version == net.version and subnet.overlaps(net) for net in neighbours):
+    if any(subnet.version == net.version and subnet.overlaps(net) for net in find_neighbours()):
         return f"The subnet {subnet} is one that the server itself is in, or uses."
     return None
 

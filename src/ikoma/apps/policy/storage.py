@@ -130,12 +130,12 @@ def read_files(model: ComposeModel, facts: HostFacts) -> Iterator[Violation]:
             continue
         if path.parent == facts.root and path.name in _OWN_FILES:  # that is said already
             continue
-        if any(path == file.path or path in file.passed for file in facts.files):
+        if any(path == file.path or path in file.passed for file in facts.find_files()):
             what = f"{source} is, or holds, a file that the compose file is read with, and is mounted writable."
             folder = path.relative_to(facts.root)
             instead = _INSTEAD_OF_READ.format(folder, folder)
             yield Violation("own-state", place, what, instead=instead, because=str(path))
-    for file in facts.files:
+    for file in facts.find_files() if facts.writable else ():
         if not file.passed.isdisjoint(facts.writable) or file.path in facts.writable:
             what = f"{os.path.relpath(file.path, facts.root)} is read with the compose file, and a container writes it."
             yield Violation("own-state", (), what, instead=_INSTEAD_OF_WRITTEN)
@@ -226,7 +226,12 @@ def _binds(model: ComposeModel) -> Iterator[tuple[Place, str, bool]]:
 
 def list_writable_folders(model: ComposeModel) -> tuple[Path, ...]:
     """List what the containers of a deployed model may write."""
-    return tuple(locate(source).path for _, source, writable in _binds(model) if writable)
+    return tuple(locate(source).path for source in list_writable_sources(model))
+
+
+def list_writable_sources(model: ComposeModel) -> tuple[str, ...]:
+    """List the sources of what containers may write, as the model names them: links lead where they lead now."""
+    return tuple(source for _, source, writable in _binds(model) if writable)
 
 
 def check_volumes(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:

@@ -9,6 +9,7 @@ the lock next ends it.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -235,9 +236,9 @@ class Releases:
         """The resolved compose file that runs."""
         return self._folder / release.id / _RENDERED
 
-    def read_rendered(self, release: Release) -> ComposeModel | None:
+    def read_rendered(self, identity: str) -> ComposeModel | None:
         """Read the resolved compose file that runs; None where the release never came to have one."""
-        return self._app.read_state(f"releases/{release.id}/{_RENDERED}", parse_model)
+        return self._app.read_state(f"releases/{identity}/{_RENDERED}", parse_model)
 
     def read_model(self, identity: str) -> ComposeModel:
         """Read the model that was checked when the release of that id was made."""
@@ -248,8 +249,15 @@ class Releases:
 
     def read_model_stamp(self, identity: str) -> tuple[int, int, int] | None:
         """Read what tells one file of a release's model from another: time, size, inode; None where there is none."""
+        return self._read_stamp(identity, _MODEL)
+
+    def read_rendered_stamp(self, identity: str) -> tuple[int, int, int] | None:
+        """Read the same of the resolved compose file that runs."""
+        return self._read_stamp(identity, _RENDERED)
+
+    def _read_stamp(self, identity: str, name: str) -> tuple[int, int, int] | None:
         try:
-            status = (self._folder / identity / _MODEL).stat()
+            status = os.stat(f"{self._folder}/{identity}/{name}")
         except OSError:
             return None
         return status.st_mtime_ns, status.st_size, status.st_ino

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import aiohttp
 
+from ikoma.apps.routing import plain_get
 from ikoma.apps.routing.addresses import list_addresses
 from ikoma.compose.compose_file import Web
 from ikoma.errors import IkomaError
@@ -23,6 +24,7 @@ from ikoma.readable import decode_text, make_readable
 
 _SECONDS = 3.0
 _WORST_OF_A_NAMED_PATH, _WORST_ANSWER = 399, 499
+_FIRST_GOOD = 200
 _MOST_BYTES, _SHOWN = 64 << 10, 2000
 _MOST_PORTS = 5
 ON_NO_PORT = "It listens on no port."
@@ -102,18 +104,33 @@ class Probe:
         return await (self._connect(web, address) if web.path is None else self._get(web, address, most))
 
     async def _get(self, web: Web, address: str, most: int) -> ProbeResult:
+        worst = _WORST_OF_A_NAMED_PATH if web.named else _WORST_ANSWER
+        host, port = address.rsplit(":", 1)
+        try:
+            if web.path is not None and plain_get.is_plain(web.path) and ":" not in host:
+                async with asyncio.timeout(_SECONDS):
+                    status, body = await plain_get.get(
+                        host, int(port), web.path, most=lambda status: 0 if _FIRST_GOOD <= status <= worst else most
+                    )
+                return _judge(web, status, body, worst)
+        except TimeoutError:
+            return ProbeResult(False, f"{web.path} has not answered within {_SECONDS:g} s.")
+        except (OSError, plain_get.NoPlainAnswer):
+            pass  # that is found out below
+        return await self._get_by_client(web, address, most, worst)
+
+    async def _get_by_client(self, web: Web, address: str, most: int, worst: int) -> ProbeResult:
+        """Ask with a client that takes any path, and tells apart how an answer can fail to come."""
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=_SECONDS)
             self._session = aiohttp.ClientSession(
                 timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
             )
-        worst = _WORST_OF_A_NAMED_PATH if web.named else _WORST_ANSWER
         try:
             async with self._session.get(f"http://{address}{web.path}", allow_redirects=False) as response:
-                passed = 200 <= response.status <= worst
+                passed = _FIRST_GOOD <= response.status <= worst
                 body = b"" if passed or not most else await _read_beginning(response.content, most)
-                status = None if passed else response.status
-                return ProbeResult(passed, f"{web.path} answers {response.status}.", _read_text(body), status)
+                return _judge(web, response.status, body, worst)
         except aiohttp.ClientConnectorError:
             return ProbeResult(False, f"{web.path} does not answer: nothing takes connections at port {web.port}.")
         except TimeoutError:
@@ -146,6 +163,11 @@ async def find_other_ports(runtime: Runtime, web: Web, containers: Sequence[Repl
     except IkomaError:
         return ""
     return "" if heard is None else _describe_listening(web, heard)
+
+
+def _judge(web: Web, status: int, body: bytes, worst: int) -> ProbeResult:
+    passed = _FIRST_GOOD <= status <= worst
+    return ProbeResult(passed, f"{web.path} answers {status}.", _read_text(body), None if passed else status)
 
 
 def _select_container(web: Web, containers: Sequence[Replica]) -> Replica | None:

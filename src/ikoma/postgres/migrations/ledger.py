@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import Any, LiteralString
 
 import psycopg
+from psycopg import sql
 
 from ikoma.errors import CannotRevert, LedgerSpoiled, MigrationChanged, Next, SqlFailed
 from ikoma.model import quote_name
 from ikoma.ports.databases import Credentials, LedgerEntry, Migration
-from ikoma.postgres.connect import Connection, connected, is_lost, shorten_said
-from ikoma.postgres.server.server import PostgresServer
+from ikoma.postgres.app_sessions import AppSessions
+from ikoma.postgres.connect import Connection, is_lost, shorten_said
 
 MAKE = """
 CREATE SCHEMA IF NOT EXISTS ikoma;
@@ -27,12 +28,13 @@ CREATE TABLE IF NOT EXISTS ikoma.migrations (
 LOCK = 7_234_011_502
 """Lock of the database, for whoever changes what the ledger says."""
 _MOST = 10_000
+_BEGIN = "BEGIN READ ONLY; SET LOCAL statement_timeout = '5s'; SET LOCAL lock_timeout = '4s'"
 _FIND = "SELECT pg_catalog.to_regclass('ikoma.migrations')::pg_catalog.oid"
-_LOCK = "LOCK TABLE ONLY ikoma.migrations IN ACCESS SHARE MODE"
-_KIND = "SELECT relkind, relrowsecurity FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.=) %s"
-_COLUMNS = """
+_LOOK = """
+LOCK TABLE ONLY ikoma.migrations IN ACCESS SHARE MODE;
+SELECT relkind, relrowsecurity FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.=) {table};
 SELECT attname::pg_catalog.text, atttypid FROM pg_catalog.pg_attribute
-WHERE attrelid OPERATOR(pg_catalog.=) %s AND attgenerated OPERATOR(pg_catalog.=) '' LIMIT 100
+WHERE attrelid OPERATOR(pg_catalog.=) {table} AND attgenerated OPERATOR(pg_catalog.=) '' LIMIT 100
 """
 _OURS = {("name", 25), ("checksum", 25), ("applied_at", 1184)}
 _ENTRIES = f"""
@@ -42,23 +44,28 @@ FROM ONLY ikoma.migrations ORDER BY applied_at, name LIMIT {_MOST + 1}
 """  # noqa: S608 - a number
 
 
-async def read_ledger(server: PostgresServer, credentials: Credentials) -> list[LedgerEntry]:
+async def read_ledger(sessions: AppSessions, credentials: Credentials) -> list[LedgerEntry]:
     """The migrations that were applied, in order.
 
     Raises:
         LedgerSpoiled: the table is not IKOMA's, or cannot be read within five seconds.
     """
-    async with connected(server.make_app_login(credentials)) as connection:
-        try:
-            await connection.execute("SET statement_timeout = '5s'; SET lock_timeout = '4s'; BEGIN READ ONLY")
-            return await read_entries(connection)
-        except psycopg.Error as error:
-            if is_lost(error, connection):
-                raise
-            raise LedgerSpoiled(
-                f"ikoma.migrations cannot be read: {shorten_said(error.diag.message_primary)}.",
-                audit_message=f"ikoma.migrations cannot be read: SQLSTATE {error.sqlstate}.",
-            ) from error
+    return await sessions.ask(credentials, _read_ledger)
+
+
+async def _read_ledger(connection: Connection) -> list[LedgerEntry]:
+    try:
+        await connection.execute(_BEGIN, prepare=False)
+        entries = await read_entries(connection)
+        await connection.execute("ROLLBACK")
+        return entries
+    except psycopg.Error as error:
+        if is_lost(error, connection):
+            raise
+        raise LedgerSpoiled(
+            f"ikoma.migrations cannot be read: {shorten_said(error.diag.message_primary)}.",
+            audit_message=f"ikoma.migrations cannot be read: SQLSTATE {error.sqlstate}.",
+        ) from error
 
 
 async def read_entries(connection: Connection) -> list[LedgerEntry]:
@@ -66,9 +73,9 @@ async def read_entries(connection: Connection) -> list[LedgerEntry]:
     ((table,),) = await _rows(connection, _FIND)
     if table is None:
         return []
-    await connection.execute(_LOCK)
-    kinds = await _rows(connection, _KIND, table)
-    if kinds != [("r", False)] or not set(await _rows(connection, _COLUMNS, table)) >= _OURS:
+    seen = await connection.execute(sql.SQL(_LOOK).format(table=sql.Literal(table)), prepare=False)
+    kinds, columns = [await seen.fetchall() for _ in range(2) if seen.nextset()]
+    if kinds != [("r", False)] or not set(columns) >= _OURS:
         raise LedgerSpoiled
     found = await _rows(connection, _ENTRIES)
     if len(found) > _MOST:
@@ -127,6 +134,6 @@ async def _record(connection: Connection, file: str, change: LiteralString, valu
         raise SqlFailed(problem, hint=hint, file=file)
 
 
-async def _rows(connection: Connection, query: str, *values: Any) -> list[tuple[Any, ...]]:
-    cursor = await connection.execute(query.encode(), values or None)
+async def _rows(connection: Connection, query: str) -> list[tuple[Any, ...]]:
+    cursor = await connection.execute(query.encode())
     return await cursor.fetchall()
