@@ -366,6 +366,44 @@ def test_a_kept_session_does_not_outlive_its_database(do: Do[Any], databases: Po
         do(databases.check_login(credentials, fresh=False))
 
 
+def test_questions_of_one_moment_about_the_ledger_use_one_session_which_closes_by_itself(
+    do: Do[Any], databases: PostgresDatabases, server: EmbeddedPostgres, make: Make
+) -> None:
+    credentials = make("asked")
+    sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'asked'"
+    logins = "SELECT sessions FROM pg_stat_database WHERE datname = 'asked'"
+
+    async def ask_often() -> None:
+        for _ in range(50):
+            await databases.read_ledger(credentials)
+        assert as_admin(server, sessions) <= [(1,)]
+        async with asyncio.timeout(60):
+            while as_admin(server, sessions) != [(0,)]:
+                await asyncio.sleep(0.1)
+        [(made,)] = as_admin(server, logins)
+        assert made < 50
+
+    do(ask_often())
+
+
+def test_the_ledger_is_asked_anew_where_its_session_was_ended_or_its_database_dropped(
+    do: Do[Any], databases: PostgresDatabases, server: EmbeddedPostgres, make: Make
+) -> None:
+    credentials = make("asked-again")
+
+    async def ask_again() -> None:
+        assert await databases.read_ledger(credentials) == []
+        as_admin(server, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'asked-again'")
+        assert await databases.read_ledger(credentials) == []
+        await databases.migrate(credentials, Migration.of("1.sql", "SELECT 1"), timeout=30, lock_timeout=5)
+        assert [entry.name for entry in await databases.read_ledger(credentials)] == ["1.sql"]
+        await databases.drop(AppName("asked-again"))
+        with pytest.raises(DatabasesUnavailable):
+            await databases.read_ledger(credentials)
+
+    do(ask_again())
+
+
 # --- migrations --------------------------------------------------------------------------------------------
 
 
