@@ -23,7 +23,7 @@ def test_a_backup_says_that_it_was_restored_or_why_it_cannot_be(server: Server) 
     good = server.do("db.backup", {"appName": APP})
     assert (good["proven"], good["tables"]) == (True, {"t": 1})
     assert good["restoreSeconds"] > 0
-    manifest = json.loads(Path(good["backupPath"] + ".json").read_text())
+    manifest = json.loads(Path(good["backupPath"] + ".json").read_text())["manifest"]
     assert manifest["proven_at"] >= manifest["created_at"]
     assert (set(manifest["checksums"]), manifest["postgres"][:3]) == ({"t"}, "18.")
     assert good["dumpSeconds"] == manifest["dump_seconds"] > 0
@@ -37,7 +37,7 @@ def test_a_backup_says_that_it_was_restored_or_why_it_cannot_be(server: Server) 
     )
     kept = server.backups / "proof-bad.sql"
     assert kept.is_file()
-    assert json.loads(kept.with_name("proof-bad.sql.json").read_text())["proven_at"] is None
+    assert json.loads(kept.with_name("proof-bad.sql.json").read_text())["manifest"]["proven_at"] is None
     assert server.do("db.query", {"appName": APP, "sql": "SELECT count(*) FROM t"})["rows"] == [[1]]
     checks = server.do("artifact.verify_release", {"appName": APP})["checks"]
     said = next(item["details"] for item in checks if item["name"] == "backup")

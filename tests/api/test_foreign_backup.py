@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from ikoma.apps.backups.signing import BackupKey
+from ikoma.apps.signing import BackupKey
 from tests.apps import make_app
 from tests.support import Server
 

@@ -14,6 +14,7 @@ import psutil
 import psycopg
 import pytest
 
+from ikoma.apps.signing import BackupKey
 from tests.apps import COMPOSE, make_app
 from tests.faults.server_observations import Background, half_written, named, postgres_port, postmaster
 from tests.rollouts.self_killing_server import COMMAND
@@ -189,6 +190,11 @@ BAD: list[tuple[dict[str, Any], int, str]] = [
     ({"backupName": "unread.sql"}, 409, "backup_damaged"),
     ({"backupName": "rows.sql"}, 409, "backup_unproven"),
     ({"backupName": "foreign.sql"}, 409, "backup_foreign"),
+    ({"backupName": "later.sql"}, 409, "backup_foreign"),
+    ({"backupName": "renamed.sql"}, 409, "backup_damaged"),
+    ({"backupName": "claimed.sql"}, 409, "backup_damaged"),
+    ({"backupName": "unsigned.sql"}, 409, "backup_foreign"),
+    ({"backupName": "stranger.sql"}, 409, "backup_foreign"),
 ]
 
 
@@ -200,22 +206,36 @@ def bad_files(server: Server, app: dict[str, str]) -> Path:
     manifest = (root / "good.sql.json").read_bytes()
     hurt = state(server, "hurt")
 
-    def write(name: str, content: bytes, told: bytes | None = manifest) -> None:
+    def write(name: str, content: bytes, record: bytes | None = manifest) -> None:
         (root / f"{name}.sql").write_bytes(content)
-        if told is not None:
-            (root / f"{name}.sql.json").write_bytes(told)
+        if record is not None:
+            (root / f"{name}.sql.json").write_bytes(record)
 
+    told = json.loads(manifest)["manifest"]
+    key = BackupKey(Path(server.env["IKOMA_STATE"]) / "backups.key")
+
+    def sign(name: str, content: bytes, by: BackupKey = key, **changed: object) -> None:
+        """As this server would have signed it."""
+        facts = {"name": f"{name}.sql", "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        write(name, content, by.write_signed(told | facts | changed))
+
+    program = f"COPY (SELECT 1) TO PROGRAM 'touch {hurt}';\nBEGIN;".encode()
+    later = whole.replace(b" of PostgreSQL 18, ", b" of PostgreSQL 99, ", 1)
+    assert later != whole
     write("bare", whole, None)
     (root / "link.sql").symlink_to(text)
-    write("cut", whole[: len(whole) // 2])
-    write("edited", whole.replace(b"CREATE TABLE", b"CREATE tABLE", 1))
-    write("shell", f"\\! touch {hurt}\n".encode() + whole)
-    write("program", whole.replace(b"BEGIN;", f"COPY (SELECT 1) TO PROGRAM 'touch {hurt}';\nBEGIN;".encode(), 1))
+    sign("cut", whole[: len(whole) // 2])
+    sign("edited", whole.replace(b"CREATE TABLE", b"CREATE tABLE", 1), sha256=told["sha256"])
+    sign("shell", f"\\! touch {hurt}\n".encode() + whole)
+    sign("program", whole.replace(b"BEGIN;", program, 1), sha256=told["sha256"])
     write("unread", whole, b'{"app": "')
-    write("rows", whole, json.dumps(json.loads(manifest) | {"tables": {"t": 7}}).encode())
-    foreign = whole.replace(f"the database {APP} of".encode(), b"the database someone of", 1)
-    told = {"size": len(foreign), "sha256": hashlib.sha256(foreign).hexdigest()}
-    write("foreign", foreign, json.dumps(json.loads(manifest) | told).encode())
+    sign("rows", whole, tables={"t": 7})
+    sign("foreign", whole.replace(f"the database {APP} of".encode(), b"the database someone of", 1))
+    sign("later", later)
+    write("renamed", whole)
+    write("claimed", whole, json.dumps(json.loads(manifest) | {"manifest": told | {"name": "claimed.sql"}}).encode())
+    write("unsigned", whole, json.dumps(told | {"name": "unsigned.sql"}).encode())
+    sign("stranger", whole, by=BackupKey(Path(server.env["IKOMA_STATE"]) / "stranger.key"))
     return hurt
 
 
@@ -230,6 +250,30 @@ def test_what_is_no_backup_changes_nothing(
     assert (digest(server), databases(server)) == (before, there)
     assert not bad_files.exists()
     assert not (server.apps / APP / ".ikoma" / "restoring.json").exists()
+
+
+def test_the_record_of_an_earlier_version_is_signed_where_the_journal_knows_its_dump(
+    server: Server, app: dict[str, str]
+) -> None:
+    made = Path(server.do("db.backup", {**app, "backupName": "former.sql"})["backupPath"])
+    record = made.with_name("former.sql.json")
+    told = json.loads(record.read_text())["manifest"]
+    (made.parent / "planted.sql").write_bytes(made.read_bytes() + b"SELECT 1;\n")
+    (made.parent / "planted.sql.json").write_text(json.dumps(told | {"name": "planted.sql"}))
+    record.write_text(json.dumps(told | {"tables": {"t": 1}}))
+    call = {**app, "backupName": "former.sql"}
+    assert server.call("db.restore", call).code == "backup_foreign"
+    assert server.call("backup.verify", call).code == "backup_foreign"
+    server.kill()
+    server.start()
+    verified = server.do("backup.verify", call)["backups"][0]
+    assert verified["proven"]
+    plan = server.do("db.restore", {**call, "plan": True})
+    assert [item["backup"] for item in plan["tables"]] == [told["tables"]["t"]], "the rows that the journal knows"
+    assert server.call("db.restore", {**call, "backupName": "planted.sql"}).code == "backup_foreign"
+    listed = [item["name"] for item in server.do("backup.list", app)["backups"]]
+    assert "former.sql" in listed
+    assert "planted.sql" not in listed
 
 
 @pytest.mark.parametrize("step", RESTORE_STEPS)

@@ -25,10 +25,10 @@ import pyrage
 import pytest
 
 from ikoma.apps.backups.folder import read_manifest
-from ikoma.apps.backups.signing import BackupKey
 from ikoma.apps.offsite.folder_store import FolderStore
 from ikoma.apps.offsite.sealing import Seal
 from ikoma.apps.offsite.sending import Shipment, send
+from ikoma.apps.signing import BackupKey
 from ikoma.offsite_place import OffsitePlace
 from ikoma.ports.progress import ignore_progress
 from tests.apps import make_app

@@ -18,8 +18,8 @@ from ikoma.apps.backups.downloads import BackupDownloads
 from ikoma.apps.backups.folder import AppBackups
 from ikoma.apps.backups.making import AppBackupMaker
 from ikoma.apps.backups.restoring import AppBackupRestorer
-from ikoma.apps.backups.signing import BackupKey
 from ikoma.apps.database.backups import Backups
+from ikoma.apps.database.former_records import sign_former
 from ikoma.apps.database.migrating import DatabaseMigrator
 from ikoma.apps.database.point_in_time import PointInTimeRestorer
 from ikoma.apps.database.restoring import DatabaseRestorer
@@ -55,6 +55,7 @@ from ikoma.apps.routing.probe import Probe
 from ikoma.apps.routing.routes import Routes
 from ikoma.apps.schedules.runs import ScheduleRuns
 from ikoma.apps.secrets.secret_index import SecretIndex
+from ikoma.apps.signing import BackupKey
 from ikoma.apps.source.checkout import Checkouts
 from ikoma.apps.source.git import SourceReach
 from ikoma.apps.source.webhook import Webhooks
@@ -165,8 +166,9 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
             events.publish(_cut_off(record))
         operations = Operations(journal)
         stack.push_async_callback(operations.close, _GRACE_SECONDS)
-        backups = Backups(settings.backups_root)
-        app_backups = AppBackups(settings.backups_root, BackupKey(settings.backup_key_file))
+        key = BackupKey(settings.backup_key_file)
+        backups, app_backups = Backups(settings.backups_root, key), AppBackups(settings.backups_root, key)
+        sign_former(backups, journal)
         offsite = Offsite(settings.offsite, settings.ikoma_state / "offsite", settings.backup_key_file)
         backup_maker = AppBackupMaker(engine, databases, app_backups)
         schedule_runs = ScheduleRuns(store, journal)

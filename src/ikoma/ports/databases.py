@@ -106,6 +106,8 @@ class Dump:
     """The server's version that made the checksums, such as "18.6"."""
     seconds: float = 0.0
     """The seconds that writing it took, without the checksums."""
+    is_kept: bool = False
+    """Whether it has lain on a disk since: its SHA-256 is compared, in the very file that is restored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,11 +217,18 @@ class Databases(Protocol):
         """
 
     async def restore(
-        self, credentials: Credentials, path: Path, *, into: Credentials | None = None, progress: Progress
+        self,
+        credentials: Credentials,
+        path: Path,
+        *,
+        sha256: str | None = None,
+        into: Credentials | None = None,
+        progress: Progress,
     ) -> None:
         """Make the app's database equal to a backup of it, with the app's own rights; a failure changes nothing.
 
         Args:
+            sha256: of what was written once; None where the file is of this call itself.
             into: the database that is made equal, where that is one that stands in.
 
         Raises BackupMissing, BackupForeign, BackupDamaged (checked first), RestoreFailed, DatabaseMissing.

@@ -120,9 +120,15 @@ class PostgresDatabases:
         )
 
     async def restore(
-        self, credentials: Credentials, path: Path, *, into: Credentials | None = None, progress: Progress
+        self,
+        credentials: Credentials,
+        path: Path,
+        *,
+        sha256: str | None = None,
+        into: Credentials | None = None,
+        progress: Progress,
     ) -> None:
-        await restore.restore(self._server, credentials, path, progress, into=into)
+        await restore.restore(self._server, credentials, path, progress, sha256=sha256, into=into)
 
     async def restore_archive(self, credentials: Credentials, path: Path) -> None:
         await archive.restore_archive(self._server, credentials, path)

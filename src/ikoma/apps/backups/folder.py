@@ -19,11 +19,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from ikoma.apps.backups.names import AppBackupName
-from ikoma.apps.backups.signing import BackupKey, check_signature
 from ikoma.apps.database.backups import BackupManifest
+from ikoma.apps.signing import BackupKey, read_signed
 from ikoma.durable import remove_tree, sync_folder, write_file
 from ikoma.errors import BackupDamaged, BackupExists, BackupForeign, BackupMissing, Next
 from ikoma.model import AppName
@@ -88,6 +86,7 @@ class AppBackup:
             {str(table): int(rows) for table, rows in told["tables"].items()},
             checksums={str(table): str(checksum) for table, checksum in told["checksums"].items()},
             postgres=str(told["postgres"]),
+            is_kept=True,
         )
 
     def require_files(self, place: Path) -> None:
@@ -125,16 +124,14 @@ def read_manifest(path: Path, name: str | None = None) -> SignedBackup:
     """
     name = name or path.name
     try:
-        stored = orjson.loads((path / MANIFEST).read_bytes())
-        told, key, signature = stored["manifest"], stored["key"], stored["signature"]
-        check_signature(orjson.dumps(told, option=orjson.OPT_SORT_KEYS), key, signature, name)
+        signed = read_signed((path / MANIFEST).read_bytes(), name)
         known = {item.name for item in fields(AppBackup)}  # a later version may say more
-        backup = AppBackup(**{item: value for item, value in told.items() if item in known})
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        backup = AppBackup(**{item: value for item, value in signed.told.items() if item in known})
+    except (OSError, TypeError) as error:
         raise BackupDamaged(f"The manifest of {name} cannot be read.") from error
     if backup.name != name:
         raise BackupDamaged(f"{name} is a copy of {backup.name}, under another name.")
-    return SignedBackup(backup, str(key))
+    return SignedBackup(backup, signed.key)
 
 
 class AppBackups:
@@ -212,10 +209,7 @@ class AppBackups:
 
     def record(self, place: Path, backup: AppBackup) -> None:
         """Write the manifest, signed."""
-        told = asdict(backup)
-        key, signature = self._key.sign(orjson.dumps(told, option=orjson.OPT_SORT_KEYS))
-        content = {"manifest": told, "key": key, "signature": signature}
-        write_file(place / MANIFEST, orjson.dumps(content, option=orjson.OPT_INDENT_2), mode=0o600)
+        write_file(place / MANIFEST, self._key.write_signed(asdict(backup)), mode=0o600)
 
     def find(self, app: AppName, name: AppBackupName) -> AppBackup:
         """Find a backup of this app.

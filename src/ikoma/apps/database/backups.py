@@ -1,6 +1,7 @@
 """Backups on disk: `NAME.sql` under BACKUPS_ROOT and its manifest `NAME.sql.json` beside it.
 
-A dump is whole or absent, is never overwritten, and carries its manifest only once it is on the disk.
+A dump is whole or absent, is never overwritten, and carries its manifest only once it is on the disk. The manifest is
+signed with this server's key, and holds the dump's SHA-256: who may write here, and has not the key, can make none.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import orjson
 
+from ikoma.apps.signing import BackupKey, read_signed
 from ikoma.durable import sweep, sync_folder, write_file
 from ikoma.errors import BackupDamaged, BackupExists, BackupForeign, BackupMissing
 from ikoma.model import AppName, BackupName, format_moment
@@ -26,6 +29,7 @@ from ikoma.ports.databases import Dump
 
 log = logging.getLogger("ikoma")
 
+_WORD_OF_AN_ADMIN = "An admin who trusts it says so: db.restore with `foreign` runs it as the app's own role alone."
 _OWN_NAME = r"{}-\d{{8}}-\d{{6}}(-\d+)?\.sql"
 
 
@@ -51,11 +55,25 @@ class BackupManifest:
     """The seconds that writing the file took."""
 
 
+@dataclass(frozen=True, slots=True)
+class KnownDump:
+    """A dump that this server is known to have made, and to have proven, at `made_at`."""
+
+    app: str
+    name: str
+    sha256: str
+    made_at: str
+    tables: Mapping[str, int]
+
+
 class Backups:
     """All backups under one root."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, key: BackupKey) -> None:
         self.root = root
+        self._key = key
+        self._told: set[str] = set()
+        """What the log has been told: each list would say it anew."""
 
     def reserve(self, app: AppName, name: BackupName | None, *, others: Iterable[AppName] = ()) -> Path:
         """Choose the path of a new backup.
@@ -114,8 +132,7 @@ class Backups:
         return proven
 
     def _write(self, manifest: BackupManifest) -> None:
-        content = orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2)
-        write_file(self.root / f"{manifest.name}.json", content, mode=0o600)
+        write_file(self.root / f"{manifest.name}.json", self._key.write_signed(asdict(manifest)), mode=0o600)
 
     def describe(self, manifest: BackupManifest) -> Dump:
         """The dump that a manifest tells of."""
@@ -126,6 +143,7 @@ class Backups:
             manifest.tables,
             checksums=manifest.checksums,
             postgres=manifest.postgres,
+            is_kept=True,
         )
 
     def remove(self, name: str) -> None:
@@ -141,20 +159,16 @@ class Backups:
             place: a folder on the same filesystem.
 
         Raises:
-            BackupForeign: it is another app's.
+            BackupForeign: it is another app's, or not signed by this server.
             BackupDamaged: it is not what its manifest says.
             BackupExists: there is one of that name by now.
         """
-        try:
-            manifest = _read_manifest(place / f"{name}.json")
-            with (place / name).open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        except (OSError, ValueError, TypeError, AttributeError) as error:
-            raise BackupDamaged(f"The manifest of {name} cannot be read.") from error
+        manifest = self._read(place / f"{name}.json")
         if manifest.app != app:
             raise BackupForeign(f"{name} is a backup of {manifest.app}, not of {app}.")
-        if manifest.sha256 != digest:
-            raise BackupDamaged(f"{name} is not what its manifest says.")
+        with (place / name).open("rb") as stream:
+            if hashlib.file_digest(stream, "sha256").hexdigest() != manifest.sha256:
+                raise BackupDamaged(f"{name} is not what its manifest says.")
         try:
             os.link(place / name, self.root / name)  # never over another
         except FileExistsError:
@@ -167,29 +181,21 @@ class Backups:
 
         Raises:
             BackupMissing: there is none of this name.
-            BackupForeign: it is another app's, or nobody knows whose: it has no manifest.
-            BackupDamaged: its manifest cannot be read.
+            BackupForeign: it is another app's, or nobody knows whose: it has no manifest that this server has signed.
+            BackupDamaged: its manifest cannot be read, is not what was signed, or is another backup's.
         """
         path = self.root / name
         if not path.is_file() or path.is_symlink():
             near = difflib.get_close_matches(name, [item.name for item in self.list_of(app)], n=1, cutoff=0)
             hint = f"The nearest is {near[0]}." if near else f"{app} has no backup. db.backup makes one."
             raise BackupMissing(f"There is no backup {name}.", hint=hint)
-        try:
-            manifest = _read_manifest(path.with_name(f"{name}.json"))
-        except FileNotFoundError:
-            raise BackupForeign(
-                f"{name} has no manifest, so nobody can tell what it would run.",
-                hint="An admin who trusts it says so: db.restore with `foreign` runs it as the app's own role alone.",
-            ) from None
-        except (OSError, ValueError, TypeError, AttributeError) as error:
-            raise BackupDamaged(f"The manifest of {name} cannot be read.") from error
+        manifest = self._read(path.with_name(f"{name}.json"))
         if manifest.app != app:
             raise BackupForeign(
                 f"{name} is a backup of {manifest.app}, not of {app}.",
                 hint="With appName of its app, and `as` of the other, it is restored into that one.",
             )
-        return replace(manifest, name=name)  # a copy says what it is a copy of
+        return manifest
 
     def find_latest(self, app: AppName, *, proven: bool = False) -> BackupManifest | None:
         """Find the app's newest backup whose file is still there; of those that were proven, where asked."""
@@ -201,19 +207,88 @@ class Backups:
         found = []
         for path in self.root.glob("*.sql.json"):
             try:
-                manifest = _read_manifest(path)
-            except (OSError, ValueError, TypeError, AttributeError) as error:
-                log.warning("the backup %s is left out: its manifest cannot be read (%s)", path.stem, error)
+                manifest = self._read(path)
+            except (BackupForeign, BackupDamaged) as error:
+                self._tell(f"the backup {path.stem} is left out: {error.message}")
                 continue
             if manifest.app == app and path.with_suffix("").is_file():
                 found.append(manifest)
         return found
 
+    def sign_former(self, known: Callable[[], Iterable[KnownDump]]) -> list[str]:
+        """Sign the manifests that an earlier version wrote, of the dumps that are known to be this server's; names.
 
-def _read_manifest(path: Path) -> BackupManifest:
-    stored = orjson.loads(path.read_bytes())
-    known = (item.name for item in fields(BackupManifest))  # a later version may say more
-    return BackupManifest(**{name: stored[name] for name in known if name in stored})
+        What can be known otherwise is not taken from them: they are not signed, and may be anybody's.
+
+        Args:
+            known: lists what this server has written down of its dumps; asked where there is one without a signature.
+        """
+        unsigned = {path.stem: path for path in self.root.glob("*.sql.json") if _read_unsigned(path) is not None}
+        done = []
+        for dump in known() if unsigned else ():
+            path = unsigned.get(dump.name)
+            if path is None or (told := _read_unsigned(path)) is None or told.get("sha256") != dump.sha256:
+                continue
+            try:
+                former = BackupManifest(**_select_known(told))
+            except TypeError:
+                continue
+            self._write(
+                replace(
+                    former,
+                    app=dump.app,
+                    name=dump.name,
+                    created_at=dump.made_at,
+                    tables=dump.tables,
+                    proven_at=dump.made_at,
+                )
+            )
+            done.append(dump.name)
+        return done
+
+    def _read(self, path: Path) -> BackupManifest:
+        """Read the manifest of this server's own backup; raises BackupForeign, BackupDamaged."""
+        name = path.stem
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            raise BackupForeign(
+                f"{name} has no manifest, so nobody can tell what it would run.", hint=_WORD_OF_AN_ADMIN
+            ) from None
+        except OSError as error:
+            raise BackupDamaged(f"The manifest of {name} cannot be read.") from error
+        if _read_unsigned(path) is not None:
+            raise BackupForeign(
+                f"The manifest of {name} is not signed, so nobody can tell who made it.", hint=_WORD_OF_AN_ADMIN
+            )
+        signed = read_signed(content, name)
+        self._key.require_own(signed.key, name)
+        try:
+            manifest = BackupManifest(**_select_known(signed.told))
+        except TypeError as error:
+            raise BackupDamaged(f"The manifest of {name} cannot be read.") from error
+        if manifest.name != name:
+            raise BackupDamaged(f"{name} is a copy of {manifest.name}, under another name.")
+        return manifest
+
+    def _tell(self, words: str) -> None:
+        if words not in self._told:
+            self._told.add(words)
+            log.warning("%s", words)
+
+
+def _read_unsigned(path: Path) -> Mapping[str, Any] | None:
+    """Read what a manifest tells that nobody has signed, as earlier versions wrote it; None of all else."""
+    try:
+        stored = orjson.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return stored if isinstance(stored, dict) and "sha256" in stored and "manifest" not in stored else None
+
+
+def _select_known(told: Mapping[str, Any]) -> dict[str, Any]:
+    known = {item.name for item in fields(BackupManifest)}  # a later version may say more
+    return {name: value for name, value in told.items() if name in known}
 
 
 def _format_now() -> str:

@@ -7,6 +7,7 @@ this way back leads back is proven before, on a copy: nothing is stopped where i
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from ikoma.apps.database.restoring import DatabaseRestorer
 from ikoma.apps.database.rollback_planning import DatabaseRollbackPlan, KnownBackup, RollbackMethod, plan_rollback
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.compose.roles.release_command import ReleaseCommand
-from ikoma.errors import BackupMissing, CannotGoBack, DatabasesUnavailable, SqlFailed, SqlStopped
+from ikoma.errors import CannotGoBack, DatabasesUnavailable, SqlFailed, SqlStopped
 from ikoma.model import BackupName, quote_name
 from ikoma.ports.databases import Credentials, Databases, LedgerEntry, Migration, MigrationRehearsal
 from ikoma.ports.progress import Progress, ignore_progress
@@ -220,10 +221,10 @@ class DatabaseMigrator:
     async def restore(self, app: App, backup: str, progress: Progress, *, into: Credentials | None = None) -> None:
         """Make the database, or the copy that stands in for it, equal to a backup again."""
         progress(f"restoring {backup}")
-        path = self._backups.root / BackupName.parse(backup)
-        if not path.is_file():
-            raise BackupMissing(f"The backup {backup} is not there any more.")
-        await self._databases.restore(credentials.require(app), path, into=into, progress=progress)
+        found = await asyncio.to_thread(self._backups.find, app.name, BackupName.parse(backup))
+        path = self._backups.root / found.name
+        owned = credentials.require(app)
+        await self._databases.restore(owned, path, sha256=found.sha256, into=into, progress=progress)
 
     async def migrate(
         self,

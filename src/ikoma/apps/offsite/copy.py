@@ -17,8 +17,8 @@ from typing import Any
 
 import orjson
 
-from ikoma.apps.backups.signing import BackupKey, check_signature
 from ikoma.apps.offsite.store import OffsiteStore
+from ikoma.apps.signing import BackupKey, check_signature
 from ikoma.errors import BackupDamaged, BackupForeign, OffsiteDamaged, OffsiteMissing
 
 RECORD = "copy.json"

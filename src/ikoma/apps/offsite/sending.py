@@ -19,11 +19,11 @@ from pathlib import Path
 
 import orjson
 
-from ikoma.apps.backups.signing import BackupKey
 from ikoma.apps.offsite.copy import RECORD, CopyPart, OffsiteCopy, read_copy
 from ikoma.apps.offsite.packing import PART_BYTES, cut, pack
 from ikoma.apps.offsite.sealing import Seal
 from ikoma.apps.offsite.store import OffsiteStore
+from ikoma.apps.signing import BackupKey
 from ikoma.checkpoints import checkpoint
 from ikoma.errors import OffsiteDamaged, OffsiteMissing, OffsiteRefused, OffsiteUnreachable
 from ikoma.model import format_moment

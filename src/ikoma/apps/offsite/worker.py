@@ -17,12 +17,12 @@ from typing import Any
 
 import orjson
 
-from ikoma.apps.backups.signing import BackupKey
 from ikoma.apps.offsite.copy import OffsiteCopy, delete_copy, list_copies, read_copy
 from ikoma.apps.offsite.fetching import fetch
 from ikoma.apps.offsite.sealing import Opener, Seal
 from ikoma.apps.offsite.sending import Shipment, send
 from ikoma.apps.offsite.store import OffsiteStore, open_store
+from ikoma.apps.signing import BackupKey
 from ikoma.errors import IkomaError, OffsiteMissing
 from ikoma.offsite_place import OffsitePlace
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from ikoma.apps.app import Apps
 from ikoma.apps.backups.folder import AppBackups
 from ikoma.apps.backups.names import SERVER, AppBackupName
-from ikoma.apps.backups.signing import BackupKey, make_fingerprint
 from ikoma.apps.recovery.contents import AboutServer, read_about
 from ikoma.apps.recovery.placing import clear_unpacked, place_state, put_aside, unpack_state
 from ikoma.apps.recovery.record import Phase, RecoveryRecord, write_record
 from ikoma.apps.recovery.source import BackupSource, OfferedBackup, choose, require_whole
+from ikoma.apps.signing import BackupKey, make_fingerprint
 from ikoma.apps.trash.entries import Trash
 from ikoma.checkpoints import checkpoint
 from ikoma.errors import BackupDamaged, BackupForeign, BackupMissing, RecoveryRefused

@@ -36,7 +36,8 @@ async def prove(
     """
     began = time.monotonic()
     try:
-        await restore.restore(server, credentials, dump.path, progress, into=place)
+        sha256 = dump.sha256 if dump.is_kept else None
+        await restore.restore(server, credentials, dump.path, progress, sha256=sha256, into=place)
     except RestoreFailed as error:
         reason = error.message.partition(": ")[2]
         raise BackupUnproven(

@@ -18,7 +18,6 @@ from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 
-import orjson
 import psycopg
 from psycopg.conninfo import make_conninfo
 
@@ -45,7 +44,7 @@ _SECONDS = 24 * 3600.0
 _PAUSE = 0.5
 _MOST_LINES, _LINE_LENGTH = 20, 500
 _CONNECTION_LOST = 2
-HEAD = re.compile(rb"-- IKOMA \S+: the database (\S+) of PostgreSQL \d+, ")
+HEAD = re.compile(rb"-- IKOMA \S+: the database (\S+) of PostgreSQL (\d+), ")
 _ERROR = re.compile(r"(?:psql:.*?: |pg_restore: )?(?:ERROR|FATAL|PANIC|error): +")
 END = b"COMMIT;\n\\endif\n"
 
@@ -56,6 +55,7 @@ async def restore(
     path: Path,
     progress: Progress,
     *,
+    sha256: str | None = None,
     into: Credentials | None = None,
 ) -> None:
     """Restore a plain backup over the database it was made of, or into one that stands in for it.
@@ -64,15 +64,16 @@ async def restore(
 
     Raises:
         BackupMissing, BackupForeign: there is no such file, or it is of another database.
-        BackupDamaged: it is not what its manifest says, or has no end.
+        BackupDamaged: its SHA-256 is another than was promised, or it has no end.
         RestoreFailed: a statement failed; the database is as it was.
     """
     with _opened(path) as file:
         progress(f"restore {path.name}: verify", 0.0)
-        await asyncio.to_thread(_check, file, path, credentials.database)
+        major = await _major(server)
+        await asyncio.to_thread(_check, file, path, credentials.database, sha256, major)
         if into is None and not await provision.is_owned(server, AppName(credentials.database)):
             raise DatabaseMissing(f"There is no database {credentials.database!r} to restore over.")
-        program = await find_tool("psql", await _major(server))
+        program = await find_tool("psql", major)
         await _run(server, into or credentials, [str(program), "--no-psqlrc", "--quiet"], file, progress)
 
 
@@ -85,33 +86,31 @@ def _opened(path: Path) -> BufferedReader:
     return path.open("rb")
 
 
-def _check(file: BufferedReader, path: Path, database: str) -> None:
-    """Refuse what is no backup of this database, and what is not as it was written."""
+def _check(file: BufferedReader, path: Path, database: str, sha256: str | None, major: int) -> None:
+    """Refuse what is no backup of this database, what a later PostgreSQL wrote, and what is not as it was written."""
     head = HEAD.match(file.readline(1024))
     if head is None:
         raise BackupForeign(f"{path.name} is not a backup that IKOMA made.")
     if head[1].decode(errors="replace") != database:
         raise BackupForeign(f"{path.name} is a backup of {head[1].decode(errors='replace')}, not of {database}.")
+    if int(head[2]) > major:
+        raise BackupForeign(
+            f"{path.name} is of PostgreSQL {int(head[2])}, which is newer than this server's {major}.",
+            hint=f"Restore it on a server with PostgreSQL {int(head[2])}; nothing was changed.",
+        )
     size = file.seek(0, os.SEEK_END)
     file.seek(-min(size, len(END)), os.SEEK_END)
     if file.read() != END:
         raise BackupDamaged(f"{path.name} has no end: it was cut off.")
-    _check_digest(file, path, size)
+    if sha256 is not None:
+        _check_digest(file, path, sha256)
     file.seek(0)
 
 
-def _check_digest(file: BufferedReader, path: Path, size: int) -> None:
-    """Compare with the manifest, where there is one: a backup copied here from elsewhere may have none."""
-    try:
-        manifest = orjson.loads(path.with_name(f"{path.name}.json").read_bytes())
-        promised = manifest["size"], manifest["sha256"]
-    except FileNotFoundError:
-        return
-    except (ValueError, TypeError, KeyError):
-        raise BackupDamaged(f"The manifest of {path.name} cannot be read.") from None
+def _check_digest(file: BufferedReader, path: Path, sha256: str) -> None:
     file.seek(0)
-    if promised != (size, hashlib.file_digest(file, "sha256").hexdigest()):
-        raise BackupDamaged(f"{path.name} is not what its manifest says: its size or checksum is another.")
+    if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+        raise BackupDamaged(f"{path.name} is not what its manifest says: its checksum is another.")
 
 
 # --- psql --------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 
 from ikoma.apps.backups.folder import AppBackup, AppBackups
 from ikoma.apps.backups.names import AppBackupName
-from ikoma.apps.backups.signing import BackupKey
+from ikoma.apps.signing import BackupKey
 from ikoma.errors import BackupDamaged, BackupExists, BackupForeign, BackupMissing
 from ikoma.model import AppName
 

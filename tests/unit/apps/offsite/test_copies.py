@@ -9,13 +9,13 @@ from pathlib import Path
 import pyrage
 import pytest
 
-from ikoma.apps.backups.signing import BackupKey
 from ikoma.apps.offsite.copy import OffsiteCopy, delete_copy, list_copies, read_copy
 from ikoma.apps.offsite.fetching import fetch
 from ikoma.apps.offsite.folder_store import FolderStore
 from ikoma.apps.offsite.packing import PART_BYTES
 from ikoma.apps.offsite.sealing import Opener, Seal
 from ikoma.apps.offsite.sending import Shipment, send
+from ikoma.apps.signing import BackupKey
 from ikoma.errors import (
     BackupForeign,
     IkomaError,

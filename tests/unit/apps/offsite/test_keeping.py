@@ -9,18 +9,17 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import orjson
 import pyrage
 import pytest
 
 from ikoma.apps.app import Apps
 from ikoma.apps.backups.folder import AppBackups
-from ikoma.apps.backups.signing import BackupKey
 from ikoma.apps.database.backups import Backups
 from ikoma.apps.offsite import keeping
 from ikoma.apps.offsite.keeping import OffsiteKeeper
 from ikoma.apps.offsite.offsite import Offsite
 from ikoma.apps.schedules.runs import Outcome, ScheduleRun, ScheduleRuns
+from ikoma.apps.signing import BackupKey
 from ikoma.kernel.events import Event
 from ikoma.kernel.operations.journal import Journal
 from ikoma.kernel.state.store import Store
@@ -44,8 +43,9 @@ class Desk:
         store = Store(folder / "state.db")
         self.runs = ScheduleRuns(store, Journal(store))
         self.offsite = Offsite(place, folder / "offsite", folder / "backups.key")
-        self.backups = Backups(folder / "backups")
-        app_backups = AppBackups(folder / "backups", BackupKey(folder / "backups.key"))
+        self.key = BackupKey(folder / "backups.key")
+        self.backups = Backups(folder / "backups", self.key)
+        app_backups = AppBackups(folder / "backups", self.key)
         self.told: list[Event] = []
         self.keeper = OffsiteKeeper(
             self.offsite, Apps(folder / "apps"), self.backups, app_backups, self.runs, self.told.append
@@ -58,7 +58,7 @@ class Desk:
         (self.folder / "backups" / name).write_bytes(b"rows")
         told = {"app": "shop", "name": name, "created_at": made, "size": 4, "sha256": "", "tables": {}}
         told["proven_at"] = made if proven else None
-        (self.folder / "backups" / f"{name}.json").write_bytes(orjson.dumps(told))
+        (self.folder / "backups" / f"{name}.json").write_bytes(self.key.write_signed(told))
         if by_schedule:
             run = ScheduleRun("shop", "nightly", made, name, made, made, Outcome.SUCCEEDED, backup=name)
             asyncio.run(self.runs.claim(run))

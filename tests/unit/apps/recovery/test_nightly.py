@@ -13,9 +13,9 @@ import pytest
 
 from ikoma.apps.app import Apps
 from ikoma.apps.backups.folder import AppBackup, AppBackups
-from ikoma.apps.backups.signing import BackupKey
 from ikoma.apps.recovery.nightly import NAME, NightlyBackups
 from ikoma.apps.schedules.runs import Outcome, ScheduleRun, ScheduleRuns
+from ikoma.apps.signing import BackupKey
 from ikoma.errors import BackupFailed
 from ikoma.kernel.operations.journal import Journal
 from ikoma.kernel.state.store import Store

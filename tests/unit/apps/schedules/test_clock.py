@@ -15,11 +15,11 @@ import pytest
 
 from ikoma.apps.app import Apps
 from ikoma.apps.backups.folder import AppBackups
-from ikoma.apps.backups.signing import BackupKey
 from ikoma.apps.recovery import nightly
 from ikoma.apps.schedules import runs, scheduler, timetable
 from ikoma.apps.schedules.runs import Outcome, ScheduleRun
 from ikoma.apps.schedules.schedule import Schedule
+from ikoma.apps.signing import BackupKey
 from ikoma.kernel.operations.journal import Journal, Record
 from ikoma.kernel.state.store import Store
 from ikoma.model import AppName, format_moment

@@ -23,6 +23,7 @@ from ikoma.apps.schedules.schedule import (
     write_schedule,
 )
 from ikoma.apps.schedules.scheduler import Perform, Scheduler
+from ikoma.apps.signing import BackupKey
 from ikoma.errors import IkomaError
 from ikoma.kernel.operations.journal import Journal, Record
 from ikoma.kernel.state.store import Store
@@ -58,7 +59,8 @@ class Place:
     def scheduler(self, perform: Perform | None = None, *, store: Store | None = None, owns: str = "") -> Scheduler:
         runs = self.runs if store is None else ScheduleRuns(store, Journal(store))
         databases = cast(Databases, OwnDatabases(owns))
-        return Scheduler(self.apps, databases, Backups(self.folder / "backups"), runs, perform or self.note)
+        backups = Backups(self.folder / "backups", BackupKey(self.folder / "backups.key"))
+        return Scheduler(self.apps, databases, backups, runs, perform or self.note)
 
     async def note(self, app: AppName, run: ScheduleRun, schedule: Schedule) -> Mapping[str, Any]:
         self.done.append(schedule.name)
