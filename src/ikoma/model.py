@@ -139,11 +139,18 @@ class AppName(ParsedText):
 
 
 class BackupName(ParsedText):
-    """The file name of a backup under BACKUPS_ROOT: no folder, no hidden file, never an option."""
+    """The file name of a dump under BACKUPS_ROOT: no folder, no hidden file, never an option."""
 
-    pattern = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,123}\.sql")
-    advice = "a file name ending .sql, of letters, digits, '.', '-' and '_', beginning with a letter or digit"
+    pattern = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,123}\.sql(\.zst)?")
+    advice = (
+        "a file name ending .sql, or .sql.zst for a packed one, of letters, digits, '.', '-' and '_', beginning with a"
+        " letter or digit"
+    )
     example = "myapp-20260101.sql"
+
+
+DUMP_ENDINGS = (".sql", ".sql.zst")
+"""How names of dumps end: plain, and packed by zstd."""
 
 
 class SqlFileName(ParsedText):

@@ -56,6 +56,7 @@ def test_an_app_with_a_database_gets_a_nightly_backup(own: Server) -> None:
     last = run_now(own, "nightly")
     assert last["outcome"] == "succeeded"
     assert "proven" in last["message"]
+    assert [path.name for path in own.backups.glob(f"{APP}-*.sql*") if path.suffix == ".zst"], "it is packed"
     entries = [entry for entry in own.audit() if entry["capability"] == "db.backup"]
     assert {entry["caller"] for entry in entries} == {"schedule:nightly"}
 

@@ -76,7 +76,7 @@ def look(server: Server, app: str) -> Parts:
 def find_faulty_backups(server: Server, listed: list[str]) -> list[str]:
     """Find faults of backups on the disk, and of the list of them."""
     found = []
-    there = {path.name for path in server.backups.iterdir() if path.suffix in (".sql", ".backup")}
+    there = {path.name for path in server.backups.iterdir() if path.suffix in (".sql", ".zst", ".backup")}
     found += [f"{name} is listed and not there" for name in set(listed) - there]
     found += [f"{name} is there and not listed" for name in there - set(listed)]
     for name in sorted(there & set(listed)):

@@ -8,6 +8,7 @@ from pathlib import Path
 from ikoma.apps.backups.folder import DUMP, MANIFEST, describe_files, read_manifest
 from ikoma.apps.backups.names import AnyBackupName
 from ikoma.errors import BackupDamaged, BackupMissing
+from ikoma.model import DUMP_ENDINGS
 from ikoma.ports.databases import Dump
 
 
@@ -29,7 +30,7 @@ def find_foreign(root: Path, name: AnyBackupName) -> ForeignBackup:
         BackupDamaged: it is not what its own manifest says.
     """
     place = root / name
-    path = place if name.endswith(".sql") else place / DUMP
+    path = place if name.endswith(DUMP_ENDINGS) else place / DUMP
     if place.is_symlink() or path.is_symlink() or not path.is_file():
         raise BackupMissing(f"There is no backup {name}, or no database in it.", next=())
     told = _read_told(place, name) if path != place and (place / MANIFEST).is_file() else None

@@ -28,6 +28,6 @@ class AppBackupName(ParsedText):
 class AnyBackupName(ParsedText):
     """The name of a backup of either kind."""
 
-    pattern = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.(sql|backup)")
-    advice = "the name of a backup, ending .sql (a database) or .backup (a whole app), without a path"
+    pattern = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.(sql|sql\.zst|backup)")
+    advice = "the name of a backup, ending .sql or .sql.zst (a database) or .backup (a whole app), without a path"
     example = "myapp-20260101.backup"

@@ -1,4 +1,4 @@
-"""Backups on disk: `NAME.sql` under BACKUPS_ROOT and its manifest `NAME.sql.json` beside it.
+"""Backups on disk: `NAME.sql` or `NAME.sql.zst` under BACKUPS_ROOT, and its manifest beside it, `.json` behind that.
 
 A dump is whole or absent, is never overwritten, and carries its manifest only once it is on the disk. The manifest is
 signed with this server's key, and holds the dump's SHA-256: who may write here, and has not the key, can make none.
@@ -24,13 +24,13 @@ import orjson
 from ikoma.apps.signing import BackupKey, read_signed
 from ikoma.durable import sweep, sync_folder, write_file
 from ikoma.errors import BackupDamaged, BackupExists, BackupForeign, BackupMissing
-from ikoma.model import AppName, BackupName, format_moment
+from ikoma.model import DUMP_ENDINGS, AppName, BackupName, format_moment
 from ikoma.ports.databases import Dump
 
 log = logging.getLogger("ikoma")
 
 _WORD_OF_AN_ADMIN = "An admin who trusts it says so: db.restore with `foreign` runs it as the app's own role alone."
-_OWN_NAME = r"{}-\d{{8}}-\d{{6}}(-\d+)?\.sql"
+_OWN_NAME = r"{}-\d{{8}}-\d{{6}}(-\d+)?\.sql(\.zst)?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +75,14 @@ class Backups:
         self._told: set[str] = set()
         """What the log has been told: each list would say it anew."""
 
-    def reserve(self, app: AppName, name: BackupName | None, *, others: Iterable[AppName] = ()) -> Path:
+    def reserve(
+        self, app: AppName, name: BackupName | None, *, others: Iterable[AppName] = (), packed: bool = False
+    ) -> Path:
         """Choose the path of a new backup.
 
         Args:
             others: whose own names, such as OTHER-20260101-120000.sql, this app's backups cannot have.
+            packed: whether it is a packed one where it has no name yet.
 
         Raises:
             BackupExists: there is one of that name.
@@ -88,7 +91,7 @@ class Backups:
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         sweep(self.root)
         if name is None:
-            return next(path for path in self._propose_names(app) if not _is_there(path))
+            return next(path for path in self._propose_names(app, DUMP_ENDINGS[packed]) if not _is_there(path))
         for other in others:
             if other != app and re.fullmatch(_OWN_NAME.format(re.escape(other)), name):
                 raise BackupForeign(f"{name} is a name that backups of {other} get.", hint="Choose another backupName.")
@@ -96,12 +99,12 @@ class Backups:
             raise BackupExists(f"A backup named {name} exists already.")
         return self.root / name
 
-    def _propose_names(self, app: AppName) -> Iterator[Path]:
+    def _propose_names(self, app: AppName, ending: str) -> Iterator[Path]:
         """The app's name with the time, numbered from the second within a second."""
         own = f"{app}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
-        yield self.root / f"{own}.sql"
+        yield self.root / f"{own}{ending}"
         for number in count(2):
-            yield self.root / f"{own}-{number}.sql"
+            yield self.root / f"{own}-{number}{ending}"
 
     def record(self, app: AppName, dump: Dump, *, restored_in: float | None = None) -> BackupManifest:
         """Write the manifest of a finished dump.
@@ -205,7 +208,7 @@ class Backups:
     def list_of(self, app: AppName) -> list[BackupManifest]:
         """List the app's backups whose files are still there."""
         found = []
-        for path in self.root.glob("*.sql.json"):
+        for path in (path for ending in DUMP_ENDINGS for path in self.root.glob(f"*{ending}.json")):
             try:
                 manifest = self._read(path)
             except (BackupForeign, BackupDamaged) as error:

@@ -26,7 +26,7 @@ from ikoma.apps.schedules.runs import ScheduleRuns
 from ikoma.apps.schedules.schedule import BACKUP, Schedule, make_nightly, read_schedules
 from ikoma.errors import IkomaError
 from ikoma.kernel.events import Event, EventKind, Severity
-from ikoma.model import AppName, format_moment
+from ikoma.model import DUMP_ENDINGS, AppName, format_moment
 from ikoma.ports.progress import Progress, ignore_progress
 
 log = logging.getLogger("ikoma")
@@ -34,7 +34,7 @@ log = logging.getLogger("ikoma")
 _LOOK_SECONDS, _AGAIN_SECONDS, _SOON_SECONDS = 3600.0, 300.0, 60.0
 _PATIENCE = 30.0
 _BEHIND = timedelta(days=1)
-_KINDS = (".sql", ".backup")
+_KINDS = (DUMP_ENDINGS, (".backup",))
 
 
 @dataclass(frozen=True, slots=True)

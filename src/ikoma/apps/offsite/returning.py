@@ -8,7 +8,7 @@ from ikoma.apps.backups.folder import AppBackups
 from ikoma.apps.backups.names import AppBackupName
 from ikoma.apps.database.backups import Backups
 from ikoma.apps.offsite.offsite import Offsite
-from ikoma.model import AppName, BackupName
+from ikoma.model import DUMP_ENDINGS, AppName, BackupName
 from ikoma.ports.progress import Progress
 
 
@@ -35,7 +35,7 @@ class BackupReturn:
         """Fetch a backup into a work folder, compare its files with its manifest, and give it its name."""
         with self._app_backups.work() as place:
             await self._offsite.fetch(app, name, place, progress)
-            if name.endswith(".sql"):
+            if name.endswith(DUMP_ENDINGS):
                 await asyncio.to_thread(self._backups.take_in, app, BackupName(name), place)
             else:
                 await asyncio.to_thread(self._app_backups.take_in, app, AppBackupName(name), place)

@@ -19,7 +19,7 @@ from ikoma.capabilities.backup.list import (
 from ikoma.capabilities.context import Call
 from ikoma.kernel.page import ResultPage
 from ikoma.kernel.registry import Loss, Result, capability, listed
-from ikoma.model import AppName, BackupName, Effect, Role
+from ikoma.model import DUMP_ENDINGS, AppName, BackupName, Effect, Role
 
 
 class BackupDeleteRequest(BackupRequest):
@@ -59,7 +59,7 @@ async def delete(call: Call, request: BackupDeleteRequest) -> BackupDeleteResult
             message = f"{name} is deleted here; its copy off this machine is locked until {copy.locked_until}."
         else:
             await call.platform.offsite.delete(of, name)
-    if "here" in found.places and name.endswith(".sql"):
+    if "here" in found.places and name.endswith(DUMP_ENDINGS):
         await asyncio.to_thread(call.platform.backups.remove, name)
     elif "here" in found.places:
         await asyncio.to_thread(call.platform.app_backups.remove, AppBackupName(name))
@@ -71,6 +71,6 @@ def _find(call: Call, of: AppName, name: AnyBackupName) -> BackupFacts:
     copy = call.platform.offsite.read_known().find(of, name)
     if copy is not None and not (call.platform.backups.root / name).exists():
         return describe_copy(copy)
-    if name.endswith(".sql"):
+    if name.endswith(DUMP_ENDINGS):
         return describe_dump(call.platform.backups.find(of, BackupName(name)))
     return describe_backup(call.platform.app_backups.find(of, AppBackupName(name)))

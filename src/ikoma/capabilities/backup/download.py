@@ -13,7 +13,7 @@ from ikoma.apps.backups.names import AnyBackupName, AppBackupName
 from ikoma.capabilities.context import Call
 from ikoma.kernel.page import Fact, ResultPage
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability, listed
-from ikoma.model import BackupName, Effect, Role, format_moment
+from ikoma.model import DUMP_ENDINGS, BackupName, Effect, Role, format_moment
 
 
 class BackupDownloadRequest(AppRequest):
@@ -59,7 +59,7 @@ async def download(call: Call, request: BackupDownloadRequest) -> BackupDownload
 
 
 def _pack(call: Call, app: App, name: AnyBackupName) -> PackedBackup:
-    if name.endswith(".sql"):
+    if name.endswith(DUMP_ENDINGS):
         manifest = call.platform.backups.find(app.name, BackupName(name))
         return pack_file(call.platform.backups.root / manifest.name, manifest.sha256)
     backup = call.platform.app_backups.find(app.name, AppBackupName(name))

@@ -14,7 +14,7 @@ from ikoma.apps.offsite.copy import OffsiteCopy
 from ikoma.capabilities.context import Call
 from ikoma.kernel.page import Column, ResultPage
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed
-from ikoma.model import AppName, Effect, Role
+from ikoma.model import DUMP_ENDINGS, AppName, Effect, Role
 
 
 class BackupRequest(AppRequest):
@@ -132,7 +132,7 @@ def describe_copy(copy: OffsiteCopy) -> BackupFacts:
         name=copy.name,
         created_at=copy.created_at,
         size=copy.size,
-        holds=["database"] if copy.name.endswith(".sql") else [],
+        holds=["database"] if copy.name.endswith(DUMP_ENDINGS) else [],
         proven=copy.proven_at is not None,
         proven_at=copy.proven_at,
         restore_seconds=None,

@@ -18,7 +18,7 @@ from ikoma.capabilities.backup.list import (
 from ikoma.capabilities.context import Call
 from ikoma.kernel.page import ResultPage
 from ikoma.kernel.registry import Result, capability, listed
-from ikoma.model import BackupName, Effect, Role
+from ikoma.model import DUMP_ENDINGS, BackupName, Effect, Role
 
 
 class BackupVerifyRequest(BackupRequest):
@@ -48,7 +48,7 @@ async def verify(call: Call, request: BackupVerifyRequest) -> BackupVerifyResult
     if of == SERVER:
         backup = call.platform.app_backups.find(of, AppBackupName(request.backup_name))
         facts = describe_backup(await call.platform.state_backups.verify(backup))
-    elif request.backup_name.endswith(".sql"):
+    elif request.backup_name.endswith(DUMP_ENDINGS):
         app = call.find_app(of)
         manifest = call.platform.backups.find(app.name, BackupName(request.backup_name))
         proof = BackupProof(call.platform.databases, credentials.require(app), manifest.name, call.progress)

@@ -17,7 +17,7 @@ _MOST_NAMED = 10
 
 class DbBackupRequest(AppRequest):
     backup_name: BackupName | None = None
-    """A name ending .sql."""
+    """Ends .sql or .sql.zst."""
 
 
 class DbBackupResult(Result):
@@ -50,7 +50,9 @@ async def backup(call: Call, request: DbBackupRequest) -> DbBackupResult:
     """Dump the app's database to a new file. Use it before anything risky."""
     app = call.find_app(request.app_name)
     owned = await own_database.require(app, call.platform.validator.resolve_model)
-    target = call.platform.backups.reserve(app.name, request.backup_name, others=call.platform.apps.list_names())
+    target = call.platform.backups.reserve(
+        app.name, request.backup_name, others=call.platform.apps.list_names(), packed=call.is_scheduled
+    )
     proof = BackupProof(call.platform.databases, owned, target.name, call.progress)
     with call.step("dump"):
         dump = await call.platform.databases.dump(

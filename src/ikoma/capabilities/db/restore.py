@@ -18,7 +18,7 @@ from ikoma.capabilities.context import Call
 from ikoma.errors import Next, RoleTooLow
 from ikoma.kernel.page import Column, Fact, ResultPage
 from ikoma.kernel.registry import AppRequest, Loss, Result, Untrusted, capability, listed, make_optional
-from ikoma.model import AppName, BackupName, Effect, EntryTime, Role, quote_name
+from ikoma.model import DUMP_ENDINGS, AppName, BackupName, Effect, EntryTime, Role, quote_name
 
 TableName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 """As db.status shows it; with its schema where that is not public."""
@@ -164,7 +164,7 @@ async def _restore_foreign(call: Call, app: App, name: AnyBackupName) -> DbResto
 
 
 def _find_manifest(call: Call, app: AppName, name: AnyBackupName) -> BackupManifest:
-    if name.endswith(".sql"):
+    if name.endswith(DUMP_ENDINGS):
         return call.platform.backups.find(app, BackupName(name))
     kept = call.platform.app_backups
     return kept.describe_database(kept.find(app, AppBackupName(name)))

@@ -9,19 +9,16 @@ app's role: an app must get no more rights from a restore than it had.
 from __future__ import annotations
 
 import errno
-import hashlib
 import logging
 import os
 import secrets
 import threading
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from importlib.resources import files
-from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from psycopg.conninfo import make_conninfo
 
@@ -34,6 +31,7 @@ from ikoma.ports.progress import Progress
 from ikoma.postgres.backup.checksums import DatabaseSnapshot, hold_snapshot
 from ikoma.postgres.backup.plain_dump import PlainDump, UnexpectedDump
 from ikoma.postgres.backup.surroundings import Surroundings, read_surroundings
+from ikoma.postgres.backup.text.writing import open_dump_file
 from ikoma.postgres.blockers import watched
 from ikoma.postgres.connect import Connection, connected
 from ikoma.postgres.server.server import PostgresServer
@@ -43,10 +41,6 @@ from ikoma.run import ProcessResult, fill
 log = logging.getLogger("ikoma.postgres")
 
 _SECONDS = 24 * 3600.0
-_EVERY = 32 << 20
-_PIECE = 128 << 10
-_PAUSE = 0.01
-_FLUSH = 1 << 20
 _WITHOUT_OWNERS = ("--no-owner", "--no-privileges")
 
 _FACTS = """
@@ -100,11 +94,13 @@ async def dump(
         await _tell_if_too_large(connection, app, progress)
     program = await find_tool("pg_dump", version)
     try:
-        with open_whole_file(target, mode=0o600, replace=False) as stream:
-            owner = restore_as or app
-            content = PlainDump(owner.role, theirs)
-            header = _header(owner, version, content.mark, surroundings)
-            reading = _DumpReader(stream, header, content, progress, estimate)
+        owner = restore_as or app
+        content = PlainDump(owner.role, theirs)
+        header = _header(owner, version, content.mark, surroundings)
+        with (
+            open_whole_file(target, mode=0o600, replace=False) as stream,
+            open_dump_file(stream, target, header, content, progress, estimate) as writing,
+        ):
             options: tuple[str, ...] = () if restore_as is None else _WITHOUT_OWNERS
             parameters = {**server.make_admin_login(database), "application_name": f"ikoma dump {secrets.token_hex(6)}"}
             async with _take_snapshot(server, database, app) if summed else nullcontext() as snapshot:
@@ -112,106 +108,27 @@ async def dump(
                 async with watched(
                     server, parameters["application_name"], app.role, terminate_blockers=terminate_blockers
                 ) as blockers:
-                    finished = await _pg_dump(program, options, parameters, stream.fileno(), reading.follow)
+                    finished = await _pg_dump(program, options, parameters, writing.output, writing.follow)
                 if finished.code != 0:
                     raise _report_locked(blockers) if blockers else _failure(finished)
-                reading.finish()
+                writing.finish()
                 if snapshot is not None:
                     progress("dump: checksums")
-                    reading.add_checksums(await snapshot.read_all(), snapshot.postgres)
+                    writing.add_checksums(await snapshot.read_all(), snapshot.postgres)
             if before is not None:
                 stream.flush()
-                await before(reading.dump(Path(f"/proc/self/fd/{stream.fileno()}")))
+                await before(writing.describe(Path(f"/proc/self/fd/{stream.fileno()}")))
     except UnexpectedDump as error:
         raise BackupFailed("pg_dump wrote what IKOMA cannot make safe to restore.") from error
     except FileExistsError:
         raise _exists(target) from None
-    return reading.dump(target)
+    return writing.describe(target)
 
 
 @asynccontextmanager
 async def _take_snapshot(server: PostgresServer, database: str, app: AppName) -> AsyncIterator[DatabaseSnapshot]:
     async with connected(server.make_admin_login(database)) as connection, hold_snapshot(connection, app) as snapshot:
         yield snapshot
-
-
-class _DumpReader:
-    """The file, whose middle pg_dump writes: read again as it grows, to hash and count it and to tell how far it is."""
-
-    def __init__(self, stream: BinaryIO, header: bytes, content: PlainDump, progress: Progress, estimate: int) -> None:
-        self._stream = stream
-        self._progress = progress
-        self._estimate = max(estimate, 1)
-        self._reported = 0
-        self._header = len(header)
-        self.content = content
-        self.digest = hashlib.sha256(header)
-        self.size = len(header)
-        self._began = time.monotonic()
-        self._seconds = 0.0
-        self._checksums: Mapping[str, str] = {}
-        self._postgres = ""
-        stream.write(header)
-        stream.flush()
-
-    def follow(self, ended: threading.Event) -> None:
-        """Read until pg_dump has ended, and then to the end."""
-        with self._open_again() as file:
-            file.seek(self._header)
-            flushed = 0
-            while True:
-                last = ended.is_set()
-                piece = file.read(_PIECE)
-                if piece:
-                    self._take(piece)
-                    if self.size - flushed >= _FLUSH:
-                        # Has the disk begin at once, so that the fsync at the end is short.
-                        os.posix_fadvise(file.fileno(), flushed, self.size - flushed, os.POSIX_FADV_DONTNEED)
-                        flushed = self.size
-                elif last:
-                    return
-                if len(piece) < _PIECE and not last:
-                    ended.wait(_PAUSE)
-
-    def finish(self) -> None:
-        """Write over what is to be read otherwise, and write the end."""
-        self.digest.update(self.content.end())
-        with self._open_again() as file:
-            for start, wanted in self.content.patches:
-                os.pwrite(file.fileno(), wanted, self._header + start)
-        footer = _footer(self.content)
-        self._stream.seek(0, os.SEEK_END)
-        self._stream.write(footer)
-        self.digest.update(footer)
-        self.size += len(footer)
-        self._seconds = time.monotonic() - self._began
-
-    def add_checksums(self, checksums: Mapping[str, str], postgres: str) -> None:
-        """Add what the tables' rows sum up to, by a server of this version."""
-        self._checksums, self._postgres = checksums, postgres
-
-    def dump(self, path: Path) -> Dump:
-        """The facts of the dump once it is finished."""
-        return Dump(
-            path,
-            self.size,
-            self.digest.hexdigest(),
-            self.content.map_tables(),
-            checksums=self._checksums,
-            postgres=self._postgres,
-            seconds=self._seconds,
-        )
-
-    def _open_again(self) -> FileIO:
-        """Open the file a second time: pg_dump has the first only append, wherever one writes."""
-        return FileIO(f"/proc/self/fd/{self._stream.fileno()}", "r+")
-
-    def _take(self, piece: bytes) -> None:
-        self.digest.update(self.content.feed(piece))
-        self.size += len(piece)
-        if self.size - self._reported >= _EVERY:
-            self._reported = self.size
-            self._progress(f"dump: {self.size >> 20} MiB", min(self.size / self._estimate, 0.99))
 
 
 async def _facts(connection: Connection) -> tuple[int, int, list[str]]:
@@ -292,17 +209,6 @@ def _query(name: str, names: dict[str, str]) -> str:
     for placeholder, value in names.items():
         text = text.replace(placeholder, value)
     return text
-
-
-def _footer(content: PlainDump) -> bytes:
-    begun = b"" if content.is_quoted else b":run" + content.mark
-    # A cursor that the app's code has left open would be read to its end by COMMIT, with the admin's rights.
-    return (
-        b"\n"
-        + begun
-        + content.mark
-        + b");\nCLOSE ALL;\nSELECT :schema.take_back() \\gset\nDROP SCHEMA :schema CASCADE;\nCOMMIT;\n\\endif\n"
-    )
 
 
 def _refuse_existing(target: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Sequence
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,6 +24,7 @@ from ikoma.postgres.backup import proof
 from ikoma.postgres.backup.foreign_text import ARCHIVE, write_plain
 from ikoma.postgres.backup.restore import PsqlOutput
 from ikoma.postgres.backup.sandbox import open_sandbox
+from ikoma.postgres.backup.text.reading import DumpText, PackedText, find_text
 from ikoma.postgres.connect import connected
 from ikoma.postgres.server.server import PostgresServer
 from ikoma.postgres.server.tools import find_tool
@@ -61,14 +63,13 @@ async def load(
             options = ("--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction")
             await _run(server, place, "pg_restore", options, file, what, progress)
         else:
-            file.seek(0)
-            with _plain(file, path, work, place.role) as plain:
+            with _make_plain(find_text(file, path.name), work, place.role) as plain:
                 await _run(server, place, "psql", _restrict(), plain, what, progress)
     if told is not None:
         await proof.compare(server, place, told, what)
 
 
-def _opened(path: Path) -> BinaryIO:
+def _opened(path: Path) -> BufferedReader:
     try:
         return os.fdopen(open_file(path), "rb")
     except OSError as error:
@@ -83,19 +84,30 @@ def _restrict() -> tuple[str, ...]:
     )
 
 
-def _plain(file: BinaryIO, path: Path, work: Path, role: str) -> BinaryIO:
+def _make_plain(text: DumpText, work: Path, role: str) -> BinaryIO:
     """The plain text in a file that has no name any more."""
-    descriptor = os.open(work, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    plain = os.fdopen(descriptor, "w+b")
+    plain = _open_unnamed(work)
     try:
-        work.unlink()
-        write_plain(file, plain, name=path.name, role=role)
+        text.file.seek(0)
+        if isinstance(text, PackedText):
+            with _open_unnamed(work) as unpacked:
+                text.write_to(unpacked)
+                unpacked.seek(0)
+                write_plain(unpacked, plain, name=text.name, role=role)
+        else:
+            write_plain(text.file, plain, name=text.name, role=role)
         plain.flush()
         plain.seek(0)
     except BaseException:
         plain.close()
         raise
     return plain
+
+
+def _open_unnamed(work: Path) -> BinaryIO:
+    descriptor = os.open(work, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    work.unlink()
+    return os.fdopen(descriptor, "w+b")
 
 
 async def _run(

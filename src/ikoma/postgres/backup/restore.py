@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import hashlib
 import os
 import re
 import secrets
@@ -35,6 +34,7 @@ from ikoma.model import AppName
 from ikoma.ports.databases import Credentials
 from ikoma.ports.progress import Progress
 from ikoma.postgres import blockers, provision
+from ikoma.postgres.backup.text.reading import DumpText, find_text
 from ikoma.postgres.connect import connected
 from ikoma.postgres.server.server import PostgresServer
 from ikoma.postgres.server.tools import find_tool
@@ -69,12 +69,13 @@ async def restore(
     """
     with _opened(path) as file:
         progress(f"restore {path.name}: verify", 0.0)
+        text = find_text(file, path.name)
         major = await _major(server)
-        await asyncio.to_thread(_check, file, path, credentials.database, sha256, major)
+        await asyncio.to_thread(_check, text, path, credentials.database, sha256, major)
         if into is None and not await provision.is_owned(server, AppName(credentials.database)):
             raise DatabaseMissing(f"There is no database {credentials.database!r} to restore over.")
         program = await find_tool("psql", major)
-        await _run(server, into or credentials, [str(program), "--no-psqlrc", "--quiet"], file, progress)
+        await _run(server, into or credentials, [str(program), "--no-psqlrc", "--quiet"], text, progress)
 
 
 # --- the file ----------------------------------------------------------------------------------------------
@@ -86,9 +87,10 @@ def _opened(path: Path) -> BufferedReader:
     return path.open("rb")
 
 
-def _check(file: BufferedReader, path: Path, database: str, sha256: str | None, major: int) -> None:
+def _check(text: DumpText, path: Path, database: str, sha256: str | None, major: int) -> None:
     """Refuse what is no backup of this database, what a later PostgreSQL wrote, and what is not as it was written."""
-    head = HEAD.match(file.readline(1024))
+    first, last = text.read_edges(len(END))
+    head = HEAD.match(first)
     if head is None:
         raise BackupForeign(f"{path.name} is not a backup that IKOMA made.")
     if head[1].decode(errors="replace") != database:
@@ -98,18 +100,9 @@ def _check(file: BufferedReader, path: Path, database: str, sha256: str | None, 
             f"{path.name} is of PostgreSQL {int(head[2])}, which is newer than this server's {major}.",
             hint=f"Restore it on a server with PostgreSQL {int(head[2])}; nothing was changed.",
         )
-    size = file.seek(0, os.SEEK_END)
-    file.seek(-min(size, len(END)), os.SEEK_END)
-    if file.read() != END:
+    if last != END:
         raise BackupDamaged(f"{path.name} has no end: it was cut off.")
-    if sha256 is not None:
-        _check_digest(file, path, sha256)
-    file.seek(0)
-
-
-def _check_digest(file: BufferedReader, path: Path, sha256: str) -> None:
-    file.seek(0)
-    if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+    if sha256 is not None and text.hash() != sha256:
         raise BackupDamaged(f"{path.name} is not what its manifest says: its checksum is another.")
 
 
@@ -122,7 +115,7 @@ async def _major(server: PostgresServer) -> int:
 
 
 async def _run(
-    server: PostgresServer, credentials: Credentials, argv: list[str], file: BufferedReader, progress: Progress
+    server: PostgresServer, credentials: Credentials, argv: list[str], text: DumpText, progress: Progress
 ) -> None:
     session = f"ikoma restore {secrets.token_hex(6)}"
     said = PsqlOutput()
@@ -131,17 +124,16 @@ async def _run(
     # Where psql is killed, the server should not go on for as long as its last statement takes.
     parameters["options"] += " -c client_connection_check_interval=1s"
     where = f"--dbname={make_conninfo(**parameters, application_name=session)}"
-    descriptor = file.fileno()
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    watching = asyncio.ensure_future(_watch(server, credentials, session, descriptor, progress))
+    watching = asyncio.ensure_future(_watch(server, credentials, session, text.file.fileno(), progress))
     try:
-        code = await follow(
-            [*argv, "--no-password", where],
-            on_line=said.hear,
-            env={"PGPASSWORD": password},
-            stdin=descriptor,
-            timeout=_SECONDS,
-        )
+        async with text.feed() as descriptor:
+            code = await follow(
+                [*argv, "--no-password", where],
+                on_line=said.hear,
+                env={"PGPASSWORD": password},
+                stdin=descriptor,
+                timeout=_SECONDS,
+            )
     finally:
         watching.cancel()
         await asyncio.wait([watching])
@@ -171,7 +163,7 @@ class PsqlOutput:
 async def _watch(
     server: PostgresServer, credentials: Credentials, session: str, descriptor: int, progress: Progress
 ) -> None:
-    """Tell how far psql has read, which moves the offset that we share, and clear its way where it stands still."""
+    """Tell how far the file was read, by its offset, and clear the way of psql where it stands still."""
     size = max(os.fstat(descriptor).st_size, 1)
     seen = -1
     while True:

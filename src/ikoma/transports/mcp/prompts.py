@@ -34,7 +34,7 @@ _TEMPLATES = ("node", "python", "static", "dockerfile")
 _ARGUMENTS = {
     "appName": "The app's name: lower-case letters, digits, - and _.",
     "template": f"What the app is made of: {', '.join(_TEMPLATES)}.",
-    "backupName": "The backup's file name, ending .sql; the newest when left out.",
+    "backupName": "The backup's file name, ending .sql or .sql.zst; the newest when left out.",
 }
 _OPTIONAL = frozenset({"template", "backupName"})
 _LONGEST = 200

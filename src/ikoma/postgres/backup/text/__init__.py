@@ -1,0 +1,1 @@
+"""The text of a plain dump as files hold it: as it is, or packed."""
