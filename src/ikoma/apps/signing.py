@@ -23,7 +23,7 @@ from ikoma.errors import BackupDamaged, BackupForeign
 
 @dataclass(frozen=True, slots=True)
 class SignedManifest:
-    """What a manifest tells, as somebody signed it, and whose public key it was, in hexadecimal."""
+    """The facts of a manifest, as somebody signed them, and whose public key it was, in hexadecimal."""
 
     told: Mapping[str, Any]
     key: str
