@@ -305,14 +305,16 @@ class Databases(Protocol):
         place: Credentials,
         names: Sequence[str],
         *,
-        keep: Callable[[int], Awaitable[None]],
+        kept: Mapping[str, str],
+        keep: Callable[[int, bool], Awaitable[None]],
         lock_timeout: float,
     ) -> RestoredTables:
         """Let some tables of the app's database equal those of a database beside, in one transaction as its role.
 
         Args:
+            kept: the checksums of the tables in a backup that was made a moment ago.
             keep: called once, when nobody can write to the tables and nothing is changed yet, with the transaction's
-                number: it keeps what they hold.
+                number, and whether they hold other rows than that backup: then it keeps them once more.
             lock_timeout: seconds for which it waits for those who write, four times.
 
         Raises TableMissing, TablesDiffer, TablesUnmatched, RestoreFailed, AppBusy; nothing was changed then.

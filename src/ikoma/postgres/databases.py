@@ -179,10 +179,11 @@ class PostgresDatabases:
         place: Credentials,
         names: Sequence[str],
         *,
-        keep: Callable[[int], Awaitable[None]],
+        kept: Mapping[str, str],
+        keep: Callable[[int, bool], Awaitable[None]],
         lock_timeout: float,
     ) -> RestoredTables:
-        return await tables.restore_tables(self._server, credentials, place, names, keep, lock_timeout)
+        return await tables.restore_tables(self._server, credentials, place, names, kept, keep, lock_timeout)
 
     async def read_outcome(self, transaction: int) -> str | None:
         return await tables.read_outcome(self._server, transaction)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import psycopg
@@ -73,7 +74,7 @@ UPDATE a SET b = NULL; DELETE FROM b; TRUNCATE log;
 ALL = ["users", "orders", ODD, "a", "b", "public.days", "base", "secret", "none"]
 
 
-async def keep_nothing(_: int) -> None:
+async def keep_nothing(_: int, changed: bool) -> None:
     """Stands for a backup of what is there."""
 
 
@@ -100,7 +101,10 @@ def saved(postgres: Postgres, owned: Credentials, folder: Path) -> Iterator[Call
     dump = postgres.do(postgres.databases.dump(app, folder / f"{time.monotonic_ns()}.sql", progress=ignore_progress))
 
     def restore(
-        *names: str, keep: Callable[[int], Awaitable[None]] = keep_nothing, lock_timeout: float = 0.3
+        *names: str,
+        kept: Mapping[str, str] = MappingProxyType({}),
+        keep: Callable[[int, bool], Awaitable[None]] = keep_nothing,
+        lock_timeout: float = 0.3,
     ) -> RestoredTables:
         async def work() -> RestoredTables:
             async with postgres.databases.make_beside(owned) as place:
@@ -108,7 +112,7 @@ def saved(postgres: Postgres, owned: Credentials, folder: Path) -> Iterator[Call
                     place, dump, of=app, work=folder / "w", what="No", progress=ignore_progress
                 )
                 return await postgres.databases.restore_tables(
-                    owned, place, names, keep=keep, lock_timeout=lock_timeout
+                    owned, place, names, kept=kept, keep=keep, lock_timeout=lock_timeout
                 )
 
         done: RestoredTables = postgres.do(work())
@@ -232,7 +236,37 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(
     assert content(postgres, app) == before
 
 
-def test_who_writes_waits_from_before_the_backup_on_and_who_reads_does_not(
+@pytest.mark.parametrize(
+    ("since", "is_told"),
+    [
+        ("SELECT 1", False),
+        ("INSERT INTO log VALUES ('of a table that stays')", False),
+        ("DELETE FROM users WHERE id = 50; ", True),
+        ("UPDATE secret SET t = 'seen through row security' WHERE id = -1", True),
+        ("UPDATE days SET n = 99 WHERE day = '2025-01-05'", True),
+        ("ALTER TABLE users ADD COLUMN since int DEFAULT 7", True),
+    ],
+)
+def test_what_was_written_since_the_tables_were_backed_up_is_told(
+    postgres: Postgres, app: AppName, filled: Credentials, tmp_path: Path, since: str, is_told: bool
+) -> None:
+    told: list[bool] = []
+
+    async def keep(_: int, changed: bool) -> None:
+        told.append(changed)
+        raise RestoreFailed("that is all")
+
+    do(postgres, filled, "INSERT INTO secret VALUES (-1, 'x')")
+    before = postgres.do(
+        postgres.databases.dump(app, tmp_path / "before.sql", summed=True, progress=ignore_progress)
+    ).checksums
+    do(postgres, filled, since)
+    with saved(postgres, filled, tmp_path) as restore, pytest.raises(RestoreFailed, match="that is all"):
+        restore("users", "secret", "days", "orders", kept=before, keep=keep)
+    assert told == [is_told]
+
+
+def test_who_writes_waits_from_before_the_rows_are_compared_on_and_who_reads_does_not(
     postgres: Postgres, filled: Credentials, tmp_path: Path
 ) -> None:
     seen: list[int] = []
@@ -244,7 +278,7 @@ def test_who_writes_waits_from_before_the_backup_on_and_who_reads_does_not(
 
     writer = threading.Thread(target=write)
 
-    async def keep(_: int) -> None:
+    async def keep(_: int, changed: bool) -> None:
         writer.start()
         waiting = (
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'INSERT INTO log%'"
@@ -288,7 +322,7 @@ def test_who_has_read_and_now_wants_to_write_is_no_deadlock(
 
     reader = threading.Thread(target=read_then_write)
 
-    async def keep(_: int) -> None:
+    async def keep(_: int, changed: bool) -> None:
         reader.start()
         began.wait(10)
 
@@ -304,7 +338,7 @@ def test_a_backup_that_fails_leaves_every_row(
 ) -> None:
     numbers: list[int] = []
 
-    async def keep(transaction: int) -> None:
+    async def keep(transaction: int, changed: bool) -> None:
         numbers.append(transaction)
         raise RestoreFailed("no room")
 

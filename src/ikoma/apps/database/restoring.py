@@ -153,8 +153,8 @@ class DatabaseRestorer:
         stored = app.read_state(_FILE)
         if stored is None:
             return None
-        if (transaction := stored.get("transaction")) is not None:
-            return await self._settle_tables(app, stored, int(transaction))
+        if "before" in stored:
+            return await self._settle_tables(app, stored, stored.get("transaction"))
         copy = await self._databases.find_undo(app.name)
         _end(app)
         what = f"the restore of {stored.get('backup')}" if stored.get("backup") else "the undo of a restore"
@@ -162,9 +162,9 @@ class DatabaseRestorer:
             return f"{what} was done when its server was killed"
         return f"{what} was cut off, and the database was not touched"
 
-    async def _settle_tables(self, app: App, stored: Mapping[str, Any], transaction: int) -> str:
-        """PostgreSQL knows what became of the one transaction that does it all."""
-        outcome = await self._databases.read_outcome(transaction)
+    async def _settle_tables(self, app: App, stored: Mapping[str, Any], transaction: int | None) -> str:
+        """PostgreSQL knows what became of the one transaction that does it all; without a number it changed nothing."""
+        outcome = "aborted" if transaction is None else await self._databases.read_outcome(transaction)
         if outcome == "aborted":  # what it was made for has not happened
             self._backups.remove(stored["before"])
         _end(app)

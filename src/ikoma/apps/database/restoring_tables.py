@@ -1,12 +1,15 @@
 """Restores some tables of an app out of a backup, into the database that lives on.
 
-The backup is loaded and proven beside. Then what the database holds is backed up, and the tables are put back, in one
-transaction in which nobody else writes to them: all they held is in that backup. `.ikoma/restoring.json` has the
-number of the transaction, by which PostgreSQL itself tells after a kill whether it was committed.
+The backup is loaded and proven beside. What the database holds is backed up, and that is proven, while everybody writes
+on. Then the tables are put back, in one transaction in which nobody else writes to them. Where they hold other rows by
+then than that backup, they are dumped once more in it, and the proof comes afterwards: all they held is in the backup
+that the answer names. `.ikoma/restoring.json` has the number of the transaction, by which PostgreSQL itself tells after
+a kill whether it was committed.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -18,10 +21,12 @@ from ikoma.apps.database.backups import BackupManifest, Backups
 from ikoma.apps.database.proof import BackupProof
 from ikoma.apps.database.restoring import DatabaseRestorer, TableComparison, name_work, write_note
 from ikoma.checkpoints import checkpoint
-from ikoma.errors import DatabasesUnavailable
-from ikoma.model import AppName, BackupName
+from ikoma.errors import DatabasesUnavailable, IkomaError
+from ikoma.model import AppName
 from ikoma.ports.databases import Credentials, Databases
 from ikoma.ports.progress import Progress
+
+log = logging.getLogger("ikoma")
 
 _LONGEST_COUNT = 20.0
 
@@ -98,39 +103,70 @@ class TableRestorer:
     async def _exchange(
         self, app: App, owned: Credentials, place: Credentials, backup: str, names: Sequence[str], progress: Progress
     ) -> RestoredAppTables:
-        made: list[str] = []
+        progress("back the database up")
+        made: list[BackupManifest] = []
 
-        async def keep(transaction: int) -> None:
-            progress("back the database up")
-            made.append(await self._back_up(app, owned, progress))
-            note = {"app": app.name, "backup": backup, "before": made[-1], "transaction": transaction}
-            write_note(app, orjson.dumps(note | {"tables": list(names)}))
+        def note(**more: int) -> None:
+            told = {"app": app.name, "backup": backup, "before": made[-1].name, "tables": list(names)}
+            write_note(app, orjson.dumps(told | more))
+
+        async def keep(transaction: int, changed: bool) -> None:
+            if changed:
+                progress("back up what was written meanwhile")
+                made.append(await self._dump(app, progress))
+            note(transaction=transaction)
             checkpoint("backed up")
             progress("put the tables back")
 
         try:
-            done = await self._databases.restore_tables(owned, place, names, keep=keep, lock_timeout=self._lock_seconds)
+            made.append(await self._back_up(app, owned, progress))
+            note()
+            done = await self._databases.restore_tables(
+                owned, place, names, kept=made[0].checksums, keep=keep, lock_timeout=self._lock_seconds
+            )
         except DatabasesUnavailable as error:
-            for name in made:  # it may have been committed: the backup stays
-                error.add(f"{name} holds what was before, should the tables be others now.")
+            for manifest in made:  # it may have been committed: the backup stays
+                error.add(f"{manifest.name} holds what was before, should the tables be others now.")
             raise
         except BaseException:
             self._forget(made)
             raise
         checkpoint("put back")
-        return RestoredAppTables(done.rows, made[-1], done.waited)
+        self._forget(made[:-1])
+        if made[-1].proven_at is None:
+            await self._prove(app, owned, made[-1], progress)
+        return RestoredAppTables(done.rows, made[-1].name, done.waited)
 
-    async def _back_up(self, app: App, owned: Credentials, progress: Progress) -> str:
-        """Back up all that the database holds, proven; its name."""
+    async def _back_up(self, app: App, owned: Credentials, progress: Progress) -> BackupManifest:
+        """Back up all that the database holds, proven."""
         target = self._backups.reserve(app.name, None)
         proof = BackupProof(self._databases, owned, target.name, progress)
         dump = await self._databases.dump(app.name, target, summed=True, before=proof.make, progress=progress)
-        name = self._backups.record(app.name, dump, restored_in=proof.seconds).name
-        proof.require()
-        return name
+        manifest = self._backups.record(app.name, dump, restored_in=proof.seconds)
+        try:
+            proof.require()
+        except BaseException:
+            self._forget([manifest])
+            raise
+        return manifest
 
-    def _forget(self, made: Sequence[str]) -> None:
-        """Remove the backup of what nobody has changed."""
-        for name in made:
+    async def _dump(self, app: App, progress: Progress) -> BackupManifest:
+        """Back up all that the database holds, without a proof: writers wait."""
+        target = self._backups.reserve(app.name, None)
+        dump = await self._databases.dump(app.name, target, summed=True, progress=progress)
+        return self._backups.record(app.name, dump)
+
+    async def _prove(self, app: App, owned: Credentials, manifest: BackupManifest, progress: Progress) -> None:
+        """Prove what was backed up last; the tables are back whatever comes of it, and it stays."""
+        proof = BackupProof(self._databases, owned, manifest.name, progress)
+        try:
+            await proof.make(self._backups.describe(manifest))
+            self._backups.record_proof(manifest, proof.require())
+        except IkomaError as error:
+            log.warning("%s: %s is not proven: %s", app.name, manifest.name, error.message)
+
+    def _forget(self, made: Sequence[BackupManifest]) -> None:
+        """Remove backups of what nobody has changed, or of what a later one holds."""
+        for manifest in made:
             with suppress(OSError):
-                self._backups.remove(BackupName.parse(name))
+                self._backups.remove(manifest.name)

@@ -19,9 +19,10 @@ import psycopg
 from psycopg import sql
 
 from ikoma.errors import AppBusy, IkomaError, RestoreFailed, TablesUnmatched
-from ikoma.model import quote_name
+from ikoma.model import AppName, quote_name
 from ikoma.ports.databases import Credentials, RestoredTables
 from ikoma.postgres import blockers
+from ikoma.postgres.backup.checksums import hold_snapshot
 from ikoma.postgres.backup.table_shape import (
     OwnedSequence,
     TableForeignKey,
@@ -57,8 +58,8 @@ WHERE s.usename = %(role)s AND %(pid)s = ANY(pg_blocking_pids(s.pid)) AND EXISTS
 _STATUS = "SELECT pg_xact_status(%s::xid8)"
 _FIRES = {"O": "ENABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS"}
 
-Keep = Callable[[int], Awaitable[None]]
-"""Keeps what the tables hold; is given the number of the transaction that is under way."""
+Keep = Callable[[int, bool], Awaitable[None]]
+"""Keeps what the tables hold; is given the number of the transaction, and whether they changed since they were kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +90,14 @@ async def restore_tables(
     owned: Credentials,
     place: Credentials,
     names: Sequence[str],
+    kept: Mapping[str, str],
     keep: Keep,
     lock_timeout: float,
 ) -> RestoredTables:
     """Let tables of the app's database equal those of a copy.
 
     Args:
+        kept: the checksums of the tables when they were backed up, a moment ago.
         keep: called once nobody can write to the tables any more, and before anything is changed.
         lock_timeout: seconds for which it waits for who writes, four times; others go first in between.
 
@@ -104,17 +107,17 @@ async def restore_tables(
     """
 
     async def once() -> RestoredTables:
-        kept: list[int] = []
+        begun: list[int] = []
 
-        async def keep_once(transaction: int) -> None:
-            kept.append(transaction)
-            await keep(transaction)
+        async def keep_once(transaction: int, changed: bool) -> None:
+            begun.append(transaction)
+            await keep(transaction, changed)
 
         try:
             async with _transaction(server, owned, lock_timeout) as (live, session):
-                return await _TableRestore(server, live, session, owned, place, names).run(keep_once)
+                return await _TableRestore(server, live, session, owned, place, names).run(kept, keep_once)
         except IkomaError as error:
-            if kept:  # it is not tried again: writers have waited long enough
+            if begun:  # it is not tried again: writers have waited long enough
                 error.details.pop("sqlstate", None)
             raise
 
@@ -152,7 +155,7 @@ class _TableRestore:
         self._place = place
         self._names = names
 
-    async def run(self, keep: Keep) -> RestoredTables:
+    async def run(self, kept: Mapping[str, str], keep: Keep) -> RestoredTables:
         async with (
             connected(self._server.make_admin_login(self._owned.database)) as now,
             connected(self._server.make_admin_login(self._place.database)) as then,
@@ -168,7 +171,8 @@ class _TableRestore:
             around = await _read_surroundings(now, then, known, pairs)
             row = await (await self._live.execute("SELECT pg_current_xact_id()::text")).fetchone()
             assert row is not None
-            await keep(int(row[0]))
+            tables = [table for table in known if table.oid in around.parts and not table.is_partitioned]
+            await keep(int(row[0]), not await self._are_as_kept(now, tables, kept))
             async with _cleared_way(self._server, self._live, self._session, self._owned.role, around.locked):
                 await self._insist(lambda: self._take_off(around, pairs))
             rows = await self._fill(copy, pairs)
@@ -181,6 +185,16 @@ class _TableRestore:
         targets = sql.SQL(", ").join(_only(table) for table in tables)
         await self._live.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(targets))
         await self._live.execute("SELECT set_config('lock_timeout', %s, true)", (f"{int(_LONGEST_WAIT)}s",))
+
+    async def _are_as_kept(self, now: Connection, tables: Sequence[TableShape], kept: Mapping[str, str]) -> bool:
+        async with hold_snapshot(now, AppName(self._owned.role)) as snapshot:
+            wanted = {table.shown for table in tables}
+            for table in snapshot.tables:
+                if table.shown in wanted:
+                    found = await snapshot.read(table)
+                    if found is None or found.checksum is None or found.checksum != kept.get(table.shown):
+                        return False
+        return True
 
     async def _insist(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do what takes locks anew where PostgreSQL has ended it for another's sake; what is held already stays."""
