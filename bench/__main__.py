@@ -23,6 +23,7 @@ from bench.proxy import proxy
 from bench.reads import reads
 from bench.snapshots import snapshots
 from bench.starts import commands, starts
+from bench.table_restores import table_restores
 from bench.world import World, world
 
 SUBJECTS: Mapping[str, Callable[[World], Iterator[Figure]]] = {
@@ -34,6 +35,7 @@ SUBJECTS: Mapping[str, Callable[[World], Iterator[Figure]]] = {
     "proxy": proxy,
     "audit": audit,
     "backups": backups,
+    "table restores": table_restores,
     "off-site": offsite,
     "point in time": point_in_time,
     "migrations": migrations,

@@ -41,6 +41,8 @@ What is compared with what:
   the client. A request counts as failed where it was not answered whole with 200.
 - **db.backup**: row counts from the dump's own snapshot and a SHA-256 included, against `pg_dump -f`; neither with its
   flush. The whole call flushes the file, reads every table once more for its checksum, and restores it beside.
+- **db.restore of a table**: a session inserts a row into it every 20 ms meanwhile, so that it is dumped once more while
+  writers wait; in the other case nobody writes to it, and its rows are compared alone.
 - **db.restore to a second**: recovered beside from the base backup and the log, taken out, loaded, compared, swapped;
   most of the cluster and of the log is another app's. The moment lies in the middle of the log.
 - **db.migrate**: one file, one transaction, in fresh databases, as an app's role; with its entry in the ledger.
