@@ -111,8 +111,9 @@ def test_only_those_set_a_command_who_may_run_one(own: Server) -> None:
 def test_what_cannot_be_done_by_the_clock_is_refused(own: Server, given: dict[str, Any], said: str) -> None:
     before = schedules(own)
     refused = own.call("schedules.set", {"appName": APP, "name": "wrong", **given})
-    assert refused.status in (400, 422)
+    assert (refused.status, refused.code) == (422, "invalid_arguments")
     assert said in refused.body["error"]
+    assert refused.body["hint"]
     assert schedules(own) == before
 
 

@@ -226,6 +226,7 @@ def bad_files(server: Server, app: dict[str, str]) -> Path:
     (root / "link.sql").symlink_to(text)
     sign("cut", whole[: len(whole) // 2])
     sign("edited", whole.replace(b"CREATE TABLE", b"CREATE tABLE", 1), sha256=told["sha256"])
+    sign("swapped", whole + b"-- of another moment\n", sha256=told["sha256"])
     sign("shell", f"\\! touch {hurt}\n".encode() + whole)
     sign("program", whole.replace(b"BEGIN;", program, 1), sha256=told["sha256"])
     write("unread", whole, b'{"app": "')
@@ -250,6 +251,43 @@ def test_what_is_no_backup_changes_nothing(
     assert (digest(server), databases(server)) == (before, there)
     assert not bad_files.exists()
     assert not (server.apps / APP / ".ikoma" / "restoring.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("capability", "name", "status", "code"),
+    [
+        ("db.backup", "../up.sql", 422, "invalid_arguments"),
+        ("db.backup", "/tmp/there.sql", 422, "invalid_arguments"),
+        ("db.backup", "a/b.sql", 422, "invalid_arguments"),
+        ("db.backup", ".hidden.sql", 422, "invalid_arguments"),
+        ("db.backup", "good.sql", 409, "backup_exists"),
+        ("db.backup", "link.sql", 409, "backup_exists"),
+        ("backup.create", "../up.backup", 422, "invalid_arguments"),
+        ("backup.create", "taken.backup", 409, "backup_exists"),
+        ("backup.verify", "../good.sql", 422, "invalid_arguments"),
+        ("backup.verify", "edited.sql", 409, "backup_damaged"),
+        ("backup.verify", "swapped.sql", 409, "backup_damaged"),
+        ("backup.verify", "renamed.sql", 409, "backup_damaged"),
+        ("backup.verify", "stranger.sql", 409, "backup_foreign"),
+        ("backup.delete", "../good.sql", 422, "invalid_arguments"),
+        ("backup.download", "../good.sql", 422, "invalid_arguments"),
+        ("backup.download", "unsigned.sql", 409, "backup_foreign"),
+    ],
+)
+def test_what_no_backup_can_be_called_or_is_changes_no_file(
+    server: Server, app: dict[str, str], bad_files: Path, capability: str, name: str, status: int, code: str
+) -> None:
+    (server.backups / "taken.backup").mkdir(exist_ok=True)
+    before, there = stamps(server.backups), databases(server)
+    refused = server.call(capability, {**app, "backupName": name})
+    assert (refused.status, refused.code) == (status, code), refused.body
+    assert refused.body["hint"]
+    assert (stamps(server.backups), databases(server)) == (before, there)
+
+
+def stamps(folder: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of each file."""
+    return {path.name: (path.lstat().st_size, path.lstat().st_mtime_ns) for path in folder.iterdir()}
 
 
 def test_the_record_of_an_earlier_version_is_signed_where_the_journal_knows_its_dump(
@@ -385,7 +423,8 @@ def test_a_name_that_is_taken_again_is_kept_and_the_app_comes_back_under_another
     entry = Path(server.do("apps.remove", app)["details"]["trash"])
     kept = sorted(str(path) for path in entry.rglob("*"))
     make_app(server, APP)
-    assert server.call("apps.restore", app).code == "app_name_taken"
+    taken = server.call("apps.restore", app)
+    assert (taken.code, "`as`" in taken.body["hint"]) == ("app_name_taken", True)
     assert server.do("apps.status", app)["health"] == "stopped", "it is the new one"
     server.do("db.create", app)
     subprocess.run(["docker", "volume", "create", f"{aside}_data"], check=True, capture_output=True)
