@@ -151,6 +151,8 @@ class App:
         """
         try:
             descriptor = self._open_plain(path)
+        except FileNotFoundError:
+            raise FileMissing(f"There is no file {_shorten_path(path, self.path)}.") from None
         except (OSError, ValueError):  # there may be a link on the way, or it is no file
             descriptor = self._open_resolved(path)
         with os.fdopen(descriptor, "rb") as file:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -211,18 +211,24 @@ class ComposeModel:
 
     def replace_services(self, changed: Mapping[str, Mapping[str, Any]]) -> ComposeModel:
         """The model with these services in place of those of their names."""
-        return parse_model({**self.raw, "services": {**(self.raw.get("services") or {}), **changed}})
+        if not changed:
+            return self
+        parsed = {name: parse_service(name, service) for name, service in changed.items()}
+        raw = {**self.raw, "services": {**(self.raw.get("services") or {}), **changed}}
+        return replace(self, services={**self.services, **parsed}, raw=raw)
 
     def drop_services(self, names: Collection[str]) -> ComposeModel:
         """The model without some of its services."""
-        return parse_model({**self.raw, "services": {k: s.raw for k, s in self.services.items() if k not in names}})
+        kept = {name: service for name, service in self.services.items() if name not in names}
+        raw = {**self.raw, "services": {name: service.raw for name, service in kept.items()}}
+        return replace(self, services=kept, raw=raw)
 
     def replace_block(self, block: Mapping[str, Any]) -> ComposeModel:
         """The model with another `x-ikoma` block."""
-        return parse_model({**self.raw, "x-ikoma": dict(block)})
+        return replace(self, block=dict(block), raw={**self.raw, "x-ikoma": dict(block)})
 
     def drop_block(self) -> ComposeModel:
-        return parse_model({key: value for key, value in self.raw.items() if key != "x-ikoma"})
+        return replace(self, block=None, raw={key: value for key, value in self.raw.items() if key != "x-ikoma"})
 
     def _awaited(self, condition: str) -> frozenset[str]:
         needs = (need for service in self.services.values() for need in service.depends_on.items())

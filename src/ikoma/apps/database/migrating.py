@@ -72,14 +72,21 @@ class DatabaseMigrator:
         return await _lint(migration_files.list_migrations(app), await self.list_pending(app))
 
     async def plan_forward(
-        self, app: App, release: str, command: ReleaseCommand | None, ledger: Sequence[LedgerEntry] | None = None
+        self,
+        app: App,
+        release: str,
+        command: ReleaseCommand | None,
+        ledger: Sequence[LedgerEntry] | None = None,
+        files: Sequence[Migration] | None = None,
     ) -> ForwardMigration:
         """Plan the change to what the app's folder says, for a release that is under way.
 
         Args:
             ledger: what the database has, where it was read under the lock that is held still.
+            files: the migrations of the folder, as they were examined under that lock.
         """
-        files, pending = migration_files.list_migrations(app), []
+        files = migration_files.list_migrations(app) if files is None else files
+        pending: list[Migration] = []
         if credentials.find(app) is not None:
             has = await self.read_ledger(app) if ledger is None else ledger
             pending = migration_files.select_pending(files, has)

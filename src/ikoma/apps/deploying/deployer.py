@@ -49,7 +49,7 @@ from ikoma.errors import (
     WebNeeded,
 )
 from ikoma.model import Secret
-from ikoma.ports.databases import Databases
+from ikoma.ports.databases import Databases, Migration
 from ikoma.ports.progress import Progress
 from ikoma.ports.rollout import RolloutResult, RolloutTarget
 from ikoma.ports.runtime import Engine
@@ -117,6 +117,7 @@ class Deployer:
         variables: Mapping[str, str],
         env: Mapping[str, str],
         texts: Mapping[str, str],
+        migrations: Sequence[Migration] | None = None,
     ) -> tuple[Release, RolloutResult]:
         """Make a release of a resolved model, and let it take over.
 
@@ -124,6 +125,7 @@ class Deployer:
             variables: what the app's .env sets, as it was read for the model.
             env: further variables for the containers.
             texts: the compose files as they are written, to be kept.
+            migrations: those of the folder, where they were examined with the model; else they are read.
 
         Raises:
             DeployFailed: with the failing service, its exit code and its last log lines.
@@ -149,7 +151,9 @@ class Deployer:
             found = await images.provide(
                 self._engine.images, frozen, place, folder, progress=options.progress, secrets=secrets
             )
-            change = await self._migrator.plan_forward(app, release.id, frozen.x_ikoma.release_command, ledger)
+            change = await self._migrator.plan_forward(
+                app, release.id, frozen.x_ikoma.release_command, ledger, migrations
+            )
             release = replace(_record_images(release, found), compatible=not change.stops_first)
             Releases(app).write(release)
             rolled = await self._roll(app, release, runs, replace(place, images=found), options, secrets, change=change)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ikoma.app_folder import App
 from ikoma.apps.database import credentials, migration_files
@@ -37,6 +38,16 @@ class ChecklistItem:
     passed: bool
     required: bool
     details: str
+
+
+@dataclass(frozen=True, slots=True)
+class _FilesChecked:
+    """The checks of the app's compose files. `paths` are those that were read; none where they come to no model."""
+
+    compose: ChecklistItem
+    policy: ChecklistItem
+    choice: Choice | None = None
+    paths: Sequence[Path] = ()
 
 
 class Verifier:
@@ -68,7 +79,7 @@ class Verifier:
 
     async def _check(self, app: App) -> list[ChecklistItem]:
         serving = Releases(app).find_current()
-        seen, (compose, policy, choice), (migrations, logged_in) = await asyncio.gather(
+        seen, files, (migrations, logged_in) = await asyncio.gather(
             self._health.observe(app), self._check_compose(app), self._check_migrations(app, serving)
         )
         if not logged_in:
@@ -76,15 +87,15 @@ class Verifier:
         return [
             ChecklistItem(
                 "folder",
-                all(path.is_file() for path in file_choice.list_paths(app)),
+                all(path.is_file() for path in files.paths or file_choice.list_paths(app)),
                 True,
                 f"{app.path} and its compose file.",
             ),
-            compose,
-            policy,
+            files.compose,
+            files.policy,
             _make_item("containers", seen),
             _check_health(seen),
-            _check_route(seen, choice),
+            _check_route(seen, files.choice),
             _make_item("healthPath", seen),
             _make_item("database", seen),
             migrations,
@@ -94,28 +105,29 @@ class Verifier:
             *([_MAINTENANCE] if seen.maintenance else ()),
         ]
 
-    async def _check_compose(self, app: App) -> tuple[ChecklistItem, ChecklistItem, Choice | None]:
+    async def _check_compose(self, app: App) -> _FilesChecked:
         """Check whether the compose file resolves, whether the policy allows what it says, and what it has routed."""
         try:
             resolution = await self._resolutions.resolve(app, places=False)
             if resolution.model is None:
                 error = resolution.error or "Compose refused the file."
-                return (
+                return _FilesChecked(
                     ChecklistItem("compose", False, True, error),
                     ChecklistItem("policy", False, True, "Nothing to judge."),
-                    None,
                 )
             settled = await self._web_services.settle(app, resolution.model)
             verdict = await self._policy.judge(app, settled.model)
         except IkomaError as error:
             failed = [ChecklistItem(name, False, True, error.message) for name in ("compose", "policy")]
-            return failed[0], failed[1], None
+            return _FilesChecked(failed[0], failed[1])
+        chosen = resolution.gathered.chosen if resolution.gathered else None
+        paths = [app.path / name for name in chosen.files] if chosen else []
         resolves = ChecklistItem("compose", True, True, "The compose file resolves.")
-        if verdict.refused:
-            return resolves, ChecklistItem("policy", False, True, word_problem(verdict.refused[0])), settled.choice
         waived = "; ".join(map(str, verdict.used))
         judged = ChecklistItem("policy", True, True, f"{waived}." if waived else "No rule is broken, none waived.")
-        return resolves, judged, settled.choice
+        if verdict.refused:
+            judged = ChecklistItem("policy", False, True, word_problem(verdict.refused[0]))
+        return _FilesChecked(resolves, judged, settled.choice, paths)
 
     async def _check_migrations(self, app: App, serving: Release | None) -> tuple[ChecklistItem, bool]:
         """Check that no migration is pending, but those of another release that the one that serves came back from.

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from pathlib import Path
 
 from ikoma.app_folder import App
@@ -30,7 +30,6 @@ _USUAL = (
     *(Path("/run", name) for name in ("docker", "docker.sock", "containerd")),
 )
 """Where engines and PostgreSQL keep what is theirs, whichever of them runs."""
-_MOST_REMEMBERED = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +159,6 @@ def _list_written(app: App) -> tuple[str, ...]:
     releases = Releases(app)
     found: dict[str, None] = {}
     for release in releases.list_recent():
-        found |= dict.fromkeys(_read_sources(app, release.id, releases.read_rendered_stamp(release.id)))
+        if (rendered := releases.read_rendered(release.id)) is not None:
+            found |= dict.fromkeys(list_writable_sources(rendered))
     return tuple(found)
-
-
-@lru_cache(maxsize=_MOST_REMEMBERED)
-def _read_sources(app: App, identity: str, stamp: tuple[int, int, int] | None) -> tuple[str, ...]:
-    """Read what the containers of a release may write, from the one file with this stamp; nothing where none is."""
-    rendered = Releases(app).read_rendered(identity)
-    return () if rendered is None else list_writable_sources(rendered)

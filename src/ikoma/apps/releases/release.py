@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,6 +35,7 @@ T = TypeVar("T")
 STARTED, SUCCEEDED, FAILED = "started", "succeeded", "failed"
 _GIVEN, _MODEL, _RECORD, _TEXTS = "environment.json", "model.json", "release.json", "written.json"
 _RENDERED = "compose.json"
+_MOST_MODELS = 50
 KEPT_LOGS = "logs.json"
 """The last lines of its containers; kept_logs.py writes it."""
 
@@ -238,24 +239,18 @@ class Releases:
 
     def read_rendered(self, identity: str) -> ComposeModel | None:
         """Read the resolved compose file that runs; None where the release never came to have one."""
-        return self._app.read_state(f"releases/{identity}/{_RENDERED}", parse_model)
+        stamp = self.read_model_stamp(identity, _RENDERED)
+        return _read_model(self._app, f"releases/{identity}/{_RENDERED}", stamp)
 
     def read_model(self, identity: str) -> ComposeModel:
         """Read the model that was checked when the release of that id was made."""
-        model = self._app.read_state(f"releases/{identity}/{_MODEL}", parse_model)
+        model = _read_model(self._app, f"releases/{identity}/{_MODEL}", self.read_model_stamp(identity))
         if model is None:
             raise ReleaseNotFound(f"The release {identity} is not complete: it never came to run.")
         return model
 
-    def read_model_stamp(self, identity: str) -> tuple[int, int, int] | None:
+    def read_model_stamp(self, identity: str, name: str = _MODEL) -> tuple[int, int, int] | None:
         """Read what tells one file of a release's model from another: time, size, inode; None where there is none."""
-        return self._read_stamp(identity, _MODEL)
-
-    def read_rendered_stamp(self, identity: str) -> tuple[int, int, int] | None:
-        """Read the same of the resolved compose file that runs."""
-        return self._read_stamp(identity, _RENDERED)
-
-    def _read_stamp(self, identity: str, name: str) -> tuple[int, int, int] | None:
         try:
             status = os.stat(f"{self._folder}/{identity}/{name}")
         except OSError:
@@ -272,7 +267,9 @@ class Releases:
 
     def list_recent(self) -> list[Release]:
         """List the releases whose containers may be running: the one that serves, and the newest."""
-        return list({release.id: release for release in (self.find_current(), self.find_latest()) if release}.values())
+        current = self.find_current()
+        newest = next(self._iterate(*([current] if current else ())), None)
+        return list({release.id: release for release in (current, newest) if release}.values())
 
     def list_all(self) -> list[Release]:
         """Every release that is kept, newest first."""
@@ -319,10 +316,11 @@ class Releases:
         content = orjson.dumps(asdict(release), option=orjson.OPT_INDENT_2)
         write_file(self._folder / release.id / _RECORD, content, mode=0o600)
 
-    def _iterate(self) -> Iterator[Release]:
-        """Read each release, newest first; one that is removed meanwhile is passed over."""
+    def _iterate(self, *known: Release) -> Iterator[Release]:
+        """Read each release but those that are known, newest first; one that is removed meanwhile is passed over."""
+        there = {release.id: release for release in known}
         for name in reversed(self._list_names()):
-            release = self._app.read_state(f"releases/{name}/{_RECORD}", _parse)
+            release = there.get(name) or self._app.read_state(f"releases/{name}/{_RECORD}", _parse)
             if release is not None:
                 yield release
 
@@ -348,6 +346,12 @@ def _make(kind: type[T], stored: Mapping[str, Any]) -> T:
     return kind(
         **{name: tuple(value) if isinstance(value, list) else value for name, value in stored.items() if name in known}
     )
+
+
+@lru_cache(maxsize=_MOST_MODELS)
+def _read_model(app: App, name: str, _: object) -> ComposeModel | None:
+    """Read a model, once for each file: another one has another stamp, and nobody changes what is made of it."""
+    return app.read_state(name, parse_model)
 
 
 @cache

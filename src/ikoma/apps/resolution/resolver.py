@@ -163,7 +163,9 @@ class Resolutions:
         Args:
             contents: what files hold that are not to be read from the disk.
         """
-        await self.reader.read(app, await asyncio.to_thread(_env, app))  # it can say which the compose files are
+        env = await asyncio.to_thread(_env, app)
+        await self.reader.read(app, env)  # it can say which the compose files are
+        given = {ENV: env, **(contents or {})} if env else contents
         paths: dict[str, str] = {}
         for _ in range(_MOST_ROUNDS):
             unread: list[bytes] = []
@@ -174,7 +176,7 @@ class Resolutions:
                     unread.append(content)
                 return {} if known is None else known.values
 
-            gathered = await asyncio.to_thread(gather, app, read, paths, contents)
+            gathered = await asyncio.to_thread(gather, app, read, paths, given)
             for content in unread:
                 await self.reader.read(app, content)
             if not unread and gathered.unresolved:

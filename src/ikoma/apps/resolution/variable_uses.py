@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ikoma.apps.yaml import form
 from ikoma.apps.yaml.reading import Gathered
 from ikoma.apps.yaml.violation import Place
 
@@ -64,8 +63,8 @@ def find_variables_files(gathered: Gathered) -> list[VariablesFile]:
 
 def _documents(gathered: Gathered) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     for path, base in sorted(gathered.understood):
-        if path in gathered.written:
-            value = form.read(gathered.files[path], path).value
+        if path in gathered.documents:
+            value = gathered.documents[path]
             yield path, base, value if isinstance(value, Mapping) else {}
 
 

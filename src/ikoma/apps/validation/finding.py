@@ -11,6 +11,7 @@ from ikoma.apps.resolution.own_proxy import OwnProxy
 from ikoma.compose.model import ComposeModel
 from ikoma.compose.web_service import Choice
 from ikoma.errors import DomainTaken, IkomaError, InvalidCompose, PolicyViolation, SqlFailed
+from ikoma.ports.databases import Migration
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ class Report:
     warnings: list[Finding] = field(default_factory=list)
     taken: list[Finding] = field(default_factory=list)
     """Errors that are of domains which other apps have."""
+    migrations: Sequence[Migration] | None = None
+    """The app's migrations, as they were examined; None where it has no database."""
     sql: list[Finding] = field(default_factory=list)
     """Errors that are of migrations."""
     kinds: Sequence[Kind] = ()

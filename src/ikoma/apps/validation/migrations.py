@@ -18,23 +18,26 @@ from ikoma.postgres.migrations.refusals import find_refusals
 from ikoma.postgres.sql.parser import read
 
 
-async def find_migrations(databases: Databases, app: App) -> list[Finding]:
-    """Find what would make the migrations of a deploy fail, as far as it is known before."""
+async def find_migrations(databases: Databases, app: App) -> tuple[Sequence[Migration] | None, list[Finding]]:
+    """Read the app's migrations, and find what would make those of a deploy fail, as far as it is known before.
+
+    They are None where the app has no database.
+    """
     if (owned := credentials.find(app)) is None:
-        return []
+        return None, []
     known, wrong = await asyncio.to_thread(migration_files.read_migrations, app)
     found = [Finding(path, None, error.message, error.hint) for path, error in wrong]
     try:
         ledger = await databases.read_ledger(owned)
     except DatabasesUnavailable:
-        return found  # that is said by itself
+        return known, found  # that is said by itself
     except IkomaError as error:
-        return [*found, Finding("migrations", None, error.message, error.hint)]
+        return known, [*found, Finding("migrations", None, error.message, error.hint)]
     lost = {path.rpartition("/")[2] for path, _ in wrong}
     found += [item for item in _differences(known, ledger) if item.file.rpartition("/")[2] not in lost]
     for item in migration_files.select_pending(known, ledger):
         found += [_finding(item.name, *refused) for refused in await read(_refused, item, owned.role)]
-    return found
+    return known, found
 
 
 def _refused(migration: Migration, role: str) -> list[tuple[str, str, int | None]]:

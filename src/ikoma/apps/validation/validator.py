@@ -89,7 +89,7 @@ class Validator:
         else:
             report.errors += blank
             await self._look_at_remainder(app, report, resolution, images=images)
-        report.sql += await find_migrations(self._databases, app)
+        report.migrations, report.sql = await find_migrations(self._databases, app)
         report.errors += report.sql
         report.errors.sort(key=lambda finding: (finding.file, finding.line is None, finding.line or 0))
         await look_at_disks(self._engine.volumes, app, report)

@@ -55,6 +55,8 @@ class Gathered:
     files: dict[str, bytes] = field(default_factory=dict)
     written: dict[str, bytes] = field(default_factory=dict)
     """The compose files among them, for Compose."""
+    documents: dict[str, Any] = field(default_factory=dict)
+    """Values of these, as they were parsed; nobody changes them."""
     plain: set[str] = field(default_factory=set)
     """Files that are read as they are."""
     named: Counter[str] = field(default_factory=Counter)
@@ -181,7 +183,7 @@ def _document(app: App, gathered: Gathered, path: str, base: str, known: frozens
     is_main = path in gathered.compose_files
     read = _read_again(content, path, is_main) if len(content) <= _MOST_REMEMBERED else _read(content, path, is_main)
     gathered.violations += read.violations
-    gathered.written[path] = read.written
+    gathered.written[path], gathered.documents[path] = read.written, read.value
     if read.violations or not isinstance(read.value, Mapping):
         return
     project = read.value.get("name")

@@ -83,7 +83,13 @@ async def up(call: Call, request: DeployUpRequest) -> DeployUpResult:
             await platform.planner.require(app, report, request.plan)
     options = DeployOptions(call.caller.name, request.timeout, call.progress, request.reason)
     release, rolled = await platform.deployer.deploy(
-        app, model, options, variables=report.variables, env=request.env, texts=report.texts
+        app,
+        model,
+        options,
+        variables=report.variables,
+        env=request.env,
+        texts=report.texts,
+        migrations=report.migrations,
     )
     unwritten = await write_runbook(app, platform.health, platform.backups, platform.settings)
     return DeployUpResult(

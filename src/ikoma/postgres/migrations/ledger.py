@@ -55,8 +55,10 @@ async def read_ledger(sessions: AppSessions, credentials: Credentials) -> list[L
 
 async def _read_ledger(connection: Connection) -> list[LedgerEntry]:
     try:
-        await connection.execute(_BEGIN, prepare=False)
-        entries = await read_entries(connection)
+        begun = await connection.execute(f"{_BEGIN}; {_FIND}".encode(), prepare=False)
+        while begun.nextset():
+            pass
+        entries = await _read_entries_of(connection, await begun.fetchall())
         await connection.execute("ROLLBACK")
         return entries
     except psycopg.Error as error:
@@ -70,17 +72,21 @@ async def _read_ledger(connection: Connection) -> list[LedgerEntry]:
 
 async def read_entries(connection: Connection) -> list[LedgerEntry]:
     """The entries, read in a transaction that has begun."""
-    ((table,),) = await _rows(connection, _FIND)
+    return await _read_entries_of(connection, await _rows(connection, _FIND))
+
+
+async def _read_entries_of(connection: Connection, found: list[tuple[Any, ...]]) -> list[LedgerEntry]:
+    ((table,),) = found
     if table is None:
         return []
     seen = await connection.execute(sql.SQL(_LOOK).format(table=sql.Literal(table)), prepare=False)
     kinds, columns = [await seen.fetchall() for _ in range(2) if seen.nextset()]
     if kinds != [("r", False)] or not set(columns) >= _OURS:
         raise LedgerSpoiled
-    found = await _rows(connection, _ENTRIES)
-    if len(found) > _MOST:
+    entries = await _rows(connection, _ENTRIES)
+    if len(entries) > _MOST:
         raise LedgerSpoiled(f"ikoma.migrations has more than {_MOST:,} rows.")
-    return [LedgerEntry(str(name), str(checksum), str(when)) for name, checksum, when in found]
+    return [LedgerEntry(str(name), str(checksum), str(when)) for name, checksum, when in entries]
 
 
 async def is_applied(connection: Connection, migration: Migration) -> bool:
