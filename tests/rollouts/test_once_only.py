@@ -1,4 +1,4 @@
-"""What is done how often in one deploy, and in one look: counted in a server that runs in this process.
+"""Work that is done once in a deploy, and once in a look: counted in a server that runs in this process.
 
 Functions are watched and not replaced. What is counted is what costs: files that are read, YAML and models that are
 parsed, judgements, questions to Docker and PostgreSQL, child processes.
@@ -101,7 +101,7 @@ def opens() -> Iterator[None]:
 
 
 async def count(counts: Counter[str], work: Callable[[], Any]) -> tuple[Counter[str], Counter[str]]:
-    """What was done meanwhile, and which files of the app were opened by their path."""
+    """Count the work that was done meanwhile, and the files of the app that were opened by their path."""
     global _counting
     counts.clear()
     _opened.clear()
