@@ -13,6 +13,7 @@ from bench import report
 from bench.audit import audit
 from bench.backups import backups
 from bench.deploys import deploys, rollbacks
+from bench.dump_formats import dump_formats
 from bench.figures import Figure
 from bench.machine import facts
 from bench.mcp import mcp
@@ -36,6 +37,7 @@ SUBJECTS: Mapping[str, Callable[[World], Iterator[Figure]]] = {
     "audit": audit,
     "backups": backups,
     "table restores": table_restores,
+    "dump formats": dump_formats,
     "off-site": offsite,
     "point in time": point_in_time,
     "migrations": migrations,

@@ -95,6 +95,8 @@ class Settings:
     """How many releases of an app are kept."""
     releases_max_days: int
     """For how many days a release is kept."""
+    parallel_backup_above: int
+    """Bytes of a database, above which several workers dump it for a backup of the whole app."""
     trash_days: int
     """For how many days a removed app is kept."""
     proxy_host: str
@@ -240,6 +242,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         offsite=parse_offsite_place(values, home),
         releases_keep=read("RELEASES_KEEP", "20", _integer(2, 1000)),
         releases_max_days=read("RELEASES_MAX_DAYS", "365", _integer(1, 10_000)),
+        parallel_backup_above=read("PARALLEL_BACKUP_ABOVE_MB", "4096", _integer(0, 1_000_000_000)) << 20,
         trash_days=read("TRASH_DAYS", "7", _integer(1, 10_000)),
         rehearsal=read("REHEARSAL", "false", _one_of("true", "false")) == "true",
         apps_root=read("APPS_ROOT", "/srv/apps", _folder),

@@ -170,7 +170,7 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
         backups, app_backups = Backups(settings.backups_root, key), AppBackups(settings.backups_root, key)
         sign_former(backups, journal)
         offsite = Offsite(settings.offsite, settings.ikoma_state / "offsite", settings.backup_key_file)
-        backup_maker = AppBackupMaker(engine, databases, app_backups)
+        backup_maker = AppBackupMaker(engine, databases, app_backups, parallel_above=settings.parallel_backup_above)
         schedule_runs = ScheduleRuns(store, journal)
         keeper = OffsiteKeeper(offsite, apps, backups, app_backups, schedule_runs, events.publish)
         waivers = Waivers(store)

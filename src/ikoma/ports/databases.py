@@ -216,6 +216,13 @@ class Databases(Protocol):
             before: is given the dump before it is at `target`, under a path that holds meanwhile.
         """
 
+    async def dump_folder(self, app: AppName, target: Path, progress: Progress) -> Dump:
+        """Write PostgreSQL's directory format by several workers, with checksums; a failure may leave a part of it.
+
+        `prove` and `fill` take it, and restore it by several workers as the app's own role. A database that this cannot
+        do is BackupUnproven then: `dump` has no such limit.
+        """
+
     async def restore(
         self,
         credentials: Credentials,

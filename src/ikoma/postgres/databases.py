@@ -25,7 +25,7 @@ from ikoma.ports.databases import (
 from ikoma.ports.progress import Progress
 from ikoma.postgres import provision, swap
 from ikoma.postgres.app_sessions import AppSessions
-from ikoma.postgres.backup import archive, foreign, proof, restore, tables
+from ikoma.postgres.backup import archive, folder, foreign, proof, restore, tables
 from ikoma.postgres.backup import dump as dumping
 from ikoma.postgres.clients.query import Queries
 from ikoma.postgres.connect import connected
@@ -119,6 +119,9 @@ class PostgresDatabases:
             before=before,
         )
 
+    async def dump_folder(self, app: AppName, target: Path, progress: Progress) -> Dump:
+        return await folder.dump_folder(self._server, app, target, progress)
+
     async def restore(
         self,
         credentials: Credentials,
@@ -195,7 +198,7 @@ class PostgresDatabases:
         self, credentials: Credentials, dump: Dump, *, of: AppName, work: Path, what: str, progress: Progress
     ) -> float:
         origin = Credentials(of.database, of.role, credentials.password)
-        if of.role == credentials.role:
+        if of.role == credentials.role or dump.path.is_dir():
             return await proof.prove(self._server, origin, dump, credentials, what, progress)
         owner = AppName(credentials.role)
         async with self._make_place(origin, provision.name_foreign(owner)) as place:

@@ -31,6 +31,8 @@ log = logging.getLogger("ikoma")
 
 MAKING = ".ikoma-backup-"
 DUMP, FOLDER, STATE, VOLUMES = "database.sql", "folder.tar", "state.tar", "volumes"
+PARALLEL_DUMP = "database"
+"""The folder of a dump that several workers have written."""
 MANIFEST = "manifest.json"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -70,6 +72,31 @@ class AppBackup:
     def size(self) -> int:
         return sum(int(item["size"]) for item in self.files.values())
 
+    @property
+    def has_parallel_dump(self) -> bool:
+        """Whether its dump is a folder that several workers have written."""
+        return self.database is not None and DUMP not in self.files
+
+    @property
+    def dump_files(self) -> Mapping[str, Mapping[str, Any]]:
+        """Those of its files that the dump consists of."""
+        return {name: told for name, told in self.files.items() if name == DUMP or name.startswith(f"{PARALLEL_DUMP}/")}
+
+    @property
+    def dump(self) -> str:
+        """The path of its dump inside it."""
+        return PARALLEL_DUMP if self.has_parallel_dump else DUMP
+
+    @property
+    def dump_size(self) -> int:
+        """Bytes of its dump."""
+        return sum(int(told["size"]) for told in self.dump_files.values())
+
+    @property
+    def dump_sha256(self) -> str:
+        """The SHA-256 of its dump; "" where that is a folder, each file of which has its own."""
+        return "" if self.has_parallel_dump else str(self.files[DUMP]["sha256"])
+
     def describe_dump(self, place: Path) -> Dump | None:
         """The dump inside a backup in a folder; None where the app has no database.
 
@@ -78,11 +105,11 @@ class AppBackup:
         """
         if self.database is None:
             return None
-        file, told = self.files[DUMP], self.database
+        told = self.database
         return Dump(
-            place / DUMP,
-            int(file["size"]),
-            str(file["sha256"]),
+            place / self.dump,
+            self.dump_size,
+            self.dump_sha256,
             {str(table): int(rows) for table, rows in told["tables"].items()},
             checksums={str(table): str(checksum) for table, checksum in told["checksums"].items()},
             postgres=str(told["postgres"]),
@@ -251,14 +278,15 @@ class AppBackups:
         """
         if (told := backup.database) is None:
             raise BackupMissing(f"{backup.name} holds no database.")
-        if describe_files(self.root / backup.name, [DUMP]) != {DUMP: backup.files[DUMP]}:
-            raise BackupDamaged(f"{backup.name} is not what its manifest says: {DUMP} is another, or is not there.")
+        if describe_files(self.root / backup.name, tuple(backup.dump_files)) != backup.dump_files:
+            said = f"{backup.dump} is another, or is not there"
+            raise BackupDamaged(f"{backup.name} is not what its manifest says: {said}.")
         return BackupManifest(
             app=backup.app,
-            name=f"{backup.name}/{DUMP}",
+            name=f"{backup.name}/{backup.dump}",
             created_at=backup.created_at,
-            size=int(backup.files[DUMP]["size"]),
-            sha256=str(backup.files[DUMP]["sha256"]),
+            size=backup.dump_size,
+            sha256=backup.dump_sha256,
             tables=told["tables"],
             proven_at=backup.proven_at,
             checksums=told["checksums"],

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ikoma.apps.backups.folder import DUMP, MANIFEST, describe_files, read_manifest
+from ikoma.apps.backups.folder import DUMP, MANIFEST, PARALLEL_DUMP, describe_files, read_manifest
 from ikoma.apps.backups.names import AnyBackupName
-from ikoma.errors import BackupDamaged, BackupMissing
+from ikoma.errors import BackupDamaged, BackupForeign, BackupMissing
 from ikoma.model import DUMP_ENDINGS
 from ikoma.ports.databases import Dump
 
@@ -31,6 +31,11 @@ def find_foreign(root: Path, name: AnyBackupName) -> ForeignBackup:
     """
     place = root / name
     path = place if name.endswith(DUMP_ENDINGS) else place / DUMP
+    if not path.exists() and (place / PARALLEL_DUMP).is_dir():
+        raise BackupForeign(
+            f"The dump in {name} is in PostgreSQL's directory format, which is not restored from elsewhere.",
+            hint="Make plain SQL of it: `pg_restore --no-owner --no-privileges --file=FILE FOLDER`.",
+        )
     if place.is_symlink() or path.is_symlink() or not path.is_file():
         raise BackupMissing(f"There is no backup {name}, or no database in it.", next=())
     told = _read_told(place, name) if path != place and (place / MANIFEST).is_file() else None

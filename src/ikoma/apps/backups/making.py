@@ -19,7 +19,17 @@ from typing import Any
 from ikoma import __version__
 from ikoma.app_folder import App
 from ikoma.apps.backups.archive import take_inventory, write_folder
-from ikoma.apps.backups.folder import DUMP, FOLDER, MAKING, STATE, VOLUMES, AppBackup, AppBackups, describe_files
+from ikoma.apps.backups.folder import (
+    DUMP,
+    FOLDER,
+    MAKING,
+    PARALLEL_DUMP,
+    STATE,
+    VOLUMES,
+    AppBackup,
+    AppBackups,
+    describe_files,
+)
 from ikoma.apps.backups.names import AppBackupName
 from ikoma.apps.backups.stillness import CONSISTENT, CRASH_CONSISTENT, VolumeWriters
 from ikoma.apps.database import credentials
@@ -40,7 +50,14 @@ _TREE = re.compile(r"releases/[^/]+/tree")
 class AppBackupMaker:
     """Makes and verifies backups. Callers hold the app's lock."""
 
-    def __init__(self, engine: Engine, databases: Databases, backups: AppBackups) -> None:
+    def __init__(
+        self, engine: Engine, databases: Databases, backups: AppBackups, *, parallel_above: int | None = None
+    ) -> None:
+        """
+        Args:
+            parallel_above: bytes of a database, above which several workers dump it; None: of none.
+        """
+        self._parallel_above = parallel_above
         self._engine = engine
         self._databases = databases
         self._backups = backups
@@ -87,11 +104,10 @@ class AppBackupMaker:
             )
             backup = replace(backup, seconds=round(time.monotonic() - began, 3))
             checkpoint("read")
-            failure: IkomaError | None = None
-            try:
-                backup = await self._prove(app, place, backup, place, progress)
-            except IkomaError as error:
-                failure = error
+            backup, failure = await self._try_to_prove(app, place, backup, progress)
+            if isinstance(failure, BackupUnproven) and backup.has_parallel_dump:
+                backup = await self._dump_as_text(app, place, backup, progress)
+                backup, failure = await self._try_to_prove(app, place, backup, progress)
             checkpoint("proven")
             self._backups.keep(place, backup)
             checkpoint("kept")
@@ -159,7 +175,18 @@ class AppBackupMaker:
         if credentials.find(app) is None or not await self._databases.owns(app.name):
             return None
         progress("dump the database")
+        size = (await self._databases.read_state(app.name)).size
+        if self._parallel_above is not None and size > self._parallel_above:
+            return await self._databases.dump_folder(app.name, place / PARALLEL_DUMP, progress)
         return await self._databases.dump(app.name, place / DUMP, summed=True, progress=progress)
+
+    async def _dump_as_text(self, app: App, place: Path, backup: AppBackup, progress: Progress) -> AppBackup:
+        """Dump the database once more: what several workers restore has no way for all that a database can hold."""
+        progress("dump the database again, as one text")
+        await asyncio.to_thread(remove_tree, place / PARALLEL_DUMP)
+        dump = await self._databases.dump(app.name, place / DUMP, summed=True, progress=progress)
+        files = await asyncio.to_thread(describe_files, place)
+        return replace(backup, database=_describe_dump(dump), files=files)
 
     async def _find_migration(self, app: App) -> str | None:
         owned = credentials.find(app)
@@ -169,6 +196,15 @@ class AppBackupMaker:
         return entries[-1].name if entries else None
 
     # --- proving ---
+
+    async def _try_to_prove(
+        self, app: App, place: Path, backup: AppBackup, progress: Progress
+    ) -> tuple[AppBackup, IkomaError | None]:
+        """The backup, proven, or why it is not."""
+        try:
+            return await self._prove(app, place, backup, place, progress), None
+        except IkomaError as error:
+            return backup, error
 
     async def _prove(self, app: App, place: Path, backup: AppBackup, work: Path, progress: Progress) -> AppBackup:
         """Restore each part beside, and compare it."""

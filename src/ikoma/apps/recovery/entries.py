@@ -15,7 +15,7 @@ from typing import Any
 from ikoma.app_folder import App
 from ikoma.apps.app import Apps
 from ikoma.apps.backups.archive import unpack
-from ikoma.apps.backups.folder import DUMP, FOLDER, STATE, VOLUMES, AppBackup
+from ikoma.apps.backups.folder import FOLDER, STATE, VOLUMES, AppBackup
 from ikoma.apps.releases.release import format_now
 from ikoma.apps.trash.entries import TrashEntry
 from ikoma.checkpoints import checkpoint
@@ -64,7 +64,9 @@ def _fill(entry: TrashEntry, backup: AppBackup, place: Path) -> None:
         entry.describe_volume(name, made)
     tables: dict[str, Any] = {}
     if backup.database is not None:
-        _share(place / DUMP, entry.dump)
+        for name in backup.dump_files:
+            (entry.path / name).parent.mkdir(mode=0o700, exist_ok=True)
+            _share(place / name, entry.path / name)
         tables = dict(backup.database["tables"])
     entry.describe(
         app=backup.app, removedAt=format_now(), caller="ikoma", backup=backup.name, tables=tables, waivers=[]

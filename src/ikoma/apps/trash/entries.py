@@ -52,7 +52,8 @@ class TrashEntry:
 
     @property
     def dump(self) -> Path:
-        return self.path / "database.sql"
+        folder = self.path / "database"  # of a backup whose dump several workers have written
+        return folder if folder.is_dir() else self.path / "database.sql"
 
     @property
     def folder(self) -> Path:

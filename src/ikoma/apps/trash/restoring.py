@@ -132,7 +132,7 @@ class AppRestorer:
         for name in entry.list_volumes():
             await self._bring_volume(entry, name, app.name, progress)
             checkpoint("volume")
-        if entry.dump.is_file():
+        if entry.dump.exists():
             progress("bring the database back")
             await self._bring_database(entry, app, progress)
         checkpoint("database")

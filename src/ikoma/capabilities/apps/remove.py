@@ -77,7 +77,7 @@ async def remove(call: Call, request: AppRequest) -> AppsRemoveResult:
     with call.step("remove the database"):
         await call.platform.databases.drop(app.name)
     credentials.forget(app)
-    backup = str(entry.dump) if entry.dump.is_file() else None
+    backup = str(entry.dump) if entry.dump.exists() else None
     facts = {"tables": tables, "waivers": waivers}
     entry.describe(app=app.name, removedAt=format_now(), caller=call.caller.name, backup=backup, **facts)
     was_there = app.exists
@@ -106,7 +106,7 @@ async def _keep_volumes(call: Call, app: App, entry: TrashEntry) -> None:
 async def _keep_database(call: Call, app: App, entry: TrashEntry) -> Mapping[str, int]:
     """Keep the app's database and its password; rows by table."""
     entry.keep_password(app)
-    if not entry.dump.is_file():  # an interrupted removal may have it already
+    if not entry.dump.exists():  # an interrupted removal may have it already
         with call.step("keep the database"):
             dump = await call.platform.databases.dump(
                 app.name, entry.dump, terminate_blockers=True, progress=call.progress

@@ -32,7 +32,7 @@ async def find_losses(call: Call, request: TrashDeleteRequest) -> Loss:
     call.caller.check_app(entry.app)
     call.platform.trash.require_deletable(entry)
     lost = [f"the folder of {entry.app}, removed at {entry.removed_at}"] if entry.folder.is_dir() else []
-    if entry.dump.is_file():
+    if entry.dump.exists():
         lost.append(
             f"its database: {', '.join(f'{table} ({rows} rows)' for table, rows in entry.rows.items()) or 'a dump'}"
         )

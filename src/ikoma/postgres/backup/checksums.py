@@ -31,7 +31,7 @@ _TABLES = """
 SELECT n.nspname::text, c.relname::text, c.relfilenode, ARRAY(
     SELECT attname::text FROM pg_attribute
     WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped ORDER BY attname::text COLLATE "C"
-)
+), c.oid
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'ikoma') AND c.relpersistence <> 't'
 ORDER BY 1, 2
@@ -76,6 +76,7 @@ class DatabaseTable:
     name: str
     node: int
     columns: Sequence[str]
+    oid: int = 0
 
     @property
     def shown(self) -> str:

@@ -14,6 +14,7 @@ from ikoma.ports.databases import Credentials, Dump
 from ikoma.ports.progress import Progress
 from ikoma.postgres.backup import restore
 from ikoma.postgres.backup.checksums import LARGE_OBJECTS, DatabaseSnapshot, DatabaseTable, hold_snapshot
+from ikoma.postgres.backup.folder import restore_folder
 from ikoma.postgres.connect import connected
 from ikoma.postgres.server.server import PostgresServer
 
@@ -36,8 +37,12 @@ async def prove(
     """
     began = time.monotonic()
     try:
-        sha256 = dump.sha256 if dump.is_kept else None
-        await restore.restore(server, credentials, dump.path, progress, sha256=sha256, into=place)
+        if dump.path.is_dir():
+            is_heir = credentials.role != place.role
+            await restore_folder(server, dump.path, place, is_heir=is_heir)
+        else:
+            sha256 = dump.sha256 if dump.is_kept else None
+            await restore.restore(server, credentials, dump.path, progress, sha256=sha256, into=place)
     except RestoreFailed as error:
         reason = error.message.partition(": ")[2]
         raise BackupUnproven(
