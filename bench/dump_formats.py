@@ -1,4 +1,4 @@
-"""What several workers gain over one, on a database of 1 GB in four tables, and what packing a dump costs."""
+"""Several workers beside one, on a database of 1 GB in four tables, and a packed dump beside a plain one."""
 
 from __future__ import annotations
 

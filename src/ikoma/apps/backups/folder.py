@@ -79,7 +79,7 @@ class AppBackup:
 
     @property
     def dump_files(self) -> Mapping[str, Mapping[str, Any]]:
-        """Those of its files that the dump consists of."""
+        """The files of it that its dump consists of."""
         return {name: told for name, told in self.files.items() if name == DUMP or name.startswith(f"{PARALLEL_DUMP}/")}
 
     @property

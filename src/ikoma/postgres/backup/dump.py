@@ -110,7 +110,7 @@ async def dump(
                 ) as blockers:
                     finished = await _pg_dump(program, options, parameters, writing.output, writing.follow)
                 if finished.code != 0:
-                    raise report_locked(blockers) if blockers else report_failure(finished)
+                    raise explain_locked(blockers) if blockers else explain_failure(finished)
                 writing.finish()
                 if snapshot is not None:
                     progress("dump: checksums")
@@ -220,7 +220,7 @@ def _exists(target: Path) -> BackupExists:
     return BackupExists(f"A backup named {target.name} exists already.")
 
 
-def report_locked(blockers: Sequence[str]) -> AppBusy:
+def explain_locked(blockers: Sequence[str]) -> AppBusy:
     """Say who keeps a table locked."""
     return AppBusy(
         f"A table stays locked, so there is no backup: {', '.join(map(quote_name, blockers))}.",
@@ -229,7 +229,7 @@ def report_locked(blockers: Sequence[str]) -> AppBusy:
     )
 
 
-def report_failure(finished: ProcessResult) -> IkomaError:
+def explain_failure(finished: ProcessResult) -> IkomaError:
     """Say why pg_dump failed, in its own words."""
     lines = finished.stderr.decode(errors="replace").strip().splitlines()
     if any(os.strerror(errno.ENOSPC) in line or os.strerror(errno.EDQUOT) in line for line in lines):

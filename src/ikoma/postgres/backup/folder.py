@@ -26,7 +26,7 @@ from ikoma.model import AppName
 from ikoma.ports.databases import Credentials, Dump
 from ikoma.ports.progress import Progress
 from ikoma.postgres.backup.checksums import hold_snapshot
-from ikoma.postgres.backup.dump import report_failure, report_locked
+from ikoma.postgres.backup.dump import explain_failure, explain_locked
 from ikoma.postgres.blockers import watched
 from ikoma.postgres.connect import connected
 from ikoma.postgres.server.server import PostgresServer
@@ -78,7 +78,7 @@ async def dump_folder(server: PostgresServer, app: AppName, target: Path, progre
             finally:
                 telling.cancel()
         if finished.code != 0:
-            raise report_locked(blockers) if blockers else report_failure(finished)
+            raise explain_locked(blockers) if blockers else explain_failure(finished)
         seconds = time.monotonic() - began
         progress("dump: checksums")
         counted = await asyncio.to_thread(_survey, target, await _list(target, major))
