@@ -8,7 +8,7 @@ SHELL := /bin/bash
 venv := .venv/bin
 PYTHON ?=
 ARGS ?=
-WORKERS ?= 3
+WORKERS ?= 4
 export PYTHON
 # Where this is set, each process of each run would translate all tests anew.
 unexport PYTHONDONTWRITEBYTECODE

@@ -6,11 +6,14 @@ import fcntl
 import os
 import re
 import signal
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
+from _pytest.terminal import TerminalReporter
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
@@ -67,18 +70,34 @@ def _entered(context: AbstractContextManager[None]) -> Callable[[], None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(
-        key=lambda item: (
-            _is_of(item, ALONE),
-            _is_of(item, SHORT),
-            _is_of(item, list(APART)),
-            *(not _is_of(item, [place]) for place in LONG),
-        )
+    items.sort(key=lambda item: _rank(item.path))
+
+
+@cache
+def _rank(file: Path) -> tuple[bool, ...]:
+    """Where a file comes in the run, once for all its tests: of nine thousand it would take seconds in each worker."""
+    last = (ALONE, SHORT, tuple(APART))
+    return (*(_is_of(file, places) for places in last), *(not _is_of(file, (place,)) for place in LONG))
+
+
+def _is_of(file: Path, places: tuple[str, ...]) -> bool:
+    return any(file.is_relative_to(ROOT / place) for place in places)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    """Say below the slowest tests what part of the time the slowest tenth of all takes."""
+    if not terminalreporter.config.getoption("durations"):
+        return
+    seconds: dict[str, float] = defaultdict(float)
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds[report.nodeid] += report.duration  # setup and teardown count, too
+    slowest = sorted(seconds.values(), reverse=True)[: len(seconds) // 10]
+    terminalreporter.write_line(
+        f"the slowest tenth ({len(slowest)} tests) took {sum(slowest):.0f} s of {sum(seconds.values()):.0f} s"
     )
-
-
-def _is_of(item: pytest.Item, places: Sequence[str]) -> bool:
-    return any(item.path.is_relative_to(ROOT / place) for place in places)
 
 
 class FilesAndPages(LoadFileScheduling):  # type: ignore[misc]
@@ -101,10 +120,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FilesAn
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Outside of the test's timeout: waiting for the machine does not count."""
     with ExitStack() as held:
-        held.enter_context(_holding(ROOT, alone=_is_of(item, ALONE)))
+        held.enter_context(_holding(ROOT, alone=_is_of(item.path, ALONE)))
         for place, others in APART.items():
-            if _is_of(item, [place, *others]):
-                held.enter_context(_holding(ROOT / place, alone=_is_of(item, [place])))
+            if _is_of(item.path, (place, *others)):
+                held.enter_context(_holding(ROOT / place, alone=_is_of(item.path, (place,))))
         return (yield)
 
 

@@ -7,9 +7,7 @@ its server's socket and left alone.
 from __future__ import annotations
 
 import fcntl
-import json
 import socket
-import subprocess
 import tempfile
 from collections.abc import Collection
 from functools import cache
@@ -17,46 +15,42 @@ from pathlib import Path
 
 import psutil
 
+from tests import docker_api
 from tests.in_memory import PLACE
 
 OWNER = "tests.pid"
 """The file in a server's folder that says which process tests with it."""
 
 _PLACES = (tempfile.gettempdir(), "/tmp", str(PLACE))
-_FORMAT = (
-    '{"project": {{json (.Label "com.docker.compose.project")}},'
-    ' "folder": {{json (.Label "com.docker.compose.project.working_dir")}}}'
-)
+_FOLDER = "com.docker.compose.project.working_dir"
 
 
 def remove_projects(projects: Collection[str]) -> None:
     """Remove all that Docker has of these Compose projects, and the images that were built for them."""
     if not projects:
         return
-    label = '{{.Label "com.docker.compose.project"}}'
-    for listing, removing in (
-        (["ps", "-a", "--format", f"{{{{.ID}}}} {label}"], ["rm", "-f", "-v"]),
-        (["network", "ls", "--format", f"{{{{.ID}}}} {label}"], ["network", "rm"]),
-        (["volume", "ls", "--format", f"{{{{.Name}}}} {label}"], ["volume", "rm"]),
-    ):
-        listed = subprocess.check_output(["docker", *listing], text=True).splitlines()
-        found = [item.split(" ")[0] for item in listed if item.partition(" ")[2] in projects]
-        if found:
-            subprocess.run(["docker", *removing, *found], check=True, capture_output=True)
-    built = subprocess.check_output(["docker", "images", "--format", "{{.Repository}}:{{.Tag}}"], text=True).split()
-    ours = [name for name in built if name.startswith("ikoma-app/") and name.split("/")[1] in projects]
-    if ours:
-        subprocess.run(["docker", "rmi", "-f", *ours], check=True, capture_output=True)
+    for item in docker_api.get("/containers/json", all="1"):
+        if item["Labels"].get(docker_api.PROJECT) in projects:
+            docker_api.remove("containers", item["Id"], force="1", v="1")
+    for item in docker_api.get("/networks"):
+        if item["Labels"].get(docker_api.PROJECT) in projects:
+            docker_api.remove("networks", item["Id"])
+    for item in docker_api.list_volumes():
+        if (item["Labels"] or {}).get(docker_api.PROJECT) in projects:
+            docker_api.remove("volumes", item["Name"])
+    for tag in docker_api.list_images("ikoma-app/*/*"):
+        if tag.split("/")[1] in projects:
+            docker_api.remove("images", tag, force="1")
 
 
 @cache
 def remove_leftovers() -> list[str]:
     """Remove the Compose projects of dead test servers, once in a run of the tests; their names."""
-    argv = ["docker", "ps", "-a", "--filter", "label=ikoma.app", "--format", _FORMAT]
     with open(__file__) as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)  # two workers that remove the same at once would be in each other's way
-        listed = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
-        dead = {item["project"] for item in map(json.loads, listed) if _is_dead(Path(item["folder"]))}
+        listed = docker_api.get("/containers/json", all="1", filters={"label": ["ikoma.app"]})
+        labels = [item["Labels"] for item in listed]
+        dead = {label[docker_api.PROJECT] for label in labels if _is_dead(Path(label.get(_FOLDER, "")))}
         remove_projects(dead)
     return sorted(dead)
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import psycopg
 
-from tests import forked_servers
+from tests import docker_api, forked_servers
 from tests.leftovers import OWNER, remove_leftovers, remove_projects
 from tests.prepared_postgres import bring_postgres
 
@@ -33,7 +33,7 @@ _SHOWN = 8000
 """Characters of a server's log that a failure shows."""
 _FIRST_PORT = 10_000 + _PORTS * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _asked = itertools.count(random.randrange(_PORTS))
-DOCKER_HOST = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+DOCKER_HOST = docker_api.HOST
 
 
 @dataclass

@@ -18,6 +18,7 @@ from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.engines.compose.startup import ServiceStart
 from ikoma.engines.docker.containers import Container
 from ikoma.model import AppName, Secret
+from tests import docker_api
 from tests.images import busybox_image
 from tests.support import DOCKER_HOST
 
@@ -147,14 +148,14 @@ def docker(*arguments: str, check: bool = True) -> list[str]:
 
 
 def _remove_all(app: AppName) -> None:
-    mine = ["--filter", f"label=com.docker.compose.project={app}"]
-    for listed, removed in (
-        (["ps", "--all", "--quiet", *mine], ["rm", "--force", "--volumes"]),
-        (["network", "ls", "--quiet", *mine], ["network", "rm"]),
-        (["volume", "ls", "--quiet", *mine], ["volume", "rm"]),
-        (["image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference={app}*"], ["image", "rm"]),
-        (["image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference={app}/*"], ["image", "rm"]),
-    ):
-        if found := docker(*listed):
-            docker(*removed, *found)
-    assert app not in " ".join(docker("ps", "--all", "--no-trunc", "--format", "{{.Command}}")), "of a step that failed"
+    mine = {"label": [f"{docker_api.PROJECT}={app}"]}
+    for item in docker_api.get("/containers/json", all="1", filters=mine):
+        docker_api.remove("containers", item["Id"], force="1", v="1")
+    for item in docker_api.get("/networks", filters=mine):
+        docker_api.remove("networks", item["Id"])
+    for item in docker_api.list_volumes(**mine):
+        docker_api.remove("volumes", item["Name"])
+    for tag in [*docker_api.list_images(f"{app}*"), *docker_api.list_images(f"{app}/*")]:
+        docker_api.remove("images", tag)
+    commands = [item["Command"] for item in docker_api.get("/containers/json", all="1")]
+    assert app not in " ".join(commands), "of a step that failed"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +15,7 @@ import pytest
 
 from ikoma.app_folder import App
 from ikoma.apps.app import Apps
+from ikoma.apps.host_facts import HostFacts
 from ikoma.apps.policy import model as policy
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.policy.rules import RULES, word_fix, word_problem
@@ -40,6 +41,7 @@ from tests.support import DOCKER_HOST
 MOUNTED = "services: {web: {image: 'nginx:1.27', volumes: ['X']}}"
 USING = "services: {web: {image: 'nginx:1.27', volumes: ['one:/a', 'two:/b']}}"
 REFUSED, ACCEPTED = cases("refused"), cases("accepted")
+Judgement = tuple[App, HostFacts, list[Violation], str | None, ComposeModel | None]
 OF_RULE = {rule: [case for case in REFUSED if case.rule == rule] for rule in RULES}
 
 
@@ -56,10 +58,25 @@ def test_a_hostile_file_is_refused_by_its_rule(case: Case, tmp_path: Path) -> No
         assert violation.what
 
 
+@pytest.fixture(scope="module")
+def judge(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Case], Judgement]:
+    """Judge a file, once for all tests that begin with what came of it: Compose reads it for each time."""
+    known: dict[str, Judgement] = {}
+
+    def judge_once(case: Case) -> Judgement:
+        if case.name not in known:
+            app, facts = lay_out(case, tmp_path_factory.mktemp("judged"))
+            known[case.name] = (app, facts, *asyncio.run(judged(app, facts)))
+        return known[case.name]
+
+    return judge_once
+
+
 @pytest.mark.parametrize("case", ACCEPTED, ids=lambda case: case.name)
-def test_a_harmless_file_passes_or_needs_the_one_waiver_it_names(case: Case, tmp_path: Path) -> None:
-    app, facts = lay_out(case, tmp_path)
-    violations, refusal, model = asyncio.run(judged(app, facts))
+def test_a_harmless_file_passes_or_needs_the_one_waiver_it_names(
+    case: Case, judge: Callable[[Case], Judgement]
+) -> None:
+    _, _, violations, refusal, model = judge(case)
     assert refusal is None, f"Compose itself: {refusal}"
     assert model is not None
     assert {violation.rule for violation in violations} == ({case.rule} if case.rule else set()), violations
@@ -68,9 +85,8 @@ def test_a_harmless_file_passes_or_needs_the_one_waiver_it_names(case: Case, tmp
 
 
 @pytest.mark.parametrize("case", ACCEPTED, ids=lambda case: case.name)
-def test_what_passes_can_be_run_once_all_is_filled_in(case: Case, tmp_path: Path) -> None:
-    app, facts = lay_out(case, tmp_path)
-    violations, _, model = asyncio.run(judged(app, facts))
+def test_what_passes_can_be_run_once_all_is_filled_in(case: Case, judge: Callable[[Case], Judgement]) -> None:
+    app, facts, violations, _, model = judge(case)
     assert model is not None
     assert list(find_unsupported(model)) == []
     runs = injection.freeze(app, model, env={}, memory=1 << 30)

@@ -138,17 +138,12 @@ class LiveApp:
 
         Not counted are the images of the release that failed last: the next build takes its layers from them.
         """
-        label = f"label={_project(self.name)}"
         files = [path for path in (self.folder / ".ikoma").rglob("*") if path.name not in ("release.json", "logs.json")]
         return {
             "containers": [item.id for item in self.containers()],
             "networks": sorted(self._networks()),
-            "volumes": sorted(item["Name"] for item in docker_json("volume", "ls", "--filter", label)),
-            "images": sorted(
-                f"{item['Repository']}:{item['Tag']}"
-                for item in docker_json("images", f"ikoma-app/{self.name}/*")
-                if item["Tag"] not in self._failed()[:1]
-            ),
+            "volumes": sorted(item["Name"] for item in docker_api.list_volumes(label=[_project(self.name)])),
+            "images": [tag for tag in self._images() if tag.rpartition(":")[2] not in self._failed()[:1]],
             "files": sorted(str(path.relative_to(self.folder)) for path in files if path.is_file()),
             "half-written": [str(path) for path in half_written(self.server)],
         }
@@ -156,6 +151,10 @@ class LiveApp:
     def _networks(self) -> list[str]:
         found = docker_api.get("/networks", filters={"label": [_project(self.name)]})
         return [item["Name"] for item in found]
+
+    def _images(self) -> list[str]:
+        """Tags of the app's images, with their repositories."""
+        return docker_api.list_images(f"ikoma-app/{self.name}/*")
 
     def _failed(self) -> list[str]:
         """Ids of the releases that failed before they served, the last first."""
@@ -170,7 +169,7 @@ class LiveApp:
         rollouts = {item.id: inspected(item.id)["Config"]["Labels"]["ikoma.rollout"] for item in self.containers()}
         networks = self._networks()
         served = {item["id"] for item in self.releases() if item["state"] == "succeeded"}
-        tags = [item["Tag"] for item in docker_json("images", f"ikoma-app/{self.name}/*")]
+        tags = [tag.rpartition(":")[2] for tag in self._images()]
         kept = (path for path in (state / "releases").glob("*/*") if path.parent.name not in served)
         return [
             *(
@@ -237,7 +236,7 @@ def inspected(container: str) -> dict[str, Any]:
 
 
 def _project(name: str) -> str:
-    return f"com.docker.compose.project={name}"
+    return f"{docker_api.PROJECT}={name}"
 
 
 def _read(path: Path) -> dict[str, Any]:

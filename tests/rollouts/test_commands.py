@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests import docker_api
 from tests.faults.server_observations import Background
 from tests.images import busybox_image, postgres_image
 from tests.rollouts.live_app import LiveApp, compose, docker, new_app
@@ -44,7 +45,8 @@ def nothing_is_left(app: LiveApp) -> Iterator[None]:
 
 def once(app: LiveApp) -> list[str]:
     """Containers of commands."""
-    return docker("ps", "-aq", "--filter", f"name={app.name}-.*-once-").split()
+    like = {"name": [f"{app.name}-.*-once-"]}
+    return [item["Id"] for item in docker_api.get("/containers/json", all="1", filters=like)]
 
 
 def rows(app: LiveApp) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from functools import cache
 from typing import get_args
 
 import click
@@ -20,14 +21,19 @@ from ikoma.web.tasks import TASKS
 
 REGISTRY = capabilities.load()
 BY_NAME = {item.name: item for item in REGISTRY}
-PAGE = reference.render_reference(REGISTRY, guides.list_guides())
 OF_ANY_CALL = ("access", "base", "machine", "operations", "requests")
+
+
+@cache
+def render_page() -> str:
+    """Render it once, and not where each worker imports this file."""
+    return reference.render_reference(REGISTRY, guides.list_guides())
 
 
 @pytest.mark.parametrize("name", REGISTRY.list_names())
 def test_every_capability_stands_in_one_task(name: str) -> None:
     assert BY_NAME[name].listing.task in {task.word for task in TASKS}
-    assert PAGE.count(f'id="{name}"') == 1
+    assert render_page().count(f'id="{name}"') == 1
 
 
 def test_every_error_is_told_and_those_of_apps_in_a_task() -> None:
@@ -36,7 +42,8 @@ def test_every_error_is_told_and_those_of_apps_in_a_task() -> None:
     assert named <= known.keys()
     special = {code for code, kind in known.items() if kind.__module__.rsplit(".", 1)[-1] not in OF_ANY_CALL}
     assert special - named == {"app_busy", "app_not_found"}  # these can come of any call too
-    assert all(f'id="error-{code}"' in PAGE for code in known)
+    page = render_page()
+    assert all(f'id="error-{code}"' in page for code in known)
 
 
 def test_every_guide_that_is_named_is_there() -> None:
@@ -89,6 +96,6 @@ def test_answers_are_described_to_their_parts() -> None:
 
 
 def test_nothing_of_a_page_stands_outside_its_policy() -> None:
-    for page in (PAGE, *(guides.render_guide(name) or "" for name in guides.list_guides())):
+    for page in (render_page(), *(guides.render_guide(name) or "" for name in guides.list_guides())):
         assert not re.search(r"<[^>]+\s(style|on\w+)=", page)
         assert not re.search(r"<(img|link|iframe|object|script src)", page)

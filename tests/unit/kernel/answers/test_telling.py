@@ -6,7 +6,7 @@ import ast
 import re
 import shlex
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from itertools import product, takewhile
 from pathlib import Path
 
@@ -58,18 +58,21 @@ def _errors() -> Iterator[str]:
         yield kind().message
 
 
-TEXTS = sorted({*_sentences(), *_errors()})
+@cache
+def list_texts() -> list[str]:
+    """All of them; not at the top, since each worker imports this file before its first test."""
+    return sorted({*_sentences(), *_errors()})
 
 
 @pytest.mark.parametrize("role", Role)
 def test_over_mcp_a_sentence_names_tools_and_only_those_of_the_key(role: Role) -> None:
-    assert len(TEXTS) > 100
+    assert len(list_texts()) > 100
     keys = (
         Caller("k", "a", role),
         Caller("k", "a", role, read_only=True),
         Caller("k", "a", role, capabilities=("db.*",)),
     )
-    for caller, text in product(keys, TEXTS):
+    for caller, text in product(keys, list_texts()):
         said = SPEECH.make_rewording({"appName": "shop"})(TELLING.fit_text(text, Reader(caller, role)))
         assert not DOTTED.search(said), said
         named = [TOOLS[word] for word in re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", said) if word in TOOLS]
@@ -77,7 +80,7 @@ def test_over_mcp_a_sentence_names_tools_and_only_those_of_the_key(role: Role) -
 
 
 def test_on_the_command_line_a_sentence_names_commands_that_exist() -> None:
-    for text in TEXTS:
+    for text in list_texts():
         said = AnswerWording("apps.status", {"appName": "shop"}).word_sentence(text)
         assert not DOTTED.search(re.sub(r"`ikoma call [a-z._]+", "", said)), said
         for line in re.findall(r"`ikoma ([^`]*)`", said):
@@ -136,7 +139,7 @@ def test_what_a_person_does_at_the_server_names_the_app_on_the_command_line() ->
 def test_no_text_names_a_capability_that_is_not_there() -> None:
     spaces = {name.partition(".")[0] for name in REGISTRY.list_names()}
     like = re.compile(rf"(?<![\w./@:'\"`-])(?:{'|'.join(sorted(spaces))})\.[a-z_]+(?:\.[a-z_]+)?(?![\w/(=-])")
-    for text in TEXTS:
+    for text in list_texts():
         for found in like.findall(text):
             assert found in REGISTRY or found.rpartition(".")[0] in REGISTRY, text
 
