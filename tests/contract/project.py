@@ -20,7 +20,7 @@ from ikoma.engines.docker.containers import Container
 from ikoma.model import AppName, Secret
 from tests import docker_api
 from tests.images import busybox_image
-from tests.support import DOCKER_HOST
+from tests.support import DOCKER_HOST, eventually
 
 T = TypeVar("T")
 
@@ -157,5 +157,8 @@ def _remove_all(app: AppName) -> None:
         docker_api.remove("volumes", item["Name"])
     for tag in [*docker_api.list_images(f"{app}*"), *docker_api.list_images(f"{app}/*")]:
         docker_api.remove("images", tag)
-    commands = [item["Command"] for item in docker_api.get("/containers/json", all="1")]
-    assert app not in " ".join(commands), "of a step that failed"
+    eventually(lambda: app not in _list_commands(), "what a step left that failed is gone")
+
+
+def _list_commands() -> str:
+    return " ".join(item["Command"] for item in docker_api.get("/containers/json", all="1"))
