@@ -74,7 +74,7 @@ def test_a_release_command_runs_on_the_new_code_after_the_backup_and_counts_as_a
     shown = app.do("release.show")
     assert (shown["output"], shown["backup"]) == (["1"], deployed["backup"])
     held = json.loads((app.server.backups / f"{deployed['backup']}.json").read_text())
-    assert held["tables"] == {"shop": 1}
+    assert held["manifest"]["tables"] == {"shop": 1}
     assert ledger(app)[-2:] == deployed["migrations"]
     operation = next(item for item in app.do("operations.list")["operations"] if item["capability"] == "deploy.up")
     steps = app.server.do("operations.get", {"operationId": operation["id"]})["steps"]
