@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,107 +12,27 @@ import psycopg
 import pytest
 
 from ikoma.errors import ArchiveBroken, DatabaseMissing, TimeOutsideWindow
-from ikoma.model import AppName, EntryTime, Secret, parse_moment
-from ikoma.ports.archive import RecoveryWindow
+from ikoma.model import AppName, Secret, parse_moment
 from ikoma.ports.databases import Credentials
 from ikoma.postgres.archive import point_in_time
 from ikoma.postgres.archive.archive import Archive, drop_slot
-from ikoma.postgres.archive.chain import Chain
 from ikoma.postgres.archive.point_in_time import PostgresPointInTime
-from ikoma.postgres.databases import PostgresDatabases
-from ikoma.postgres.server.embedded import EmbeddedPostgres
 from ikoma.postgres.server.external import ExternalPostgres
-from tests.contract.conftest import remove, settings_of, state_folder
-
-Do = Callable[[Coroutine[Any, Any, Any]], Any]
-SECONDS = 120.0
-
-
-@dataclass
-class World:
-    """A server with an archive; `rows` is the app's table at moments that were noted."""
-
-    do: Do
-    folder: Path
-    server: EmbeddedPostgres
-    archive: Archive
-    databases: PostgresDatabases
-    owned: Credentials = field(default_factory=lambda: Credentials("shop", "shop", Secret("x" * 20)))
-    work: list[asyncio.Future[None]] = field(default_factory=list)
-
-    @property
-    def point_in_time(self) -> PostgresPointInTime:
-        return PostgresPointInTime(self.server, self.archive, self.folder / "postgres")
-
-    @property
-    def chain(self) -> Chain:
-        return self.archive.list_chains()[-1]
-
-    def begin(self) -> None:
-        async def begin() -> None:
-            self.work = [asyncio.ensure_future(work()) for work in (self.archive.receive, self.archive.look_after)]
-
-        self.do(begin())
-
-    def end(self) -> None:
-        async def end() -> None:
-            for work in self.work:
-                work.cancel()
-            await asyncio.wait(self.work)
-
-        self.do(end())
-
-    def run(self, sql: str) -> None:
-        self.do(self.databases.run_sql(self.owned, "test", sql, timeout=60))
-
-    def note(self) -> EntryTime:
-        """A moment after all that was done, and before what follows."""
-        self.do(asyncio.sleep(0.01))
-        moment = EntryTime.parse(datetime.now(UTC).isoformat())
-        self.do(asyncio.sleep(0.01))
-        return moment
-
-    def go_back(self, time: str, owned: Credentials | None = None) -> dict[str, int | None]:
-        async def count() -> dict[str, int | None]:
-            async with self.point_in_time.recover(owned or self.owned, EntryTime.parse(time), lambda *_: None) as found:
-                return dict(await found.count_rows(self.owned, timeout=60))
-
-        return dict(self.do(count()))
-
-    def wait_for(self, wanted: Callable[[RecoveryWindow], bool]) -> RecoveryWindow:
-        async def wait() -> RecoveryWindow:
-            async with asyncio.timeout(SECONDS):
-                while True:
-                    window = await self.archive.read_window()
-                    if wanted(window):
-                        return window
-                    await asyncio.sleep(0.1)
-
-        found: RecoveryWindow = self.do(wait())
-        return found
+from tests.contract.conftest import settings_of
+from tests.contract.postgres.archived import Do, World, archived
+from tests.support import eventually
 
 
 @pytest.fixture(scope="module")
 def world(do: Do) -> Iterator[World]:
-    folder = state_folder()
-    server = EmbeddedPostgres(settings_of(folder))
-    do(server.start())
-    made = World(do, folder, server, Archive(server, folder / "backups", 7), PostgresDatabases(server))
-    do(made.databases.create(AppName("shop"), made.owned.password))
-    made.begin()
-    made.wait_for(lambda window: window.since is not None)
-    do(asyncio.sleep(1.1))  # the window is told in whole seconds
-    yield made
-    made.end()
-    do(made.databases.close())
-    do(server.stop())
-    remove(folder)
+    with archived(do) as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)
 def nothing_left(world: World) -> Iterator[None]:
     yield
-    assert list((world.folder / "postgres" / "recovered").iterdir()) == []
+    assert list((world.folder / "postgres" / "recovered").glob("*")) == []
 
 
 def test_each_moment_is_as_it_was(world: World) -> None:
@@ -260,9 +178,12 @@ def test_what_nobody_archives_is_given_up_at_the_bound_and_a_new_window_begins(w
         for _ in range(8):
             session.execute("SELECT pg_current_xact_id()")
             session.execute("SELECT pg_switch_wal()")
-        session.execute("CHECKPOINT")
-        found = session.execute("SELECT wal_status FROM pg_replication_slots").fetchall()
-        assert found == [("lost",)], "the disk does not fill"
+
+        def is_lost() -> bool:
+            session.execute("CHECKPOINT")
+            return session.execute("SELECT wal_status FROM pg_replication_slots").fetchall() == [("lost",)]
+
+        eventually(is_lost, "the disk does not fill")  # once it is summarized
         lost = world.note()
         session.execute("ALTER SYSTEM RESET max_slot_wal_keep_size")
         session.execute("SELECT pg_reload_conf()")

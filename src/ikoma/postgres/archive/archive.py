@@ -12,7 +12,7 @@ import fcntl
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -51,6 +51,12 @@ SELECT (SELECT system_identifier::text FROM pg_control_system()), pg_walfile_nam
 _SLOT = "SELECT active, wal_status FROM pg_replication_slots WHERE slot_name = %s"
 _MAKE_SLOT = "SELECT pg_create_physical_replication_slot(%s, true)"
 _DROP_SLOT = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s AND NOT active"
+# Which pages have changed, so that base backups can be incremental; no restart is needed. A summary that cannot be
+# written keeps the log without a bound, so this is on only as long as somebody looks at the archive.
+_SUMMARIZES = "SELECT current_setting('summarize_wal', true)"
+_SUMMARIZE = "ALTER SYSTEM SET summarize_wal = on"
+_SUMMARIZE_NO_MORE = "ALTER SYSTEM RESET summarize_wal"
+_RELOAD = "SELECT pg_reload_conf()"
 _BEHIND = """
 SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), r.write_lsn)::bigint
 FROM pg_replication_slots AS s LEFT JOIN pg_stat_replication AS r ON r.pid = s.active_pid WHERE s.slot_name = %s
@@ -105,7 +111,9 @@ class Archive:
         since, until = None, None
         if known:
             there = list(known[-1].list_segments())
-            since = next((base.finished for base in known[-1].list_bases() if known[-1].reaches_on(base, there)), None)
+            bases = known[-1].list_bases()
+            whole = (base for base in bases if known[-1].is_linked(base, bases) and known[-1].reaches_on(base, there))
+            since = next((base.finished for base in whole), None)
             until = now if behind == 0 else known[-1].read_last_write()
         problem = self._tell_problem() or ("nobody writes the archive" if behind is None else None)
         if since is None or until is None:
@@ -181,6 +189,7 @@ class Archive:
         """The chain that the server's log goes on with: the last one, or a new one where that has ended."""
         async with connected(self._server.make_admin_login()) as connection:
             identity = await read_identity(connection)
+            await _summarize(connection)
             row = await (await connection.execute(_SLOT, (tools.SLOT,))).fetchone()
             known = self.list_chains()
             current = row is not None and row[1] != "lost" and known and known[-1].identity == identity
@@ -208,7 +217,8 @@ class Archive:
                 if self._is_due(known[-1]):
                     archived = partial(self.wait_until_archived, known[-1])
                     base = await make_base_backup(self._server, known[-1], archived)
-                    log.info("point in time: base backup %s, %d MiB", base.name, base.size >> 20)
+                    kind = "base backup" if base.parent is None else "incremental base backup"
+                    log.info("point in time: %s %s, %d MiB", kind, base.name, base.size >> 20)
                 for chain in known:
                     await asyncio.to_thread(chain.prune, self._days, is_last=chain is known[-1])
                 self._problems.pop("base backups", None)
@@ -216,7 +226,9 @@ class Archive:
 
     def _is_due(self, chain: Chain) -> bool:
         bases = chain.list_bases()
-        if not bases or not chain.reaches_on(bases[-1], list(chain.list_segments())):
+        if not bases or not chain.is_linked(bases[-1], bases):
+            return True
+        if not chain.reaches_on(bases[-1], list(chain.list_segments())):
             return True
         return datetime.now(UTC) - parse_moment(bases[-1].finished) > _EVERY
 
@@ -233,7 +245,21 @@ async def read_identity(connection: Connection) -> ServerIdentity:
     return ServerIdentity(system, read_timeline(segment_name), segment, major)
 
 
+async def _summarize(connection: Connection) -> None:
+    """Let base backups be incremental; where the server does not do that, or not for this role, they are full."""
+    row = await (await connection.execute(_SUMMARIZES)).fetchone()
+    if row == ("off",):
+        with suppress(psycopg.errors.InsufficientPrivilege):
+            await connection.execute(_SUMMARIZE)
+            await connection.execute(_RELOAD)
+
+
 async def drop_slot(server: PostgresServer) -> None:
     """Let the server keep nothing for an archive that is switched off."""
     async with connected(server.make_admin_login()) as connection:
+        row = await (await connection.execute(_SLOT, (tools.SLOT,))).fetchone()
         await connection.execute(_DROP_SLOT, (tools.SLOT,))
+        if row is not None:
+            with suppress(psycopg.errors.InsufficientPrivilege):
+                await connection.execute(_SUMMARIZE_NO_MORE)
+                await connection.execute(_RELOAD)

@@ -2,7 +2,8 @@
 
     BACKUPS_ROOT/point-in-time/CHAIN/chain.json        which server it is of
                                     /wal/SEGMENT       as pg_receivewal writes them
-                                    /base/NAME/data    as pg_basebackup writes it, proven by pg_verifybackup
+                                    /base/NAME/data    as pg_basebackup writes it, proven by pg_verifybackup;
+                                                       incremental where base.json names its parent
                                               /base.json
 
 A chain ends where its log cannot go on: another server or timeline, or a slot that was given up because nobody read.
@@ -25,6 +26,8 @@ from ikoma.postgres.archive.segments import SEGMENT, UNFINISHED, locate, name_se
 
 PASSING = "."
 """Names of what is being made or removed begin so."""
+MOST_LINKS = 7
+"""A full base backup and the incremental ones after it: so many are combined at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,8 @@ class BaseBackup:
     start: str
     end: str
     size: int
+    parent: str | None = None
+    """The base backup whose unchanged pages it does not hold; None where it is full."""
 
 
 class Chain:
@@ -102,6 +107,42 @@ class Chain:
         """The number of the first segment that recovery from a base backup needs."""
         return locate(base.start, self.identity.segment)
 
+    def list_links(self, base: BaseBackup, bases: Sequence[BaseBackup]) -> list[BaseBackup]:
+        """The full base backup and the incremental ones after it, to this one: recovery needs all of them.
+
+        Args:
+            bases: all that are there.
+
+        Raises:
+            ArchiveBroken: one of them is missing.
+        """
+        known = {other.name: other for other in bases}
+        links = [base]
+        while (parent := links[-1].parent) is not None:
+            # Each is younger than what it builds on: a record that says otherwise leads nowhere.
+            if parent not in known or parent >= links[-1].name:
+                raise ArchiveBroken(f"The base backup {links[-1].name} builds on {parent}, which is missing.")
+            links.append(known[parent])
+        for link in links:
+            if not (self.bases / link.name / "data" / "backup_manifest").is_file():
+                raise ArchiveBroken(f"The base backup {link.name} is not whole: it has no backup_manifest.")
+        return links[::-1]
+
+    def is_linked(self, base: BaseBackup, bases: Sequence[BaseBackup]) -> bool:
+        """Whether all is there that the base backup builds on."""
+        try:
+            self.list_links(base, bases)
+        except ArchiveBroken:
+            return False
+        return True
+
+    def find_parent(self) -> BaseBackup | None:
+        """The base backup on which an incremental one can build; None where the next one is to be full."""
+        bases = self.list_bases()
+        if not bases or not self.is_linked(bases[-1], bases) or len(self.list_links(bases[-1], bases)) >= MOST_LINKS:
+            return None
+        return bases[-1]
+
     def reaches_on(self, base: BaseBackup, there: Sequence[str]) -> bool:
         """Whether each segment from the base backup on is there, to the last one that is."""
         size, first = self.identity.segment, self.locate_start(base)
@@ -134,9 +175,15 @@ class Chain:
             remove_aside(self.folder)
             return
         outside = [base for base in bases if parse_moment(base.finished) <= earliest]
-        for base in outside[:-1]:
-            remove_aside(self.bases / base.name)
-        kept = bases[len(outside[:-1]) :]
+        kept = [base for base in outside if self.is_linked(base, bases)][-1:] + bases[len(outside) :]
+        needed = {base.name for base in kept}
+        for base in kept:
+            if self.is_linked(base, bases):
+                needed.update(link.name for link in self.list_links(base, bases))
+        # The newest first: what a kill leaves has all that it builds on.
+        for base in reversed(outside):
+            if base.name not in needed:
+                remove_aside(self.bases / base.name)
         if kept:
             size, first = self.identity.segment, self.locate_start(kept[0])
             for path in self.wal.iterdir():

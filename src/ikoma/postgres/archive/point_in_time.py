@@ -7,6 +7,7 @@ made where there may be none), or PostgreSQL itself refuses to end before it has
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from ikoma.ports.progress import Progress
 from ikoma.postgres import provision
 from ikoma.postgres.archive import recovered_server
 from ikoma.postgres.archive.archive import Archive, read_identity
+from ikoma.postgres.archive.base_backups import verify
 from ikoma.postgres.archive.chain import BaseBackup, Chain
 from ikoma.postgres.archive.recovered_server import RecoveredServer, RecoveryPlan
 from ikoma.postgres.archive.segments import UNFINISHED, find_hole, list_names, name_segment, read_number
@@ -29,6 +31,8 @@ from ikoma.postgres.connect import connected
 from ikoma.postgres.server import cluster
 from ikoma.postgres.server.server import PostgresServer
 from ikoma.postgres.server.tools import read_bundled_version
+
+log = logging.getLogger("ikoma.postgres")
 
 _FOLDER = "recovered"
 _SPARE = 512 << 20
@@ -111,10 +115,32 @@ class PostgresPointInTime:
                     if chain.identity != identity:
                         raise ArchiveBroken("PostgreSQL's timeline is another than the archive's.")
                     last = str(row[0])
-                segments = await self._list_segments(chain, before[-1], bases, time, last)
-                data = chain.bases / before[-1].name / "data"
-                return RecoveryPlan(data, segments, time, int(row[1]), self._server.make_admin_login()["user"])
+                links = await self._find_whole(chain, before, bases)
+                segments = await self._list_segments(chain, links[-1], bases, time, last)
+                copies = [chain.bases / link.name / "data" for link in links]
+                return RecoveryPlan(copies, segments, time, int(row[1]), self._server.make_admin_login()["user"])
         raise await self._outside(f"{time} is before all that is archived.")
+
+    async def _find_whole(
+        self, chain: Chain, before: Sequence[BaseBackup], bases: Sequence[BaseBackup]
+    ) -> list[BaseBackup]:
+        """The newest base backup that is whole, after all that it builds on: the log leads on from an earlier one too.
+
+        Raises:
+            ArchiveBroken: none is; what the newest one lacks.
+        """
+        broken: list[ArchiveBroken] = []
+        for base in reversed(before):
+            try:
+                links = chain.list_links(base, bases)
+                for link in links:
+                    await verify(chain, link)
+            except ArchiveBroken as error:
+                log.error("point in time: %s", error.message)
+                broken.append(error)
+            else:
+                return links
+        raise broken[0]
 
     async def _list_segments(
         self, chain: Chain, base: BaseBackup, bases: Sequence[BaseBackup], time: EntryTime, last: str | None
@@ -165,7 +191,8 @@ class PostgresPointInTime:
         return TimeOutsideWindow(message, hint=hint)
 
     def _require_room(self, recovery: RecoveryPlan) -> None:
-        base = sum(path.lstat().st_size for path in recovery.data.rglob("*") if path.is_file())
+        files = (path for copy in recovery.copies for path in copy.rglob("*"))
+        base = sum(path.lstat().st_size for path in files if path.is_file())
         needed = base + sum(path.stat().st_size for path in recovery.segments) + _SPARE
         free = recovered_server.find_room(self._state)
         if free < needed:

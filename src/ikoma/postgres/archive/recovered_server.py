@@ -25,6 +25,7 @@ from ikoma.durable import make_folder, remove_tree
 from ikoma.errors import ArchiveBroken, DatabasesUnavailable, RecoveryFailed, TimeOutsideWindow
 from ikoma.model import EntryTime
 from ikoma.ports.databases import Credentials, Endpoint
+from ikoma.postgres.archive import tools
 from ikoma.postgres.connect import connected
 from ikoma.postgres.server import cluster, postmaster
 from ikoma.postgres.server.server import ADMIN_OPTIONS, APP_OPTIONS
@@ -78,9 +79,10 @@ _NOT_REACHED = "recovery ended before configured recovery target was reached"
 
 @dataclass(frozen=True, slots=True)
 class RecoveryPlan:
-    """The files that a server recovers from, and the moment. `segments` are all there, in their order."""
+    """The files that a server recovers from, and the moment. All are there, in their order."""
 
-    data: Path
+    copies: Sequence[Path]
+    """A full base backup, and the incremental ones after it."""
     segments: Sequence[Path]
     time: EntryTime
     prepared: int
@@ -144,7 +146,7 @@ async def recovered(root: Path, program: Path, recovery: RecoveryPlan) -> AsyncI
     try:
         if len(os.fsencode(folder / f".s.PGSQL.{_PORT}")) > _LONGEST_SOCKET:
             raise RecoveryFailed(f"The path {folder} is too long for a socket.", hint="Put IKOMA_STATE elsewhere.")
-        await _lay_out(folder, recovery)
+        await _lay_out(folder, program, recovery)
         argv = [str(program / "bin" / "postgres"), "-D", str(folder / "data")]
         user = cluster.find_system_user()
         process = await serve(argv, log=folder / "log", user=user, dies_with_us=True)
@@ -188,10 +190,13 @@ def _lock(folder: Path) -> int:
     return descriptor
 
 
-async def _lay_out(folder: Path, recovery: RecoveryPlan) -> None:
+async def _lay_out(folder: Path, program: Path, recovery: RecoveryPlan) -> None:
     """Copy the base backup and the log, and say where to end."""
     data = folder / "data"
-    await _copy([str(recovery.data)], data)
+    if len(recovery.copies) == 1:
+        await _copy([str(recovery.copies[0])], data)
+    else:
+        await _combine(program, recovery.copies, data)
     wal = data / "pg_wal"
     for number in range(0, len(recovery.segments), _MANY):
         await _copy([str(path) for path in recovery.segments[number : number + _MANY]], wal, into=True)
@@ -200,6 +205,13 @@ async def _lay_out(folder: Path, recovery: RecoveryPlan) -> None:
         owned = await run(["chown", "--recursive", "--no-dereference", f"{user}:", "--", str(folder)], timeout=_SECONDS)
         if owned.code != 0:
             raise RecoveryFailed("The copy cannot be given to PostgreSQL's user.")
+
+
+async def _combine(program: Path, copies: Sequence[Path], target: Path) -> None:
+    combined = await run(tools.combine(program / "bin" / "pg_combinebackup", copies, target), timeout=_SECONDS)
+    if combined.code != 0:
+        said = combined.stderr.decode(errors="replace").strip().splitlines()
+        raise ArchiveBroken(f"The base backups cannot be combined: {said[-1] if said else combined.code}.")
 
 
 async def _copy(sources: Sequence[str], target: Path, *, into: bool = False) -> None:

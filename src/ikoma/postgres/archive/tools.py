@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,40 @@ def receive_wal(program: Path, wal: Path, parameters: Mapping[str, Any]) -> list
     ]
 
 
-def copy_server(program: Path, target: Path, parameters: Mapping[str, Any]) -> list[str]:
-    """Copy the whole server as it is, without the log: the archive has that."""
+def copy_server(program: Path, target: Path, parameters: Mapping[str, Any], since: Path | None = None) -> list[str]:
+    """Copy the whole server as it is, without the log: the archive has that.
+
+    Args:
+        since: the copy of which only what has changed is copied; all where None.
+    """
     return [
         *(str(program), "--no-password", "--format=plain", "--wal-method=none", "--checkpoint=fast"),
+        *([] if since is None else [f"--incremental={since / 'backup_manifest'}"]),
         *("--no-estimate-size", f"--pgdata={target}", f"--dbname={_connect(parameters)}"),
     ]
 
 
-def verify_copy(program: Path, target: Path, wal: Path) -> list[str]:
-    """Compare each file with the checksums that the server gave, and read the log that the copy needs."""
-    return [str(program), "--exit-on-error", "--quiet", f"--wal-directory={wal}", "--", str(target)]
+def verify_copy(program: Path, target: Path, wal: Path | None) -> list[str]:
+    """Compare each file with the checksums that the server gave.
+
+    Args:
+        wal: where the log lies that the copy needs, to be read too; where None it is not.
+    """
+    log = "--no-parse-wal" if wal is None else f"--wal-directory={wal}"
+    return [str(program), "--exit-on-error", "--quiet", log, "--", str(target)]
+
+
+def combine(program: Path, links: Sequence[Path], target: Path, *, dry: bool = False) -> list[str]:
+    """Make one whole copy of a full one and the incremental ones after it, in their order.
+
+    Args:
+        dry: see that they fit, and write nothing.
+    """
+    tried = ["--dry-run"] if dry else []
+    return [
+        *(str(program), *tried, "--no-sync", "--no-manifest", f"--output={target}"),
+        *("--", *(str(link) for link in links)),
+    ]
 
 
 def _connect(parameters: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from ikoma.errors import ArchiveBroken
 from ikoma.model import format_moment
-from ikoma.postgres.archive.chain import Chain, ServerIdentity, list_chains, remove_aside, sweep
+from ikoma.postgres.archive.chain import MOST_LINKS, BaseBackup, Chain, ServerIdentity, list_chains, remove_aside, sweep
 from ikoma.postgres.archive.segments import find_hole, list_names, locate, name_segment, read_number, read_timeline
 
 SIZE = 16 << 20
@@ -47,12 +47,14 @@ def add_segments(chain: Chain, first: int, last: int) -> None:
             file.truncate(SMALL)
 
 
-def add_base(chain: Chain, segment: int, age: timedelta) -> str:
+def add_base(chain: Chain, segment: int, age: timedelta, parent: str | None = None) -> str:
     moment = format_moment(NOW - age, "microseconds")
     folder = chain.bases / moment.replace(":", "")
-    folder.mkdir()
+    (folder / "data").mkdir(parents=True)
+    (folder / "data" / "backup_manifest").touch()
     start = f"0/{segment * SMALL + 40:X}"
     record = {"name": folder.name, "began": moment, "finished": moment, "start": start, "end": start, "size": 1}
+    record |= {"parent": parent} if parent else {}
     (folder / "base.json").write_bytes(orjson.dumps(record))
     return folder.name
 
@@ -93,6 +95,69 @@ def test_the_window_keeps_the_base_backup_before_it_and_the_log_from_there(chain
     assert chain.reaches_on(chain.list_bases()[0], list(chain.list_segments()))
     chain.prune(7, is_last=True)
     assert [base.name for base in chain.list_bases()] == names[1:]
+
+
+def add_incrementals(chain: Chain, *ages: int) -> list[str]:
+    """A full base backup and incremental ones, each built on the one before; ages in days."""
+    names: list[str] = []
+    for number, age in enumerate(ages):
+        names.append(add_base(chain, 2 * number + 2, timedelta(days=age), names[-1] if names else None))
+    return names
+
+
+def list_names_of(bases: list[BaseBackup]) -> list[str]:
+    return [base.name for base in bases]
+
+
+def test_an_incremental_one_takes_all_that_it_builds_on(chain: Chain) -> None:
+    names = add_incrementals(chain, 3, 2, 1)
+    bases = chain.list_bases()
+    assert [list_names_of(chain.list_links(base, bases)) for base in bases] == [names[:1], names[:2], names]
+    assert chain.find_parent() == bases[-1]
+    (chain.bases / names[1] / "data" / "backup_manifest").unlink()
+    with pytest.raises(ArchiveBroken, match=f"{names[1]} is not whole"):
+        chain.list_links(bases[2], bases)
+    remove_aside(chain.bases / names[1])
+    with pytest.raises(ArchiveBroken, match=f"{names[2]} builds on {names[1]}, which is missing"):
+        chain.list_links(bases[2], chain.list_bases())
+    assert chain.find_parent() is None, "the next one is full"
+
+
+def test_a_record_that_leads_round_in_a_circle_is_broken(chain: Chain) -> None:
+    names = [add_base(chain, 1, timedelta(days=age)) for age in (2, 1)]
+    record = chain.bases / names[0] / "base.json"
+    record.write_bytes(orjson.dumps(orjson.loads(record.read_bytes()) | {"parent": names[1]}))
+    bases = chain.list_bases()
+    with pytest.raises(ArchiveBroken):
+        chain.list_links(bases[0], bases)
+
+
+def test_so_many_are_built_on_one_full_one(chain: Chain) -> None:
+    add_incrementals(chain, *range(MOST_LINKS - 1, 0, -1))
+    assert chain.find_parent() is not None
+    add_base(chain, 20, timedelta(0), chain.list_bases()[-1].name)
+    assert chain.find_parent() is None
+
+
+def test_a_full_one_stays_as_long_as_one_that_is_kept_builds_on_it(chain: Chain) -> None:
+    former = add_incrementals(chain, 12, 11)
+    names = [add_base(chain, 4, timedelta(days=10))]
+    for segment, age in ((5, 9), (6, 8), (7, 6)):
+        names.append(add_base(chain, segment, timedelta(days=age), names[-1]))
+    add_segments(chain, 1, 9)
+    chain.prune(7, is_last=True)
+    assert list_names_of(chain.list_bases()) == names
+    assert not any((chain.bases / name).exists() for name in former)
+    assert min(chain.list_segments()) == name_segment(1, 6, SMALL), "of the log only what the window needs"
+
+
+def test_one_that_is_broken_is_not_what_the_window_begins_with(chain: Chain) -> None:
+    names = add_incrementals(chain, 9, 8, 6)
+    (chain.bases / names[1] / "data" / "backup_manifest").unlink()
+    add_segments(chain, 1, 9)
+    chain.prune(7, is_last=True)
+    assert list_names_of(chain.list_bases()) == [names[0], names[2]]
+    assert min(chain.list_segments()) == name_segment(1, 2, SMALL)
 
 
 def test_a_chain_that_has_ended_goes_when_its_end_is_outside(chain: Chain, tmp_path: Path) -> None:
