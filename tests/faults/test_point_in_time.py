@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 import psutil
 import pytest
 
-from ikoma.durable import remove_tree
+from ikoma.durable import remove_tree, write_file
+from ikoma.model import format_moment
 from tests.apps import make_app
 from tests.faults.server_observations import Background, half_written, named
 from tests.rollouts.self_killing_server import COMMAND
@@ -51,6 +53,10 @@ def state(server: Server, name: str) -> Path:
 
 def archive(server: Server) -> Path:
     return next(path for path in (server.backups / "point-in-time").iterdir() if path.is_dir())
+
+
+def list_base_names(server: Server) -> list[str]:
+    return sorted(path.name for path in (archive(server) / "base").iterdir())
 
 
 def count(server: Server, name: str = APP) -> int:
@@ -97,6 +103,31 @@ def test_a_plan_shows_the_rows_of_then_and_a_restore_brings_them_back(server: Se
     check = server.do("platform.check")
     assert check["details"]["pointInTime"]["since"]
     assert "error" not in check["details"]["pointInTime"]
+
+
+def test_one_table_goes_back_to_a_second_and_all_else_stays(server: Server, app: dict[str, str]) -> None:
+    put(server, "CREATE TABLE notes (n int)")
+    then, rows = moment(), count(server)
+    put(server, "DELETE FROM t; INSERT INTO notes VALUES (1)")
+    part = {**app, "time": then, "tables": ["t"]}
+    plan = server.do("db.restore", {**part, "plan": True})
+    assert plan["tables"] == [{"name": "t", "now": 0, "backup": rows}]
+    assert count(server) == 0
+    done = server.do("db.restore", part)
+    assert done["details"]["rows"] == {"t": rows}
+    assert done["message"].startswith("As at ")
+    assert count(server) == rows
+    assert server.do("db.query", {**app, "sql": "SELECT n FROM notes"})["rows"] == [[1]], "made since, and kept"
+    server.do("db.restore", {**app, "backupName": done["details"]["before"], "tables": ["t"]})
+    assert count(server) == 0, "the backup of before brings that back"
+    server.do("db.restore", part)
+    missing = server.call("db.restore", {**app, "time": then, "tables": ["nobody"]})
+    assert (missing.status, missing.code) == (404, "table_missing"), missing.body
+    both = server.call("db.restore", {**app, "undo": True, "tables": ["t"]})
+    assert both.status == 422
+    put(server, "DROP TABLE notes")
+    assert left(server) == []
+    assert not (server.apps / APP / ".ikoma" / "restoring.sql").exists()
 
 
 @pytest.mark.parametrize(
@@ -158,6 +189,31 @@ def test_a_server_killed_in_a_base_backup_makes_it_again(server: Server, app: di
     server.do("db.restore", {**app, "time": then})
     assert count(server) == before
     assert json.loads((archive(server) / "base" / names[0] / "base.json").read_text())["size"] > 0
+
+
+@pytest.mark.parametrize("step", BASE_STEPS)
+def test_a_server_killed_in_an_incremental_base_backup_lists_nothing_half_and_goes_on(
+    server: Server, app: dict[str, str], step: str
+) -> None:
+    before = count(server)
+    put(server, f"INSERT INTO t VALUES ({2000 + BASE_STEPS.index(step)})")
+    known = sorted(path.name for path in (archive(server) / "base").iterdir())
+    record = archive(server) / "base" / known[-1] / "base.json"
+    of_yesterday = format_moment(datetime.now(UTC) - timedelta(hours=25), "microseconds")
+    state(server, "kill-at").write_text(step)
+    write_file(record, orjson.dumps(orjson.loads(record.read_bytes()) | {"finished": of_yesterday}), mode=0o600)
+    die(server)
+    assert [name for name in list_base_names(server) if name[0] != "."] == known
+    server.start()
+    eventually(lambda: [name[0] for name in list_base_names(server)] == ["2"] * (len(known) + 1), "it is made")
+    eventually(lambda: is_open(server), "the archive goes on")
+    names = list_base_names(server)
+    made = orjson.loads((archive(server) / "base" / names[-1] / "base.json").read_bytes())
+    assert made["parent"] == known[-1], "what has changed since the one before"
+    then = moment()
+    put(server, "DELETE FROM t")
+    server.do("db.restore", {**app, "time": then})
+    assert count(server) == before + 1
 
 
 def test_who_may_not_is_refused(server: Server, app: dict[str, str]) -> None:

@@ -194,6 +194,7 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
             Archive(server, settings.backups_root, settings.point_in_time_days) if settings.point_in_time else None
         )
         point_in_time = PostgresPointInTime(server, archive, settings.postgres_folder) if archive else None
+        table_restorer = TableRestorer(databases, backups, restorations, lock_seconds=settings.db_lock_seconds)
         migrator = DatabaseMigrator(databases, backups, restorations, lock_seconds=settings.db_lock_seconds)
         rollbacks, memory = Rollbacks(migrator), settings.container_memory_mb << 20
         rollouts = Rollouts(runtime, routes, migrator)
@@ -247,8 +248,8 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
             backup_restorer=AppBackupRestorer(
                 engine.volumes, databases, app_backups, backup_maker, restorations, deployer
             ),
-            table_restorer=TableRestorer(databases, backups, restorations, lock_seconds=settings.db_lock_seconds),
-            point_in_time=PointInTimeRestorer(databases, restorations, point_in_time),
+            table_restorer=table_restorer,
+            point_in_time=PointInTimeRestorer(databases, restorations, table_restorer, point_in_time),
             routes=routes,
             platform_domain=PlatformDomain(settings, proxy, routes),
             resolutions=resolutions,

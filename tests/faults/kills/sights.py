@@ -21,7 +21,10 @@ from ikoma.postgres.server.tools import find_bundled
 from tests.faults.server_observations import half_written, list_proof_volumes, postgres_port, processes_of
 from tests.support import Server
 
-TOOLS = ("pg_dump", "psql", "pg_restore", "pg_basebackup", "pg_verifybackup", "pg_ctl", "pg_waldump")
+TOOLS = (
+    *("pg_dump", "psql", "pg_restore", "pg_basebackup", "pg_combinebackup", "pg_verifybackup", "pg_ctl"),
+    "pg_waldump",
+)
 _DIGEST = "SELECT count(*), md5(coalesce(string_agg(md5(t::text), '' ORDER BY id), '')) FROM t t"
 _OWN = frozenset({"postgres", "template0", "template1", "ikoma"})
 

@@ -9,15 +9,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
+import orjson
 import psutil
 import pyrage
 
-from ikoma.durable import remove_tree
+from ikoma.durable import remove_tree, write_file
+from ikoma.model import format_moment
 from tests.apps import make_app
 from tests.faults.kills import sights
 from tests.faults.kills.sights import Ledger, Parts
@@ -161,10 +163,19 @@ def restore_all(world: World) -> Deed:
 def copy_server(world: World) -> Deed:
     """A base backup: it is due where there is none."""
     before = world.spoil()
-    for base in world.server.backups.glob("point-in-time/*/base/*"):
-        if not base.name.startswith("."):
-            remove_tree(base)
+    for base in _list_bases(world):
+        remove_tree(base)
     return Deed("", {}, (before,))
+
+
+def copy_changes(world: World) -> Deed:
+    """An incremental base backup: it is due where the last one is a day old."""
+    eventually(lambda: _is_open(world), "there is a base backup", PATIENCE)
+    before, newest = world.spoil(), _list_bases(world)[-1]
+    record = newest / "base.json"
+    of_yesterday = format_moment(datetime.now(UTC) - timedelta(hours=25), "microseconds")
+    write_file(record, orjson.dumps(orjson.loads(record.read_bytes()) | {"finished": of_yesterday}), mode=0o600)
+    return Deed("", {"after": newest.name}, (before,))
 
 
 def remove(world: World) -> Deed:
@@ -192,6 +203,7 @@ KINDS: dict[str, tuple[Callable[[World], Deed], tuple[str, ...]]] = {
     "one table": (restore_table, ("server", "postgres", "tool")),
     "point-in-time": (go_back, ("server", "postgres", "tool")),
     "base backup": (copy_server, ("server", "postgres", "tool")),
+    "incremental base backup": (copy_changes, ("server", "postgres", "tool")),
 }
 
 
@@ -270,6 +282,12 @@ def _is_open(world: World) -> bool:
     return window["problem"] is None and window["since"] <= datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def _list_bases(world: World) -> list[Path]:
+    """Folders of all base backups that are listed, oldest first."""
+    found = world.server.backups.glob("point-in-time/*/base/*")
+    return sorted((path for path in found if not path.name.startswith(".")), key=lambda path: path.name)
+
+
 # --- what must hold ------------------------------------------------------------------------------------------
 
 
@@ -293,6 +311,8 @@ def settle(world: World, deed: Deed) -> str:
         _require_gone_or_there(world)
     if not deed.capability:
         eventually(lambda: _is_open(world), "the base backup is made", PATIENCE)
+        after = deed.arguments.get("after", "")
+        eventually(lambda: _list_bases(world)[-1].name > after, "the next base backup is made", PATIENCE)
     return ("as before", "done")[deed.allowed.index(found)]
 
 

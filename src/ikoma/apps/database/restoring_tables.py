@@ -1,4 +1,4 @@
-"""Restores some tables of an app out of a backup, into the database that lives on.
+"""Restores some tables of an app out of a backup, or of a moment, into the database that lives on.
 
 The backup is loaded and proven beside. What the database holds is backed up, and that is proven, while everybody writes
 on. Then the tables are put back, in one transaction in which nobody else writes to them. Where they hold other rows by
@@ -23,7 +23,7 @@ from ikoma.apps.database.restoring import DatabaseRestorer, TableComparison, nam
 from ikoma.checkpoints import checkpoint
 from ikoma.errors import DatabasesUnavailable, IkomaError
 from ikoma.model import AppName
-from ikoma.ports.databases import Credentials, Databases
+from ikoma.ports.databases import Credentials, Databases, Dump
 from ikoma.ports.progress import Progress
 
 log = logging.getLogger("ikoma")
@@ -38,6 +38,15 @@ class RestoredAppTables:
     rows: Mapping[str, int]
     before: str
     waited: float
+
+
+@dataclass(frozen=True, slots=True)
+class TableSource:
+    """What tables are restored from: its name in a sentence, its dump, and the app that this is of."""
+
+    name: str
+    dump: Dump
+    of: AppName
 
 
 class TableRestorer:
@@ -64,7 +73,13 @@ class TableRestorer:
             TableMissing, TablesDiffer: a restore would be refused for that.
         """
         owned = await self._restorer.require(app)
-        async with self._loaded(app, owned, manifest, names, progress) as place:
+        return await self.compare_with(app, owned, self._describe(manifest), names, progress)
+
+    async def compare_with(
+        self, app: App, owned: Credentials, source: TableSource, names: Sequence[str], progress: Progress
+    ) -> list[TableComparison]:
+        """`compare`, with any dump."""
+        async with self._loaded(app, owned, source, names, progress) as place:
             now = await self._databases.count_rows(owned, timeout=_LONGEST_COUNT)
             then = await self._databases.count_rows(place, timeout=_LONGEST_COUNT)
         wanted = [name if name in now else name.removeprefix("public.") for name in dict.fromkeys(names)]
@@ -82,19 +97,28 @@ class TableRestorer:
         """
         owned = await self._restorer.require(app)
         with self._restorer.noted(app, manifest.name):
-            async with self._loaded(app, owned, manifest, names, progress) as place:
-                return await self._exchange(app, owned, place, manifest.name, names, progress)
+            return await self.put_back(app, owned, self._describe(manifest), names, progress)
+
+    async def put_back(
+        self, app: App, owned: Credentials, source: TableSource, names: Sequence[str], progress: Progress
+    ) -> RestoredAppTables:
+        """`restore`, out of any dump; for the block of a note."""
+        async with self._loaded(app, owned, source, names, progress) as place:
+            return await self._exchange(app, owned, place, source.name, names, progress)
+
+    def _describe(self, manifest: BackupManifest) -> TableSource:
+        return TableSource(manifest.name, self._backups.describe(manifest), AppName(manifest.app))
 
     @asynccontextmanager
     async def _loaded(
-        self, app: App, owned: Credentials, manifest: BackupManifest, names: Sequence[str], progress: Progress
+        self, app: App, owned: Credentials, source: TableSource, names: Sequence[str], progress: Progress
     ) -> AsyncIterator[Credentials]:
-        """The backup in a database beside, with tables that fit, for the block."""
-        dump, of = self._backups.describe(manifest), AppName(manifest.app)
+        """The dump in a database beside, with tables that fit, for the block."""
+        dump, of = source.dump, source.of
         async with self._databases.make_beside(owned, size=dump.size) as place:
             checkpoint("made beside")
-            what = f"{manifest.name} cannot be restored, and the database was not touched"
-            progress(f"restore {manifest.name} beside the database")
+            what = f"{source.name} cannot be restored, and the database was not touched"
+            progress(f"restore {source.name} beside the database")
             await self._databases.fill(place, dump, of=of, work=name_work(app), what=what, progress=progress)
             checkpoint("filled")
             await self._databases.check_tables(owned, place, names)

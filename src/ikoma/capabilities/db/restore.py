@@ -14,6 +14,7 @@ from ikoma.apps.backups.names import AnyBackupName, AppBackupName
 from ikoma.apps.database import own_database
 from ikoma.apps.database.backups import BackupManifest
 from ikoma.apps.database.restoring import RestoredDatabase, TableComparison, list_losses
+from ikoma.apps.database.restoring_tables import RestoredAppTables
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next, RoleTooLow
 from ikoma.kernel.page import Column, Fact, ResultPage
@@ -22,6 +23,9 @@ from ikoma.model import DUMP_ENDINGS, AppName, BackupName, Effect, EntryTime, Ro
 
 TableName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 """As db.status shows it; with its schema where that is not public."""
+
+
+_BEFORE = "a backup that is made before"
 
 
 class DbRestoreRequest(AppRequest):
@@ -38,8 +42,8 @@ class DbRestoreRequest(AppRequest):
     def is_one_thing(self) -> Self:
         if sum((self.backup_name is not None, self.undo, self.time is not None)) != 1:
             raise ValueError("give backupName, or undo, or time: one of them")
-        if self.tables is not None and self.backup_name is None:
-            raise ValueError("tables goes with backupName")
+        if self.tables is not None and self.undo:
+            raise ValueError("tables goes with backupName or time")
         if self.foreign and (self.backup_name is None or self.tables is not None or self.plan):
             raise ValueError("foreign goes with backupName, and neither with tables nor with plan")
         if self.undo and (self.as_ or self.plan):
@@ -133,7 +137,7 @@ async def restore(call: Call, request: DbRestoreRequest) -> DbRestoreResult:
         done = await call.platform.restorations.undo(app, call.progress)
         return await _tell(call, app, done, f"The database of {app.name} is as it was before the restore.")
     if request.time is not None:
-        return await _go_back(call, app, request.time, plan=request.plan)
+        return await _go_back(call, app, request.time, request)
     assert request.backup_name is not None
     if request.foreign:
         return await _restore_foreign(call, app, request.backup_name)
@@ -175,11 +179,17 @@ def _find_target(call: Call, request: DbRestoreRequest) -> App:
     return call.find_app(request.locked)
 
 
-async def _go_back(call: Call, app: App, time: EntryTime, *, plan: bool) -> DbRestoreResult:
-    if plan:
-        compared = await call.platform.point_in_time.compare(app, time, call.progress)
-        return _show(compared, f"`backup` is the state of {time}.")
-    done = await call.platform.point_in_time.restore(app, time, call.progress)
+async def _go_back(call: Call, app: App, time: EntryTime, request: DbRestoreRequest) -> DbRestoreResult:
+    back, said = call.platform.point_in_time, f"`backup` is the state of {time}."
+    if request.tables is not None:
+        if request.plan:
+            there = await back.compare_tables(app, time, request.tables, call.progress)
+            return _show(there, said, _BEFORE)
+        put_back = await back.restore_tables(app, time, request.tables, call.progress)
+        return _tell_tables(app, put_back, f"As at {time}")
+    if request.plan:
+        return _show(await back.compare(app, time, call.progress), said)
+    done = await back.restore(app, time, call.progress)
     return await _tell(call, app, done, f"The database of {app.name} is as it was at {time}.")
 
 
@@ -187,12 +197,16 @@ async def _restore_tables(call: Call, app: App, manifest: BackupManifest, reques
     assert request.tables is not None
     if request.plan:
         compared = await call.platform.table_restorer.compare(app, manifest, request.tables, call.progress)
-        return _show(compared, f"{manifest.name} is of {manifest.created_at}.", "a backup that is made before")
+        return _show(compared, f"{manifest.name} is of {manifest.created_at}.", _BEFORE)
     done = await call.platform.table_restorer.restore(app, manifest, request.tables, call.progress)
+    return _tell_tables(app, done, f"As in {manifest.name} of {manifest.created_at}")
+
+
+def _tell_tables(app: App, done: RestoredAppTables, said: str) -> DbRestoreResult:
     names = ", ".join(quote_name(name) for name in done.rows)
     details = DbRestoreDetails(rows=dict(done.rows), waited_ms=round(done.waited * 1000), before=done.before)
     message = (
-        f"As in {manifest.name} of {manifest.created_at}: {names}. All else of {app.name} is as it was."
+        f"{said}: {names}. All else of {app.name} is as it was."
         f" {done.before} holds what was before: db.restore with it and the same tables brings that back."
     )
     return DbRestoreResult(success=True, message=message, details=details, next=Next("db.status"))
