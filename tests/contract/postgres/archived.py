@@ -21,6 +21,7 @@ from ikoma.postgres.archive.chain import BaseBackup, Chain
 from ikoma.postgres.archive.point_in_time import PostgresPointInTime
 from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.server.embedded import EmbeddedPostgres
+from ikoma.postgres.server.server import PostgresServer
 from tests.contract.conftest import remove, settings_of, state_folder
 
 Do = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -33,7 +34,7 @@ class World:
 
     do: Do
     folder: Path
-    server: EmbeddedPostgres
+    server: PostgresServer
     archive: Archive
     databases: PostgresDatabases
     owned: Credentials = field(default_factory=lambda: Credentials("shop", "shop", Secret("x" * 20)))
@@ -98,10 +99,10 @@ class World:
 
 
 @contextmanager
-def archived(do: Do) -> Iterator[World]:
-    """A server that is archived, with its first base backup."""
+def archived(do: Do, make: Callable[[Path], PostgresServer] | None = None) -> Iterator[World]:
+    """A server that is archived, with its first base backup; an embedded one, where no other is made."""
     folder = state_folder()
-    server = EmbeddedPostgres(settings_of(folder))
+    server = EmbeddedPostgres(settings_of(folder)) if make is None else make(folder)
     do(server.start())
     made = World(do, folder, server, Archive(server, folder / "backups", 7), PostgresDatabases(server))
     do(made.databases.create(AppName("shop"), made.owned.password))

@@ -216,6 +216,8 @@ def test_a_log_that_cannot_go_on_begins_again_with_a_base_backup(world: World) -
         row = session.execute("SELECT pg_walfile_name(pg_current_wal_lsn())").fetchone()
     assert row is not None
     assert row[0].startswith("00000002"), "the timeline is another"
+    with pytest.raises(ArchiveBroken, match="timeline is another"):
+        world.go_back(before)
     world.begin()
     world.wait_for(lambda _: world.chain.folder != former and world.chain.list_bases() != [])
     after = world.note()

@@ -74,6 +74,11 @@ log_line_prefix = ''
 logging_collector = off
 """
 _HBA = "local all all trust\n"
+_NO_LOCALE = "database locale is incompatible with operating system"
+_LOCALE_HINT = (
+    "`SELECT datcollate FROM pg_database` names it: install it there, or restore a backup: db.restore with "
+    "`backupName`. Nothing was changed."
+)
 _NOT_REACHED = "recovery ended before configured recovery target was reached"
 
 
@@ -250,9 +255,18 @@ async def _wait_until_recovered(server: RecoveredServer, process: Process, log: 
                     row = await (await connection.execute("SELECT pg_is_in_recovery()")).fetchone()
                 if row == (False,):
                     return
+            _require_locale(log)
             if process.returncode is not None:
                 raise _explain(log, recovery)
             await asyncio.sleep(_POLL)
+
+
+def _require_locale(log: Path) -> None:
+    """Give up on a server that has arrived and lets nobody in."""
+    if _NO_LOCALE in log.read_text(errors="replace"):
+        raise RecoveryFailed(
+            "The databases sort by a locale that is not installed where IKOMA recovers them.", hint=_LOCALE_HINT
+        )
 
 
 def _explain(log: Path, recovery: RecoveryPlan) -> TimeOutsideWindow | ArchiveBroken | RecoveryFailed:
