@@ -20,7 +20,7 @@ from tests.contract.postgres.archived import Do, World, archived
 
 @pytest.fixture(scope="module")
 def world(do: Do) -> Iterator[World]:
-    """Its archive has a full base backup, two incremental ones after it, and a moment that needs all three."""
+    """A server with a full base backup, two incremental ones after it, and a moment that needs all three."""
     with pytest.MonkeyPatch.context() as patched, archived(do) as made:
         patched.setattr(looking_after, "_CALM_SECONDS", 0.2)
         made.run("CREATE TABLE t AS SELECT generate_series(1, 50000) AS n")

@@ -42,7 +42,7 @@ class RestoredAppTables:
 
 @dataclass(frozen=True, slots=True)
 class TableSource:
-    """What tables are restored from: its name in a sentence, its dump, and the app that this is of."""
+    """Source of tables: its name in a sentence, its dump, and the app that this is of."""
 
     name: str
     dump: Dump
