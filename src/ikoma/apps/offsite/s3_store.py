@@ -46,13 +46,16 @@ class S3Store:
                 connect_timeout=10,
                 read_timeout=60,
                 retries={"mode": "standard", "max_attempts": 3},
-                s3={"addressing_style": "path" if place.endpoint else "auto"},
+                s3={
+                    "addressing_style": "path" if place.endpoint else "auto",
+                    "payload_signing_enabled": False,  # the checksum is signed: nothing has to be hashed once more
+                },
                 request_checksum_calculation="when_required",  # what we send has one; older services know no other
                 response_checksum_validation="when_required",
             ),
         )
 
-    def put(self, name: str, content: bytes, digest: bytes) -> None:
+    def put(self, name: str, content: bytes | bytearray, digest: bytes) -> None:
         more: dict[str, Any] = {}
         if self._lock_days:
             until = datetime.now(UTC) + timedelta(days=self._lock_days)

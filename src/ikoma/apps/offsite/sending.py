@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from queue import SimpleQueue
 
 import orjson
 
@@ -73,6 +74,9 @@ def send(
     arrived = _Arrived(journal, shipment)
     there = {item.name: item.size for item in store.list_objects(named.folder)}
     parts: list[CopyPart] = []
+    buffers: SimpleQueue[bytearray] = SimpleQueue()
+    for _ in range(_AT_ONCE):
+        buffers.put(bytearray())
     under_way: deque[Future[CopyPart]] = deque()
 
     def collect() -> None:
@@ -89,7 +93,7 @@ def send(
                 done.set_result(part)
                 under_way.append(done)
             else:
-                under_way.append(workers.submit(_send_part, store, seal, name, content))
+                under_way.append(workers.submit(_send_part, store, seal, name, content, buffers))
             del content
             while len(under_way) >= _AT_ONCE:
                 collect()
@@ -116,21 +120,24 @@ def send(
     return copy
 
 
-def _send_part(store: OffsiteStore, seal: Seal, name: str, content: bytes) -> CopyPart:
-    sealed = seal.close(content)
-    del content
-    return _put(store, name, sealed)
+def _send_part(store: OffsiteStore, seal: Seal, name: str, content: bytes, buffers: SimpleQueue[bytearray]) -> CopyPart:
+    sealed = buffers.get()
+    try:
+        seal.close(content, sealed)
+        del content
+        return _put(store, name, sealed)
+    finally:
+        buffers.put(sealed)
 
 
-def _put(store: OffsiteStore, name: str, content: bytes) -> CopyPart:
+def _put(store: OffsiteStore, name: str, content: bytes | bytearray) -> CopyPart:
     """Write an object and read it back, a few times where the store fails."""
     digest = hashlib.sha256(content).digest()
     part = CopyPart(len(content), digest.hex())
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             store.put(name, content, digest)
-            found = _describe(store.read(name))
-            if found == part:
+            if _is_equal(store.read(name), content):
                 return part
             failure: Exception = OffsiteDamaged(f"What was sent as {name} is read back as something else.")
         except OffsiteRefused:
@@ -142,12 +149,15 @@ def _put(store: OffsiteStore, name: str, content: bytes) -> CopyPart:
     raise failure
 
 
-def _describe(pieces: Iterator[bytes]) -> CopyPart:
-    digest, size = hashlib.sha256(), 0
-    for piece in pieces:
-        digest.update(piece)
-        size += len(piece)
-    return CopyPart(size, digest.hexdigest())
+def _is_equal(pieces: Iterator[bytes], content: bytes | bytearray) -> bool:
+    """Byte by byte, which takes a tenth of the time of a checksum."""
+    size = 0
+    with memoryview(content) as wanted:
+        for piece in pieces:
+            if wanted[size : size + len(piece)] != piece:
+                return False
+            size += len(piece)
+    return size == len(content)
 
 
 def _forget_more(store: OffsiteStore, copy: OffsiteCopy, parts: int, there: Mapping[str, int]) -> None:
