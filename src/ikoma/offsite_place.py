@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from ikoma.errors import InvalidSetting
 from ikoma.model import Secret
@@ -19,6 +19,7 @@ from ikoma.model import Secret
 _RECIPIENT = re.compile(r"age1[02-9ac-hj-np-z]{58}|ssh-(?:ed25519|rsa) [A-Za-z0-9+/=]{40,}(?: .*)?")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _LONGEST_LOCK = 3650
+_SSH_PORT = 22
 _PATHS = ("identity_file", "ssh_key", "known_hosts", "ca_file")
 
 
@@ -36,7 +37,7 @@ class OffsitePlace:
     """The file with the secret key by which this server opens copies; None: it cannot."""
     host: str = ""
     """The bucket, or the SFTP server's name."""
-    port: int = 22
+    port: int = _SSH_PORT
     user: str = ""
     endpoint: str | None = None
     """The address of the S3 service; None: Amazon's."""
@@ -51,9 +52,12 @@ class OffsitePlace:
     """For how many days nobody can delete what was sent; 0: the store decides."""
 
     def __str__(self) -> str:
-        """The place as it was set: it holds no secret."""
-        where = f"{self.user}@{self.host}" if self.kind == "sftp" else self.host
-        return f"{self.kind}://{where}/{self.path.lstrip('/')}"
+        """The address as OFFSITE_URL takes it: it holds no secret."""
+        where = self.host
+        if self.kind == "sftp":
+            named = f"[{self.host}]" if ":" in self.host else self.host
+            where = f"{quote(self.user)}@{named}" + (f":{self.port}" if self.port != _SSH_PORT else "")
+        return f"{self.kind}://{where}/{quote(self.path.lstrip('/'))}"
 
     @property
     def secret_files(self) -> list[Path]:
@@ -120,7 +124,7 @@ def _split(address: str) -> tuple[str, str, int, str, str]:
     wrong = InvalidSetting(f"OFFSITE_URL does not name a place; it takes {takes}.")
     try:
         parts = urlsplit(address)
-        host, port, user = parts.hostname or "", parts.port or 22, unquote(parts.username or "")
+        host, port, user = parts.hostname or "", parts.port or _SSH_PORT, unquote(parts.username or "")
     except ValueError:
         raise wrong from None
     if parts.password is not None:

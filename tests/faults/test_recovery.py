@@ -15,7 +15,7 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,9 +25,9 @@ import pyrage
 import pytest
 
 from ikoma.apps.backups.folder import read_manifest
-from ikoma.apps.offsite.folder_store import FolderStore
 from ikoma.apps.offsite.sealing import Seal
 from ikoma.apps.offsite.sending import Shipment, send
+from ikoma.apps.offsite.store import open_store
 from ikoma.apps.signing import BackupKey
 from ikoma.offsite_place import OffsitePlace
 from ikoma.ports.progress import ignore_progress
@@ -37,6 +37,7 @@ from tests.faults.server_observations import named
 from tests.faults.test_bringing_back import KEEPS, TABLES, WITH_DATA
 from tests.images import busybox_image
 from tests.leftovers import remove_projects
+from tests.offsite.places import SECRET, s3_server, sftp_server
 from tests.rollouts.self_killing_server import COMMAND
 from tests.support import Server, free_port, make_server, remove
 
@@ -67,18 +68,34 @@ class Burned:
     """Backups as encrypted copies off the machine."""
     identity: Path
     """The file with the secret key that opens them."""
+    recipient: str = ""
+    """The public key that belongs to it."""
+    signer: Path = Path()
+    """A copy of the key by which the server signed its backups."""
     key: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     entries: int = 0
 
-    def recover(self, *arguments: str, at: str = "") -> subprocess.CompletedProcess[str]:
+    def copy_to(self, place: OffsitePlace) -> None:
+        """Send each backup to a place off the machine."""
+        with closing(open_store(place)) as store:
+            for path in self.store.glob("*.backup"):
+                backup = read_manifest(path).backup
+                files = {str(file.relative_to(path)): file for file in path.rglob("*") if file.is_file()}
+                shipment = Shipment(backup.app, backup.name, backup.created_at, files, backup.proven_at)
+                journal = self.server.folder / "journal"
+                send(store, Seal([self.recipient]), BackupKey(self.signer), shipment, journal, ignore_progress)
+
+    def recover(self, *arguments: str, at: str = "", **given: str) -> subprocess.CompletedProcess[str]:
         """`ikoma recover`, which ends by SIGKILL at a step where one is named."""
         state = Path(self.server.env["IKOMA_STATE"])
         state.mkdir(mode=0o711, exist_ok=True)
         if at:
             (state / "kill-at").write_text(at)
         argv = [*COMMAND[:-1], "recover", "--yes", *arguments]
-        done = subprocess.run(argv, env=self.server.env, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(
+            argv, env={**self.server.env, **given}, capture_output=True, text=True, timeout=300, check=False
+        )
         (state / "kill-at").unlink(missing_ok=True)
         return done
 
@@ -129,6 +146,7 @@ def burned() -> Iterator[Burned]:
         found.entries = len(server.audit())
         found.facts = look(server)
         shutil.copytree(server.backups, found.store)
+        found.signer = Path(shutil.copy(Path(server.env["IKOMA_STATE"]) / "backups.key", server.folder / "signer.key"))
         _seal(found)
         found.burn()
         yield found
@@ -159,18 +177,12 @@ def _make_apps(server: Server) -> None:
 
 
 def _seal(found: Burned) -> None:
-    """Send the backups to a store, as a server with OFFSITE_URL does."""
+    """Send the backups to a folder, as a server with OFFSITE_URL does."""
     identity = pyrage.x25519.Identity.generate()
     found.identity.write_text(f"{identity}\n")
+    found.recipient = str(identity.to_public())
     found.sealed.mkdir()
-    recipient = str(identity.to_public())
-    store = FolderStore(OffsitePlace(kind="file", path=str(found.sealed), recipients=(recipient,)))
-    key = BackupKey(Path(found.server.env["IKOMA_STATE"]) / "backups.key")
-    for path in found.store.glob("*.backup"):
-        backup = read_manifest(path).backup
-        files = {str(file.relative_to(path)): file for file in path.rglob("*") if file.is_file()}
-        shipment = Shipment(backup.app, backup.name, backup.created_at, files, backup.proven_at)
-        send(store, Seal([recipient]), key, shipment, found.server.folder / "journal", ignore_progress)
+    found.copy_to(OffsitePlace(kind="file", path=str(found.sealed), recipients=(found.recipient,)))
 
 
 def look(server: Server) -> dict[str, Any]:
@@ -274,6 +286,43 @@ def test_a_recovery_that_is_killed_at_each_step_goes_on(burned: Burned) -> None:
             assert "A recovery was cut off" in started.stderr
     done = burned.recover("--identity", str(burned.identity))
     assert done.returncode == 0, done.stdout + done.stderr
+    put_back(burned)
+    burned.burn()
+
+
+@pytest.mark.parametrize("kind", ["s3", "sftp"])
+@pytest.mark.timeout(900)
+def test_a_server_comes_back_from_a_real_store_elsewhere_also_where_it_is_killed(
+    burned: Burned, kind: str, tmp_path: Path
+) -> None:
+    """The store is named by the arguments and variables that docs/recovery.md tells of."""
+    with ExitStack() as running:
+        if kind == "s3":
+            bucket = running.enter_context(s3_server(tmp_path / "s3"))
+            place = bucket.place("ready", burned.recipient)
+            given = {"OFFSITE_S3_ENDPOINT": bucket.endpoint, "OFFSITE_S3_KEY_ID": "writer", "OFFSITE_S3_SECRET": SECRET}
+            address = f"s3://ready/{place.path}"
+        else:
+            host = running.enter_context(sftp_server(tmp_path / "sftp"))
+            place = host.place(burned.recipient)
+            given = {"OFFSITE_SSH_KEY": str(host.folder / "id"), "OFFSITE_KNOWN_HOSTS": str(place.known_hosts)}
+            address = f"sftp://root@127.0.0.1:{host.port}{host.root}"
+        burned.copy_to(place)
+        arguments = ("--from", address, "--identity", str(burned.identity))
+        plan = burned.recover(*arguments, "--plan", **given)
+        assert plan.returncode == 0, plan.stdout + plan.stderr
+        assert all(f"app     {app}: {app}-" in plan.stdout for app in APPS)
+        for step in ("audit placed", "fetched", "database"):
+            cut = burned.recover(*arguments, at=step, **given)
+            assert cut.returncode == -signal.SIGKILL, (step, cut.stdout, cut.stderr)
+        away = ("OFFSITE_S3_ENDPOINT", "http://127.0.0.1:1") if kind == "s3" else ("OFFSITE_SSH_KEY", "/not/there")
+        lost = burned.recover("--identity", str(burned.identity), **given | dict([away]))
+        assert lost.returncode == 1
+        assert f"✗ {SHOWN} is not back. " in lost.stdout
+        assert "cannot be reached" in lost.stdout or "/not/there" in lost.stdout, lost.stdout
+        done = burned.recover("--identity", str(burned.identity), **given)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert SECRET not in plan.stdout + plan.stderr + done.stdout + done.stderr
     put_back(burned)
     burned.burn()
 

@@ -112,14 +112,14 @@ class SftpServer:
 
 
 @contextmanager
-def sftp_server(folder: Path) -> Iterator[SftpServer]:
+def sftp_server(folder: Path, files: str = "internal-sftp") -> Iterator[SftpServer]:
     """A server for the block."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     (folder / "backups").mkdir()
     stranger = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "stranger")]
     subprocess.run(stranger, check=True)
-    process = start_ssh_server(folder, port, Subsystem="sftp internal-sftp")
+    process = start_ssh_server(folder, port, Subsystem=f"sftp {files}")
     (folder / "known_hosts").write_text(f"* {(folder / 'host.pub').read_text()}")
     (folder / "other_hosts").write_text(f"* {(folder / 'stranger.pub').read_text()}")
     try:

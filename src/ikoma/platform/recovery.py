@@ -12,7 +12,6 @@ import pwd
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -87,9 +86,11 @@ async def recover(
     await _give_certificates(settings.ikoma_state / "proxy" / "data")
     prepare(settings)
     async with run_platform(settings) as running:
-        offers: list[OfferedBackup] = []
-        with suppress(IkomaError):  # what was fetched already is here
+        offers: Sequence[OfferedBackup] | IkomaError
+        try:
             offers = await asyncio.to_thread(source.list_backups)
+        except IkomaError as error:  # what was fetched already is here
+            offers = error
         told = []
         for app in record.backups:
             if app in record.done:
@@ -113,7 +114,8 @@ class _AppRecovery:
     settings: Settings
     record: RecoveryRecord
     source: BackupSource
-    offers: Sequence[OfferedBackup]
+    offers: Sequence[OfferedBackup] | IkomaError
+    """What the place has, or why that cannot be told."""
     running: RunningPlatform
     progress: Progress
 
@@ -166,6 +168,8 @@ class _AppRecovery:
             backup = self.running.platform.app_backups.read(there)
             key = self.record.key
             return OfferedBackup(backup.app, name, backup.created_at, backup.size, backup.proven_at, key)
+        if isinstance(self.offers, IkomaError):
+            raise self.offers
         return find_offer(self.offers, self.record, name)
 
     async def _make_entry(self, app: AppName, backup: AppBackup, place: Path) -> str:

@@ -77,6 +77,25 @@ class SftpStore:
             await sftp.posix_rename(written, path)
 
     async def _write(self, sftp: asyncssh.SFTPClient, path: str, content: bytes | bytearray) -> None:
+        try:
+            await self._fill(sftp, path, content)
+        except asyncssh.SFTPFailure:
+            free = await self._measure_room(sftp)
+            with suppress(asyncssh.SFTPError):
+                await sftp.remove(path)  # a half one takes room that may be wanted
+            if free is not None and free < len(content):
+                raise OffsiteUnreachable(f"{self._where} has no room left: {free} bytes are free.") from None
+            raise
+
+    async def _measure_room(self, sftp: asyncssh.SFTPClient) -> int | None:
+        """Bytes that are free there; None where the server cannot tell. Of a full disk OpenSSH says `Failure` only."""
+        try:
+            found = await sftp.statvfs(self._place.path)
+        except asyncssh.SFTPError:
+            return None
+        return found.bavail * found.frsize
+
+    async def _fill(self, sftp: asyncssh.SFTPClient, path: str, content: bytes | bytearray) -> None:
         async with sftp.open(path, "wb", asyncssh.SFTPAttrs(permissions=0o600)) as file:
             for offset in range(0, len(content), _PIECE):  # it copies all that it is given
                 await file.write(bytes(content[offset : offset + _PIECE]))
