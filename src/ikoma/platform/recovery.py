@@ -115,7 +115,7 @@ class _AppRecovery:
     record: RecoveryRecord
     source: BackupSource
     offers: Sequence[OfferedBackup] | IkomaError
-    """What the place has, or why that cannot be told."""
+    """The backups that the place has, or the failure to list them."""
     running: RunningPlatform
     progress: Progress
 

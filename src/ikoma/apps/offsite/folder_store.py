@@ -21,7 +21,7 @@ class FolderStore:
     def __init__(self, place: OffsitePlace) -> None:
         self._root = Path(place.path)
 
-    def put(self, name: str, content: bytes | bytearray, digest: bytes) -> None:
+    def put(self, name: str, content: bytes, digest: bytes) -> None:
         with self._translated():
             self._require_root()
             path = self._root / name

@@ -55,7 +55,7 @@ class S3Store:
             ),
         )
 
-    def put(self, name: str, content: bytes | bytearray, digest: bytes) -> None:
+    def put(self, name: str, content: bytes, digest: bytes) -> None:
         more: dict[str, Any] = {}
         if self._lock_days:
             until = datetime.now(UTC) + timedelta(days=self._lock_days)

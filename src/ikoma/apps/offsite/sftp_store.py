@@ -38,7 +38,7 @@ class SftpStore:
         self._connecting = asyncio.Lock()
         threading.Thread(target=self._loop.run_forever, name="sftp", daemon=True).start()
 
-    def put(self, name: str, content: bytes | bytearray, digest: bytes) -> None:
+    def put(self, name: str, content: bytes, digest: bytes) -> None:
         self._do(self._put(name, content))
 
     def read(self, name: str) -> Iterator[bytes]:
@@ -63,7 +63,7 @@ class SftpStore:
 
     # --- in the loop ---
 
-    async def _put(self, name: str, content: bytes | bytearray) -> None:
+    async def _put(self, name: str, content: bytes) -> None:
         path = self._path(name)
         folder, _, last = path.rpartition("/")
         written = f"{folder}/{_WRITING}{last}"  # what a killed sender left is written over by the next
@@ -76,7 +76,7 @@ class SftpStore:
                 await self._write(sftp, written, content)
             await sftp.posix_rename(written, path)
 
-    async def _write(self, sftp: asyncssh.SFTPClient, path: str, content: bytes | bytearray) -> None:
+    async def _write(self, sftp: asyncssh.SFTPClient, path: str, content: bytes) -> None:
         try:
             await self._fill(sftp, path, content)
         except asyncssh.SFTPFailure:
@@ -95,10 +95,10 @@ class SftpStore:
             return None
         return found.bavail * found.frsize
 
-    async def _fill(self, sftp: asyncssh.SFTPClient, path: str, content: bytes | bytearray) -> None:
+    async def _fill(self, sftp: asyncssh.SFTPClient, path: str, content: bytes) -> None:
         async with sftp.open(path, "wb", asyncssh.SFTPAttrs(permissions=0o600)) as file:
             for offset in range(0, len(content), _PIECE):  # it copies all that it is given
-                await file.write(bytes(content[offset : offset + _PIECE]))
+                await file.write(content[offset : offset + _PIECE])
             with suppress(asyncssh.SFTPOpUnsupported):
                 await file.fsync()
 

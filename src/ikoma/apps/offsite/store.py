@@ -27,7 +27,7 @@ class OffsiteStore(Protocol):
     Each raises OffsiteUnreachable where the place does not answer, and OffsiteRefused where it says no.
     """
 
-    def put(self, name: str, content: bytes | bytearray, digest: bytes) -> None:
+    def put(self, name: str, content: bytes, digest: bytes) -> None:
         """Write an object, whole or not at all, in place of one of that name.
 
         Args:

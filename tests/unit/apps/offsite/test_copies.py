@@ -93,7 +93,7 @@ class Failing(FolderStore):
         self.left = after
         self.puts: list[str] = []
 
-    def put(self, name: str, content: bytes | bytearray, digest: bytes) -> None:
+    def put(self, name: str, content: bytes, digest: bytes) -> None:
         if self.left <= 0:
             raise OffsiteUnreachable("It went away.")
         self.left -= 1
@@ -125,7 +125,7 @@ def test_another_content_of_that_name_is_sent_from_the_beginning(bench: Bench, m
 class Lying(FolderStore):
     """A place that says yes, and keeps something else."""
 
-    def put(self, name: str, content: bytes | bytearray, digest: bytes) -> None:
+    def put(self, name: str, content: bytes, digest: bytes) -> None:
         super().put(name, content[:-1] + bytes([content[-1] ^ 1]), digest)
 
 
