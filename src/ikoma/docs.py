@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from itertools import groupby
 from pathlib import Path
@@ -116,6 +116,12 @@ def make_commands_file(registry: Registry) -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
+def _leave_examples_out(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A property without its examples: commands show none, and that of a time still to come is another each day."""
+    kept = {name: value for name, value in schema.items() if name != "examples"}
+    return kept | {"anyOf": [_leave_examples_out(part) for part in schema["anyOf"]]} if "anyOf" in schema else kept
+
+
 def _command(item: Capability) -> dict[str, Any]:
     request = controls.make_arguments_schema(item)
     return {
@@ -123,7 +129,9 @@ def _command(item: Capability) -> dict[str, Any]:
         "changes": item.effect is not Effect.READS,
         "asks": item.loses is not None,
         "takes_away": item.takes_away,
-        "properties": {name: value for name, value in request["properties"].items() if name != "confirmation"},
+        "properties": {
+            name: _leave_examples_out(value) for name, value in request["properties"].items() if name != "confirmation"
+        },
         "required": request.get("required", []),
         "sensitive": list(item.sensitive),
         "sentences": [list(path) for path in item.sentences],
