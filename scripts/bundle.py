@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -73,7 +73,7 @@ def make_bundle(folder: Path, pythons: tuple[str, ...], key: Path | None = None)
     with tempfile.TemporaryDirectory() as place:
         staged = Path(place) / name
         _stage(staged)
-        _fetch_wheels(staged / "wheels", pythons)
+        fetch_wheels(staged / "wheels", pythons)
         image = _output(str(ROOT / "scripts" / "image"), str(staged)).strip()
         with gzip.GzipFile(staged / "images.tar.gz", "wb", compresslevel=6, mtime=0) as packed:
             written = write_images(packed, image)  # type: ignore[arg-type]
@@ -91,7 +91,8 @@ def _stage(staged: Path) -> None:
             shutil.copy(ROOT / file, staged / file)
 
 
-def _fetch_wheels(wheels: Path, pythons: tuple[str, ...]) -> None:
+def fetch_wheels(wheels: Path, pythons: Sequence[str]) -> None:
+    """Have in a folder the wheels that these versions of Python need, each as its hash says."""
     locked = [word for name in ("run", "build") for word in ("-r", str(ROOT / "requirements" / f"{name}.txt"))]
     machine = platform.machine()
     fitting = [

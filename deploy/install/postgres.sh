@@ -95,17 +95,20 @@ ended_postgres() {
     exit "$1"
 }
 
-# What a failed or killed upgrade of PostgreSQL left: up to the switch that is a copy, after it the new data is in place.
+# What a failed or killed upgrade of PostgreSQL left: the former version comes back, unless the new one has served.
 repair_postgres() {
-    local asked=$flavour
+    local asked=$flavour moved
     flavour=$(installed)
     [ "$log" != /dev/null ] || make_log
+    moved=$(sed -n 's/.*"step": "\([a-z]*\)".*/\1/p' "$postgres_journal")
     close_postgres
-    "return_$flavour" >>"$log" 2>&1
-    "start_all_$flavour" >>"$log" 2>&1 || fail "PostgreSQL and IKOMA could not be started: see $log. Once that is mended: ikoma upgrade"
+    "return_$flavour" "$moved" >>"$log" 2>&1
+    if ! "start_all_$flavour" >>"$log" 2>&1 && [ -z "$postgres_asked$back" ]; then
+        fail "PostgreSQL and IKOMA could not be started: see $log. Once that is mended: ikoma upgrade"
+    fi
     rm -f "$postgres_journal"
     repaired=yes
-    say "An upgrade of PostgreSQL did not get through; PostgreSQL and IKOMA were started again."
+    say "An upgrade of PostgreSQL did not get through. PostgreSQL $("major_$flavour") was started."
     flavour=$asked
 }
 
@@ -122,7 +125,9 @@ $home/current/.venv/bin/python -m ikoma.cli.commands.server.postgres_major upgra
 behind_embedded() { postgres_embedded check | grep -v 'nothing to do' || true; }
 stop_all_embedded() { systemctl stop ikoma; }
 change_embedded() { step "The work on the data ($1)" never_done postgres_embedded "$1"; }
-return_embedded() { postgres_embedded clear; }
+# It is stopped first: a version that does not start is started again and again.
+return_embedded() { systemctl stop ikoma; postgres_embedded undo || postgres_embedded clear; }
+major_embedded() { cat /var/lib/ikoma/postgres/data/PG_VERSION; }
 start_all_embedded() { systemctl start ikoma && wait_until_it_serves; }
 analyze_embedded() { postgres_embedded analyze; }
 forget_postgres() {
@@ -245,16 +250,32 @@ write_definition() {
         { print }' "$home/docker-compose.yml" | write_whole "$home/docker-compose.yml" 644
 }
 
+# return_compose upgrade|back: the definition of before, unless the new version has served, and so taken what apps wrote.
 return_compose() {
-    [ ! -e "$home/docker-compose.yml.postgres" ] || mv "$home/docker-compose.yml.postgres" "$home/docker-compose.yml"
+    local before=$home/docker-compose.yml.postgres
+    [ ! -e "$before" ] || stop_all_compose || true # a version that does not start is started again and again
+    if undo_compose || [ "$1" = back ]; then
+        [ ! -e "$before" ] || mv "$before" "$home/docker-compose.yml"
+        [ "$1" = back ] || rm -f "$postgres_former"
+    else
+        rm -f "$before"
+    fi
     docker run --rm -v "ikoma-postgres:$store" --entrypoint rm "ikoma:$(running_compose)" -rf "$store/.ikoma"
 }
+
+undo_compose() {
+    docker run --rm -v "ikoma-postgres:$store" --entrypoint python3 "ikoma:$(running_compose)" \
+        -m ikoma.cli.commands.server.postgres_major undo --root "$store/.ikoma" </dev/null
+}
+
+major_compose() { major_of "$(docker inspect -f '{{.Config.Image}}' ikoma-postgres)"; }
 
 start_all_compose() {
     local waited
     compose up -d --no-deps postgres
     for ((waited = 0; waited < 600; waited++)); do
         [ "$(health_of ikoma-postgres)" != healthy ] || break
+        [ "$(docker inspect -f '{{.RestartCount}}' ikoma-postgres)" -lt 5 ] || break # it does not start
         sleep 0.5
     done
     [ "$(health_of ikoma-postgres)" = healthy ] || {

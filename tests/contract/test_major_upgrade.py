@@ -20,7 +20,16 @@ from ikoma.errors import StartRefused
 from ikoma.postgres.major.contents import describe_differences, read_contents
 from ikoma.postgres.server import cluster
 from ikoma.postgres.server.embedded import EmbeddedPostgres
-from ikoma.postgres.server.majors import Switch, find_programs, finish_switch, read_bundled_major, read_major
+from ikoma.postgres.server.majors import (
+    LAST,
+    Switch,
+    find_programs,
+    finish_switch,
+    read_bundled_major,
+    read_major,
+    read_use,
+    undo_unused_switch,
+)
 from ikoma.run import run
 from tests.contract.conftest import remove, settings_of, state_folder
 from tests.contract.postgres.test_checksums import ZOO
@@ -146,6 +155,10 @@ def test_all_that_there_is_comes_to_the_new_version_or_the_old_one_serves(folder
         code, said = step(folder, "rehearse")  # IKOMA's PostgreSQL has no ICU
         assert (code, "ICU is not supported in this build" in said) == (1, True), said
         execute(server, "DROP COLLATION public.german", database="shop")
+        execute(server, "ALTER SYSTEM SET shared_buffers = '4TB'")
+        code, said = step(folder, "rehearse")  # of what it would find out at its first start
+        assert (code, "shared memory" in said) == (1, True), said
+        execute(server, "ALTER SYSTEM RESET shared_buffers")
 
         code, said = step(folder, "rehearse")
         assert (code, f"are the same in PostgreSQL {NEW}" in said) == (0, True), said
@@ -160,6 +173,11 @@ def test_all_that_there_is_comes_to_the_new_version_or_the_old_one_serves(folder
     with serving(folder) as server, as_shop(server) as session:
         assert version(server) == FORMER
         assert session.execute("SELECT count(*) FROM part").fetchone() == (50,)
+
+    assert step(folder, "undo")[0] == 1
+    assert step(folder, "upgrade")[0] == 0
+    assert step(folder, "undo")[0] == 0, "no server has served the new version"
+    assert (read_major(root / "data"), [path.name for path in root.glob("data*")]) == (FORMER, ["data"])
 
     code, said = step(folder, "upgrade")
     assert (code, f"PostgreSQL {NEW} has all of {FORMER}" in said) == (0, True), said
@@ -180,6 +198,8 @@ def test_all_that_there_is_comes_to_the_new_version_or_the_old_one_serves(folder
             session.execute("SELECT pg_logical_emit_message(false, 'x', 'y')")
         session.execute("CREATE TABLE since (id int)")
         assert step(folder, "analyze") == (0, "")
+    assert step(folder, "undo")[0] == 1, "what apps have written stays"
+    assert read_major(root / "data") == NEW
 
     code, said = step(folder, "back")
     assert (code, f"{root}/data-{NEW}" in said) == (0, True), said
@@ -227,8 +247,31 @@ def test_a_switch_that_was_cut_off_is_ended_by_the_next_start(tmp_path: Path, mo
         new.rename(data)
     finish_switch(tmp_path)
     assert (read_major(data), read_major(aside)) == (18, 15)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "data-15"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "data-15", LAST]
     assert finish_switch(tmp_path) is None
+
+
+@pytest.mark.parametrize("is_in_place", [True, False], ids=["embedded", "in containers"])
+@pytest.mark.parametrize("is_used", [False, True])
+def test_a_switch_is_undone_while_nobody_has_used_the_new_data(
+    tmp_path: Path, is_used: bool, is_in_place: bool
+) -> None:
+    data, new, aside = tmp_path / "data", tmp_path / "major" / "new", tmp_path / "data-15"
+    for place, major in ((data, "15"), (new, "18")):
+        (place / "global").mkdir(parents=True)
+        (place / "PG_VERSION").write_text(f"{major}\n")
+        (place / "global" / "pg_control").write_text(f"of {major}, as it was made")
+    if not is_in_place:
+        shutil.rmtree(data)
+    Switch(15, 18, str(new), str(data), str(aside), read_use(new)).write(tmp_path)
+    finish_switch(tmp_path)
+    if is_used:
+        (data / "global" / "pg_control").write_text("in production")
+    assert undo_unused_switch(tmp_path) is not is_used
+    former = 15 if is_in_place else None
+    assert (read_major(data), read_major(aside)) == ((18, former) if is_used else (former, None))
+    assert not (tmp_path / "major").exists()
+    assert not undo_unused_switch(tmp_path)
 
 
 def test_without_programs_of_that_version_the_start_says_where_they_come_from(tmp_path: Path) -> None:

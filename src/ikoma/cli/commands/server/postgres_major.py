@@ -4,7 +4,8 @@ from a checkout.
     python -m ikoma.cli.commands.server.postgres_major ACTION [OPTIONS]
 
 Without options it is the PostgreSQL that IKOMA runs itself. In the compose flavour this runs in a container of IKOMA's
-image, the programs of both versions in another (`--container`), and both see the volume under one path.
+image, the programs of both versions in another (`--container`), and both see the volume under one path. `undo` needs
+only `--root`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,13 @@ from ikoma.postgres.major.upgrade import (
     measure,
 )
 from ikoma.postgres.server import cluster
-from ikoma.postgres.server.majors import find_programs, finish_switch, read_bundled_major, read_major
+from ikoma.postgres.server.majors import (
+    find_programs,
+    finish_switch,
+    read_bundled_major,
+    read_major,
+    undo_unused_switch,
+)
 from ikoma.run import ProcessResult
 from ikoma.settings import Settings
 
@@ -41,7 +48,7 @@ _LOCK, _SERVERS_LOCK = "major.lock", "lock"
 
 @click.command()
 @click.argument(
-    "action", type=click.Choice(["check", "rehearse", "upgrade", "analyze", "back", "forget", "kept", "clear"])
+    "action", type=click.Choice(["check", "rehearse", "upgrade", "analyze", "back", "undo", "forget", "kept", "clear"])
 )
 @click.option("--root", type=Path, help="The folder for the work, on the filesystem of the data.")
 @click.option("--data", type=Path, help="The data folder of now.")
@@ -75,6 +82,8 @@ class _Scene:
     def of(cls, settings: Settings, container: str | None, given: Mapping[str, Path | int | None]) -> _Scene:
         root, data, target, major = (given[name] for name in ("root", "data", "target", "major"))
         old, new = given["old"], given["new"]
+        if isinstance(root, Path) and data is None:
+            return cls(settings, ClusterPlaces(root, root, root), 0, LocalRunner(None, root), None, None, False)
         if isinstance(root, Path) and isinstance(data, Path) and isinstance(target, Path) and isinstance(major, int):
             places = ClusterPlaces(root, data, target)
             assert container is not None and isinstance(old, Path) and isinstance(new, Path)
@@ -186,6 +195,16 @@ async def _back(scene: _Scene) -> None:
         _say(f"PostgreSQL {former} has its data of before again. What was of now is kept: {aside}")
 
 
+async def _undo(scene: _Scene) -> None:
+    """Have the data of before again where the other has served nobody yet; else leave it, and end with 1."""
+    with _server_stopped(scene):
+        finish_switch(scene.places.root)
+        clear(scene.places)
+        if not undo_unused_switch(scene.places.root):
+            raise MajorUpgradeFailed("No data is here that was brought in and that nobody has used.")
+    _say("What was brought in has served nobody: the data of before is in its place again")
+
+
 async def _forget(scene: _Scene) -> None:
     from ikoma.durable import remove_tree
 
@@ -206,6 +225,7 @@ _ACTIONS = {
     "rehearse": _rehearse,
     "upgrade": _upgrade,
     "back": _back,
+    "undo": _undo,
     "forget": _forget,
     "kept": _kept,
     "analyze": _analyze,
