@@ -21,7 +21,7 @@ from tests.support import eventually
 
 pytestmark = pytest.mark.timeout(1800)
 FORMER = int(os.environ.get("IKOMA_FORMER_POSTGRES") or max(p.name for p in Path("/usr/lib/postgresql").glob("1[5-7]")))
-"""Of this machine's own, or as the variable says, where Docker has an image of it."""
+"""The version comes from this machine's programs, or from the variable, where Docker has an image of it."""
 NEW = read_bundled_major()
 BROKEN = f"postgres:{NEW}-broken"
 LOG = "/var/log/ikoma/install.log"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -23,7 +24,9 @@ from ikoma.cli.doctor import command, network, upkeep
 from ikoma.cli.doctor.finding import DoctorFinding
 from ikoma.settings import Settings, load_settings
 
-COMMAND = re.compile(r"^(sudo )?(apt-get|chmod|chown|docker|getent|ikoma|make|reboot|ss|systemctl|timedatectl) ?")
+COMMAND = re.compile(
+    r"^(sudo )?(apt-get|chmod|chown|docker|getent|ikoma|make|pg_upgrade|reboot|ss|systemctl|timedatectl) ?"
+)
 
 
 def settings(folder: Path, **more: str) -> Settings:
@@ -76,9 +79,39 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mon
     assert_told(command._check_folder("APPS_ROOT", tmp_path), False, "is not writable")
 
 
-def test_a_clock_that_nobody_keeps_right() -> None:
-    found = command._check_clock()
+@pytest.mark.parametrize(("state", "told"), [(5, 0x40), (0, 0x40 | 0x2000), (-1, 0)], ids=["never", "lost", "refused"])
+def test_a_clock_that_nobody_keeps_right(state: int, told: int) -> None:
+    assert_told(command._judge_clock(state, told), None, "nothing says that this machine's clock is kept right")
+
+
+def test_a_clock_that_is_kept_right() -> None:
+    assert command._judge_clock(0, 0x2001).ok
+    found = command._check_clock()  # this machine's own
     assert found.ok or COMMAND.match(found.fix)
+
+
+def list_remedies() -> Iterator[tuple[str, ast.expr | None]]:
+    """Every finding in the code that may be no good one, and what stands there as its remedy; named ones apart."""
+    for path in Path(command.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in ("fix", "remedy", "successor"):
+                yield f"{path.name}:{node.lineno}", node.value
+            if not (isinstance(node, ast.Call) and ast.unparse(node.func) == "DoctorFinding"):
+                continue
+            if not (isinstance(node.args[1], ast.Constant) and node.args[1].value):
+                yield f"{path.name}:{node.lineno}", node.args[3] if len(node.args) > 3 else None
+
+
+def test_every_finding_has_a_remedy_that_begins_with_a_command() -> None:
+    found = list(list_remedies())
+    assert len(found) > 25
+    assert [place for place, remedy in found if remedy is None] == []
+    written = {place: remedy for place, remedy in found if isinstance(remedy, ast.Constant | ast.JoinedStr)}
+    assert len(written) > 20
+    for place, remedy in written.items():
+        first = remedy.values[0] if isinstance(remedy, ast.JoinedStr) else remedy
+        # One that begins with another's words is seen in the tests of its finding.
+        assert not isinstance(first, ast.Constant) or COMMAND.match(str(first.value)), place
 
 
 def test_a_server_that_does_not_answer(tmp_path: Path) -> None:

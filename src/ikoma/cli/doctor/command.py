@@ -154,12 +154,17 @@ def _check_folder(name: str, path: Path) -> DoctorFinding:
 
 
 def _check_clock() -> DoctorFinding:
-    """Whether the kernel's clock is kept right: certificates, tokens and expiries go by it."""
+    """Ask the kernel whether its clock is kept right: certificates, tokens and expiries go by it."""
     import ctypes
 
     buffer = (ctypes.c_int * 128)()
     state = ctypes.CDLL(None).adjtimex(ctypes.byref(buffer))
     told = ctypes.cast(ctypes.byref(buffer, 5 * ctypes.sizeof(ctypes.c_long)), ctypes.POINTER(ctypes.c_int))[0]
+    return _judge_clock(state, told)
+
+
+def _judge_clock(state: int, told: int) -> DoctorFinding:
+    """Judge what adjtimex returns, and the bits of its status."""
     if state < 0 or told & _UNSYNCHRONISED:
         return DoctorFinding(
             "time", None, "nothing says that this machine's clock is kept right", "timedatectl set-ntp true"

@@ -118,7 +118,8 @@ def check_offsite(settings: Settings) -> Iterator[DoctorFinding]:
     if told is None:
         yield DoctorFinding("off-site backups", None, "the server does not know of OFFSITE_URL yet", _restart(settings))
     elif "error" in told:
-        yield DoctorFinding("off-site backups", None, told["error"], f"see to {told['place']}, or correct OFFSITE_URL")
+        fix = f"ikoma check tries it again; see to {told['place']}, or correct OFFSITE_URL"
+        yield DoctorFinding("off-site backups", None, told["error"], fix)
     else:
         yield DoctorFinding("off-site backups", True, f"{told['copies']} at {told['place']}")
 
@@ -153,7 +154,7 @@ def check_databases(settings: Settings) -> Iterator[DoctorFinding]:
         found, remedy = read_major(data), "ikoma upgrade --postgres"
     if found is not None and found < brings:
         words = f"the databases are of PostgreSQL {found}; {brings} comes with this IKOMA"
-        yield DoctorFinding("PostgreSQL", None, words, remedy or f"its keeper upgrades it to {brings}")
+        yield DoctorFinding("PostgreSQL", None, words, remedy or f"pg_upgrade, by who keeps it: to {brings}")
     for major, path in list_kept(data) if data.is_dir() else ():
         words = f"{path} of PostgreSQL {major} is kept ({measure(path) >> 20} MB)"
         yield DoctorFinding("former data", None, words, "ikoma upgrade --postgres --forget, once all is well")
