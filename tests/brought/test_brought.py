@@ -90,9 +90,7 @@ def examined(case: Case, text: str, root: Path) -> Report:
     async def examine() -> Report:
         engine, apps = assemble(EveryImage(DOCKER_HOST)), Apps(root)
         with closing(Store(root / "state.db")) as store:
-            policy = Policy(
-                engine, apps, Waivers(store), platform_ports={3000: "IKOMA itself", 5433: "IKOMA's PostgreSQL"}
-            )
+            policy = Policy(apps, Waivers(store), platform_ports={3000: "IKOMA itself", 5433: "IKOMA's PostgreSQL"})
             traffic, web = Routes(engine.runtime, cast(Proxy, NO_PROXY), apps), WebServices(engine.runtime, policy)
             resolutions = Resolutions(engine, policy.list_waived_rules)
             validator = Validator(engine, cast(Databases, None), policy, traffic, resolutions, web)

@@ -113,7 +113,7 @@ def test_the_second_start_keeps_port_and_rows(do: Do[Any], folder: Path) -> None
     do(second.start())
     try:
         assert second.endpoint.port == port
-        assert second.endpoint.host_gateway
+        assert second.endpoint.on_this_machine
         assert ask(second, "SELECT n FROM public.kept") == 7
     finally:
         do(second.stop())
@@ -268,11 +268,11 @@ def test_it_listens_on_loopback_and_where_containers_are_and_restarts_only_for_t
     do(server.start())
     try:
         assert ask(server, "SHOW listen_addresses") == "127.0.0.1"
-        do(server.set_gateway("127.0.0.2"))
+        do(server.set_app_address("127.0.0.2"))
         assert ask(server, "SHOW listen_addresses") == "127.0.0.1,127.0.0.2"
         before = postmaster(folder)
-        do(server.set_gateway("127.0.0.2"))
-        do(server.set_gateway(None))
+        do(server.set_app_address("127.0.0.2"))
+        do(server.set_app_address(None))
         assert postmaster(folder) == before
     finally:
         do(server.stop())

@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 
+from ikoma.engines.compose import resolving
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.errors import AppNameTaken, EngineUnavailable, IkomaError
 from ikoma.model import AppName, Secret
 from ikoma.ports.progress import ignore_progress
-from ikoma.ports.runtime import Resolved, ResourceInfo
+from ikoma.ports.runtime import Resolved
+from ikoma.ports.volumes import ResourceInfo
 from tests.contract.conftest import SOON
 from tests.contract.project import ANSWERS, Project, a_project, docker, service, shell
 from tests.contract.registry import a_registry
@@ -40,7 +42,7 @@ def resolve(project: Project, text: str | bytes, env: str = "") -> Resolved:
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     (project.folder / ".env").write_text(env)
     files = {item.name: item.read_bytes() for item in project.folder.iterdir() if item.is_file()}
-    return project.do(project.engine.resolve(project.app, project.folder, [path.name], files))
+    return project.do(resolving.resolve(project.app, project.folder, [path.name], files))
 
 
 # --- compose files -----------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ async def bridge() -> str:
     """The address at which builds reach this machine."""
     api = DockerApi(DOCKER_HOST)
     try:
-        return str((await api.read_version()).gateway)
+        return str((await api.read_version()).server_address)
     finally:
         await api.close()
 

@@ -23,8 +23,9 @@ from ikoma.apps.resolution.resolver import Resolutions
 from ikoma.apps.yaml.reading import read_paths
 from ikoma.apps.yaml.violation import Violation
 from ikoma.compose.model import ComposeModel, parse_model
+from ikoma.engines.compose import resolving
 from ikoma.engines.compose.engine import ComposeEngine
-from ikoma.engines.compose.runtime import assemble
+from ikoma.engines.compose.runtime import TRAITS, assemble
 from ikoma.model import AppName
 from tests.support import DOCKER_HOST
 
@@ -159,6 +160,7 @@ def lay_out(case: Case, root: Path) -> tuple[App, HostFacts]:
         find_neighbours=lambda: (ipaddress.ip_network("192.168.77.0/24"), ipaddress.ip_network("fd77::/64")),
         platform=(root, Path("/var/lib/docker"), Path("/var/lib/ikoma")),
         owners={"bank_data": "bank", "bank_default": "bank", "bridge": "", "host": "", "none": ""},
+        engine=TRAITS,
     )
     return app, facts
 
@@ -171,7 +173,7 @@ async def judged(app: App, facts: HostFacts) -> tuple[list[Violation], str | Non
         gathered = await Resolutions(assemble(engine)).gather(app)
         if gathered.violations:
             return gathered.violations, None, None
-        resolved = await engine.resolve(app.name, app.path, gathered.merged, gathered.for_compose)
+        resolved = await resolving.resolve(app.name, app.path, gathered.merged, gathered.for_compose)
     finally:
         await engine.close()
     if resolved.model is None:

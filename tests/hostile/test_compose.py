@@ -168,7 +168,7 @@ def less_waived(app: App, violations: Sequence[Violation], folder: Path) -> Sequ
         waivers = Waivers(store)
         for rule in {violation.rule for violation in violations}:
             waivers.grant(app.name, rule, "to be tried", caller="test", expires_at="2999-01-01T00:00:00Z")
-        judge = Policy(assemble(ComposeEngine(DOCKER_HOST)), Apps(folder), waivers, platform_ports={})
+        judge = Policy(Apps(folder), waivers, platform_ports={})
         return list(judge.leave_out_waived(app, violations).refused)
 
 

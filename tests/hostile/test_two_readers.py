@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from ikoma.apps.yaml import form
-from ikoma.engines.compose.engine import ComposeEngine
+from ikoma.engines.compose import resolving
 from ikoma.model import AppName
-from tests.support import DOCKER_HOST
 
 WORDS = [
     *("a", "b c", "'q: r'", '"d\\x41\\n\\u2028\\N"', "~", "null", "''", "!!str 5", "!!int '3'", "!!null x", "a#b"),
@@ -45,11 +44,7 @@ def documents() -> list[str]:
 def resolve() -> Any:
     def resolve(content: bytes) -> Any:
         async def run() -> Any:
-            engine = ComposeEngine(DOCKER_HOST)
-            try:
-                return await engine.resolve(AppName("shop"), Path("/apps/shop"), ["c.yml"], {"c.yml": content})
-            finally:
-                await engine.close()
+            return await resolving.resolve(AppName("shop"), Path("/apps/shop"), ["c.yml"], {"c.yml": content})
 
         return asyncio.run(run())
 

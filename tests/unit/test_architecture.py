@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from pathlib import Path
@@ -56,3 +57,31 @@ def test_a_room_holds_few_modules_and_a_module_few_lines() -> None:
     assert {name: count for name, count in rooms.items() if count > MOST_MODULES} == {}
     long = {path.name: lines for path in modules() if (lines := path.read_bytes().count(b"\n")) > MOST_LINES}
     assert long == {}
+
+
+ABOVE_THE_ENGINES = ("apps", "capabilities", "kernel", "ports", "transports", "web")
+OF_ONE_MACHINE = re.compile(r"container_ids?\b|(^|_)bridge|gateway|(^|_)subnets?\b")
+OF_AN_ADDRESS = {"apps/policy/network.py", "apps/validation/validator.py", "ports/volumes.py"}
+"""Modules that say what addresses a file chooses for its networks, and who has them: any engine's network has some."""
+
+
+def names_of(tree: ast.AST) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        for field in ("id", "attr", "arg", "name"):
+            value = getattr(node, field, None)
+            found |= {value} if isinstance(value, str) else set()
+    return found
+
+
+def test_rooms_above_the_engines_speak_of_nothing_that_one_machine_or_docker_alone_has() -> None:
+    told: dict[str, set[str]] = {}
+    for path in modules():
+        name, text = path.relative_to(SOURCE).as_posix(), path.read_text(encoding="utf-8")
+        if name.split("/")[0] in ABOVE_THE_ENGINES:
+            found = {item for item in names_of(ast.parse(text)) if OF_ONE_MACHINE.search(item)}
+            found -= {item for item in found if "subnet" in item and name in OF_AN_ADDRESS}
+            found |= set(re.findall(r"com\.docker[a-z.]*|host-gateway", text))
+            if found:
+                told[name] = found
+    assert told == {}

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ikoma.app_folder import App
 from ikoma.compose.paths import LocatedPath
+from ikoma.ports.engine_facts import EngineTraits
 
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -43,6 +44,7 @@ class HostFacts:
     """Files and folders of the platform and of all apps, links resolved."""
     find_files: Callable[[], tuple[LocatedPath, ...]] = tuple
     """Find the files that Compose reads to understand the app's: they say what runs next."""
+    engine: EngineTraits = field(default_factory=EngineTraits)
     built: frozenset[str] = frozenset()
     """Names of the images that are built by the file that is checked."""
 

@@ -60,7 +60,8 @@ from ikoma.kernel.supervisor import Supervisor
 from ikoma.model import AppName, Role
 from ikoma.ports.databases import Databases
 from ikoma.ports.progress import Progress
-from ikoma.ports.runtime import Runtime, Volumes
+from ikoma.ports.runtime import Runtime
+from ikoma.ports.volumes import Volumes
 from ikoma.settings import Settings
 
 

@@ -34,6 +34,11 @@ def encode(model: Mapping[str, Any]) -> bytes:
     return _NOT_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
 
 
+def map_to_this_machine(host: str) -> str:
+    """A line of `extra_hosts` by which a name stands for the machine that the engine runs on."""
+    return f"{host}=host-gateway"
+
+
 def uses_database(model: ComposeModel, service: str) -> bool:
     """Whether a service may get the app's database credentials: all may, unless `x-ikoma: database:` names some."""
     listed = model.said.get("database")

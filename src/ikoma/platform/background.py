@@ -210,16 +210,16 @@ async def _call(
     return (await pipeline.execute(Attempt(capability, None, None, identity, read, caller=caller))).body
 
 
-async def follow_gateway(runtime: Runtime, server: EmbeddedPostgres | ExternalPostgres) -> None:
+async def follow_server_address(runtime: Runtime, server: EmbeddedPostgres | ExternalPostgres) -> None:
     """Lets PostgreSQL listen where containers reach it, also when Docker starts after us."""
     while True:
         await asyncio.sleep(_GATEWAY_PAUSE)
-        await tell_gateway(runtime, server)
+        await tell_server_address(runtime, server)
 
 
-async def tell_gateway(runtime: Runtime, server: EmbeddedPostgres | ExternalPostgres) -> None:
+async def tell_server_address(runtime: Runtime, server: EmbeddedPostgres | ExternalPostgres) -> None:
     try:
-        await server.set_gateway((await runtime.read_version()).gateway)
+        await server.set_app_address((await runtime.read_version()).server_address)
     except StartRefused as error:
         log.error("PostgreSQL could not be restarted: %s", error.message)
     except IkomaError as error:  # away, or starting: then it refuses

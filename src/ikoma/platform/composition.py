@@ -83,9 +83,9 @@ from ikoma.kernel.state.store import Store
 from ikoma.kernel.supervisor import Supervisor
 from ikoma.model import Secret
 from ikoma.platform.background import (
-    follow_gateway,
+    follow_server_address,
     hold_alone,
-    tell_gateway,
+    tell_server_address,
 )
 from ikoma.platform.background_work import start_apps_work, start_database_work
 from ikoma.ports.proxy import Proxy
@@ -134,7 +134,7 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
         runtime = engine.runtime
         stack.push_async_callback(runtime.close)
         server = ExternalPostgres(settings) if settings.postgres_host else EmbeddedPostgres(settings)
-        await tell_gateway(runtime, server)
+        await tell_server_address(runtime, server)
         await server.start()
         stack.push_async_callback(server.stop)
         databases = PostgresDatabases(server)
@@ -176,7 +176,6 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
         waivers = Waivers(store)
         hooks = Webhooks(store, apps)
         policy = Policy(
-            engine,
             apps,
             waivers,
             platform_ports=_map_platform_ports(settings, databases),
@@ -205,9 +204,9 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
             engine, databases, probe, policy, routes, rollouts, migrator, rollbacks, history, recovery, memory=memory
         )
         adapter = Adapter(validator)
-        mover = PostgresMover(engine.projects, databases)
+        mover = PostgresMover(engine, databases)
         importer = Importer(engine, databases, apps, validator, deployer, mover)
-        finder = ProjectFinder(engine.projects, apps, _list_folders(settings))
+        finder = ProjectFinder(engine, apps, _list_folders(settings))
         cutter = Cutter(engine, policy, resolutions)
         trash = Trash(apps, settings.trash_days)
         supervisor = Supervisor()
@@ -253,7 +252,7 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
             routes=routes,
             platform_domain=PlatformDomain(settings, proxy, routes),
             resolutions=resolutions,
-            verifier=Verifier(resolutions, policy, databases, health, backups, web_services),
+            verifier=Verifier(engine, resolutions, policy, databases, health, backups, web_services),
             waivers=waivers,
             approvals=approvals,
             callers=callers,
@@ -296,7 +295,7 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
         supervisor.start("audit anchors", anchors.run)
         start_apps_work(supervisor, platform, pipeline, restarts=restarts, alone=partial(hold_alone, locks, operations))
         start_database_work(supervisor, settings, databases, server, archive)
-        supervisor.start("docker gateway", partial(follow_gateway, runtime, server))
+        supervisor.start("docker gateway", partial(follow_server_address, runtime, server))
         yield RunningPlatform(platform, pipeline, proxy, server)
 
 

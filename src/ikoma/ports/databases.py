@@ -24,12 +24,12 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """The address at which containers reach PostgreSQL."""
+    """The address at which replicas reach PostgreSQL."""
 
     host: str
     port: int
-    host_gateway: bool
-    """True when `host` must be mapped to the engine's host-gateway address."""
+    on_this_machine: bool
+    """True when `host` must be mapped to the address of this machine that the engine knows."""
     tls_port: int | None = None
     """The port for clients that insist on TLS, where that is another one."""
     certificate: str | None = None

@@ -1,4 +1,4 @@
-"""The seam to Compose projects that somebody else has put on this machine: found, looked at, held still, stopped."""
+"""The seam to Compose projects that somebody else has put on this machine: found, looked at, stopped."""
 
 from __future__ import annotations
 
@@ -76,11 +76,6 @@ class ComposeProjects(Protocol):
 
     async def list_all(self) -> Sequence[ComposeProject]:
         """List all projects that have containers."""
-
-    async def pause(self, container: str) -> None:
-        """Hold all processes of a container still."""
-
-    async def unpause(self, container: str) -> None: ...
 
     async def stop(self, container: str) -> None:
         """Ask a container to end, and end it when its own time to stop is over."""

@@ -7,17 +7,24 @@ says (ports/rollout.py): `Runtime.plan` makes it, `Runtime.roll` carries it out.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from ikoma.app_folder import App
 from ikoma.compose.model import ComposeModel
+from ikoma.errors import NotImportable
 from ikoma.model import AppName, Secret
+from ikoma.ports.conflicts import TakenName, TakenPort
+from ikoma.ports.engine_facts import EngineTraits
+from ikoma.ports.images import Images
 from ikoma.ports.progress import Progress
 from ikoma.ports.projects import ComposeProjects
 from ikoma.ports.replicas import AppState, Replica
 from ikoma.ports.rollout import CommandOutput, RolloutHooks, RolloutPlan, RolloutResult, RolloutTarget, SettlingHooks
+from ikoma.ports.volumes import Volumes
+
+_BY_HAND = "Copy the project's folder into APPS_ROOT, and deploy it as an app."
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +32,8 @@ class EngineVersion:
     version: str
     api: str
     """API version as "1.41"."""
-    gateway: str | None
-    """The address at which replicas reach this machine."""
+    server_address: str | None
+    """The address of this machine at which replicas reach it; None where there is none yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,121 +76,11 @@ class Resolved:
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
-    id: str
-    labels: Mapping[str, str]
-    triggers: Sequence[str] = ()
-    """Steps of every build that begins with it (ONBUILD)."""
-    user: str = ""
-    """User its processes run as, as it says it; empty for root."""
-
-
-@dataclass(frozen=True, slots=True)
 class LogLine:
     """One line of a replica's output. `at` is when it was written: RFC 3339 in UTC, to the nanosecond."""
 
     at: str
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class ResourceInfo:
-    """A volume or a network as it was made."""
-
-    project: str
-    """The Compose project it belongs to; "" where it belongs to none."""
-    driver: str
-    options: Mapping[str, str] = field(default_factory=dict)
-    labels: Mapping[str, str] = field(default_factory=dict)
-    subnets: tuple[str, ...] = ()
-    """Subnets of a network."""
-    internal: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class VolumeWriter:
-    """A container that may write to a volume."""
-
-    id: str
-    project: str
-    """The Compose project that it is of; "" where it is of none."""
-    state: str
-    """running, paused or restarting."""
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """A volume or network of a model that is there already, and was made otherwise."""
-
-    kind: str
-    key: str
-    what: str
-    """Which of its settings."""
-    matters: bool
-    """Whether it would not do what the model says: of a label nothing depends."""
-    fix: str
-
-    @property
-    def problem(self) -> str:
-        return f"The {self.kind} {self.key} exists, and was made with other {self.what}: it stays as it is."
-
-
-@dataclass(frozen=True, slots=True)
-class SubnetOverlap:
-    """A subnet that a network of a model chooses, and another network has addresses of."""
-
-    key: str
-    subnet: str
-    name: str
-    """The name of the other network."""
-    is_own: bool
-    """Whether that one is the app's own."""
-
-
-@dataclass(frozen=True, slots=True)
-class AnonymousVolume:
-    """A volume without a name of its own, and where its service has it."""
-
-    name: str
-    target: str
-
-
-@dataclass(frozen=True, slots=True)
-class ExistingResources:
-    """The volumes and networks that are there, beside a model that names some."""
-
-    volumes: frozenset[str]
-    """Names of all volumes, whosever."""
-    owners: Mapping[str, str]
-    """All volumes and networks, as `Volumes.map_owners` tells of them."""
-    differences: tuple[Difference, ...] = ()
-    overlaps: tuple[SubnetOverlap, ...] = ()
-    anonymous: Mapping[str, Sequence[AnonymousVolume]] = field(default_factory=dict)
-    """service → the volumes without a name that it has had its data in."""
-
-
-@dataclass(frozen=True, slots=True)
-class TakenPort:
-    """A port that a service publishes, by its place in the model, and who has it."""
-
-    service: str
-    index: int
-    port: str
-    holder: str
-    is_of_this_app: bool = False
-    """Whether another port of the same app has it."""
-
-
-@dataclass(frozen=True, slots=True)
-class TakenName:
-    """A name that a service's replicas want to have, by its place in the model, and another has."""
-
-    service: str
-    key: str | None
-    """The key of the service that chooses it; None where its replicas get such names by themselves."""
-    name: str
-    holder: str
-    """The Compose project that has it, "" where none has made it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +102,8 @@ class Runtime(Protocol):
     """The place where apps run. Raises EngineUnavailable within 5 s when it is away; a busy one is waited for."""
 
     async def read_version(self) -> EngineVersion: ...
+
+    async def read_traits(self) -> EngineTraits: ...
 
     async def resolve(
         self, app: AppName, folder: Path, compose_files: Sequence[str], files: Mapping[str, bytes]
@@ -290,6 +189,12 @@ class Runtime(Protocol):
     def has_left_command(self, app: App) -> bool:
         """Whether a command was running when its server was killed; `recover` ends it."""
 
+    async def pause(self, replica: str) -> None:
+        """Hold all processes of a replica still; one that does not run stays as it is."""
+
+    async def unpause(self, replica: str) -> None:
+        """Let a replica that is held still go on."""
+
     async def keeps_own_data(self, app: App, service: str) -> bool:
         """Whether a replica of a service has data that no other replica of it can have."""
 
@@ -332,76 +237,6 @@ class Runtime(Protocol):
     async def close(self) -> None: ...
 
 
-class Images(Protocol):
-    """The images that apps run."""
-
-    async def prepare(
-        self,
-        app: AppName,
-        compose_file: Path,
-        *,
-        build: Sequence[str],
-        pull: Sequence[str],
-        progress: Progress,
-        secrets: Sequence[Secret],
-    ) -> None:
-        """Build and pull the images of these services. Nothing that runs is touched.
-
-        `secrets` are scrubbed from every progress message and error. Raises DeployFailed.
-        """
-
-    async def find(self, reference: str) -> Image | None:
-        """The image that a name stands for now; None where it is not here."""
-
-    async def has(self, reference: str) -> bool: ...
-
-    async def tag(self, image: str, name: str) -> None:
-        """Give an image one more name."""
-
-    async def list_names(self, prefix: str) -> Sequence[str]:
-        """Names of images that begin with this."""
-
-    async def forget(self, name: str) -> None:
-        """Take a name from an image; the image goes with its last one, unless something runs from it."""
-
-    async def check_obtainable(self, reference: str) -> str | None:
-        """None when the image's registry would give it, else the reason in one sentence.
-
-        A few are asked for at a time, whoever asks.
-        """
-
-
-class Volumes(Protocol):
-    """The volumes that apps keep their data in."""
-
-    async def find_root(self) -> str:
-        """The folder in which the engine keeps images and volumes."""
-
-    async def map_owners(self) -> Mapping[str, str]:
-        """Names of all volumes and networks → the Compose project that made each, "" where none did."""
-
-    async def compare(self, app: App, model: ComposeModel) -> ExistingResources:
-        """Find what is there already of the volumes and networks that a model names."""
-
-    async def list_of(self, app: App) -> Sequence[str]:
-        """Names of all volumes that hold data of an app."""
-
-    async def describe_all(self) -> Mapping[str, ResourceInfo]:
-        """All volumes that are there, as they were made."""
-
-    async def list_writers(self, name: str) -> Sequence[VolumeWriter]:
-        """List the containers that have a volume other than read-only, and run or are paused."""
-
-    async def remove(self, name: str) -> None:
-        """Remove a volume that nothing has."""
-
-    async def load(self, app: AppName, volume: str, made: ResourceInfo, source: Path) -> None:
-        """Make a volume as it was made once, and fill it with what `save` wrote. It must not be there yet."""
-
-    async def save(self, app: AppName, volume: str, target: Path) -> int:
-        """Write a volume's content to `target` as a tar file, whole or not at all; its size."""
-
-
 @dataclass(frozen=True, slots=True)
 class Engine:
     """The parts that run apps: the runtime, their images and their volumes; and what else runs beside them."""
@@ -409,4 +244,11 @@ class Engine:
     runtime: Runtime
     images: Images
     volumes: Volumes
-    projects: ComposeProjects
+    projects: ComposeProjects | None = None
+    """Projects that somebody else runs on this machine; None where an engine cannot take them over."""
+
+    def require_projects(self) -> ComposeProjects:
+        """Raises NotImportable where this engine cannot take over what somebody else runs."""
+        if self.projects is None:
+            raise NotImportable("This engine cannot take over projects that somebody else runs.", hint=_BY_HAND)
+        return self.projects

@@ -90,18 +90,18 @@ def test_an_address_that_comes_later_is_listened_on_then(
 ) -> None:
     address, appear = bridge
     server = made(folder)
-    do(server.set_gateway(address))
+    do(server.set_app_address(address))
     do(server.start())
     try:
         first = postmaster(folder)
-        do(server.set_gateway(address))
+        do(server.set_app_address(address))
         assert (postmaster(folder), ask(server, "SHOW listen_addresses")) == (first, "127.0.0.1")
         appear()
-        do(server.set_gateway(address))
+        do(server.set_app_address(address))
         with socket.create_connection((address, server.endpoint.port), timeout=30):
             pass
         second = postmaster(folder)
-        do(server.set_gateway(address))
+        do(server.set_app_address(address))
         assert first != second == postmaster(folder)
     finally:
         do(server.stop())
@@ -113,7 +113,7 @@ def test_an_address_that_comes_later_is_listened_on_then(
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "*", "localhost", "127.0.0.1' #", "", "8.8.8.8"])
 def test_no_other_address_is_ever_listened_on(do: Do, postgres: Any, address: str) -> None:
     before = ask(postgres.server, "SELECT pg_postmaster_start_time()")
-    do(postgres.server.set_gateway(address))
+    do(postgres.server.set_app_address(address))
     assert ask(postgres.server, "SELECT pg_postmaster_start_time()") == before
     assert ask(postgres.server, "SHOW listen_addresses") == "127.0.0.1"
 
@@ -138,7 +138,7 @@ def test_kills_moves_and_a_stop_at_any_moment_leave_no_server(do: Do, folder: Pa
         async def move() -> None:
             for number in range(2):
                 await asyncio.sleep(chance.random() * 0.5)
-                await server.set_gateway(f"127.0.0.{chance.randrange(2, 9) + number}")
+                await server.set_app_address(f"127.0.0.{chance.randrange(2, 9) + number}")
 
         storming = [asyncio.ensure_future(kill()), asyncio.ensure_future(move())]
         await asyncio.sleep(chance.random())
@@ -165,7 +165,7 @@ def test_after_kills_and_moves_it_answers_where_it_should(do: Do, folder: Path) 
         await server.start()
         for number in range(2, 6):
             os.kill(postmaster(folder), signal.SIGKILL)
-            await server.set_gateway(f"127.0.0.{number}")
+            await server.set_app_address(f"127.0.0.{number}")
         await answered(server)
 
     try:

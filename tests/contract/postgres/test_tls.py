@@ -220,7 +220,7 @@ def test_it_is_open_where_containers_reach_it_and_stays_what_it_was() -> None:
         server = EmbeddedPostgres(settings_of(folder))
         await server.start()
         try:
-            await server.set_gateway("127.0.0.2")
+            await server.set_app_address("127.0.0.2")
             endpoint = server.endpoint
             context = ssl.create_default_context(cadata=endpoint.certificate)
             async with asyncio.timeout(90):

@@ -10,6 +10,7 @@ from ikoma.app_folder import App
 from ikoma.apps.environment.editor import EnvFile, ImportedVariables
 from ikoma.apps.environment.variables import VariableReader, Variables
 from ikoma.engines.compose.engine import ComposeEngine
+from ikoma.engines.compose.runtime import assemble
 from tests.support import DOCKER_HOST
 
 T = TypeVar("T")
@@ -19,7 +20,7 @@ def with_reader(ask: Callable[[VariableReader], Awaitable[T]]) -> T:
     async def run() -> T:
         engine = ComposeEngine(DOCKER_HOST)
         try:
-            return await ask(VariableReader(engine))
+            return await ask(VariableReader(assemble(engine).runtime))
         finally:
             await engine.close()
 

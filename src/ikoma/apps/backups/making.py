@@ -40,7 +40,8 @@ from ikoma.errors import BackupDamaged, BackupFailed, BackupUnproven, IkomaError
 from ikoma.model import format_moment
 from ikoma.ports.databases import Databases, Dump
 from ikoma.ports.progress import Progress
-from ikoma.ports.runtime import Engine, ResourceInfo
+from ikoma.ports.runtime import Engine
+from ikoma.ports.volumes import ResourceInfo
 from ikoma.rollout_state import RolloutState
 
 _PROOF = "ikoma-proof-"

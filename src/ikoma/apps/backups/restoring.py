@@ -31,7 +31,7 @@ from ikoma.errors import AppBusy, BackupDamaged, BackupUnproven, IkomaError, Nex
 from ikoma.model import format_moment
 from ikoma.ports.databases import Databases
 from ikoma.ports.progress import Progress
-from ikoma.ports.runtime import ResourceInfo, Volumes
+from ikoma.ports.volumes import ResourceInfo, Volumes
 from ikoma.rollout_state import RolloutState
 
 _FILE = "restoring-app.json"

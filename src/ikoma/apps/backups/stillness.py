@@ -1,6 +1,6 @@
 """Whether anybody could write to a volume while it was read, and how its writers are held still meanwhile.
 
-Which containers are held is in `.ikoma/held.json` before the first of them is: whatever becomes of this server, its
+Which replicas are held is in `.ikoma/held.json` before the first of them is: whatever becomes of this server, its
 next start lets those go, and no others.
 """
 
@@ -29,23 +29,23 @@ _FILE = "held.json"
 
 @dataclass(slots=True)
 class Hold:
-    """The containers that are held still, and the seconds that it took. `is_over` once they were let go too early."""
+    """The replicas that are held still, and the seconds that it took. `is_over` once they were let go too early."""
 
-    containers: Sequence[str] = ()
+    replicas: Sequence[str] = ()
     seconds: float = 0.0
     is_over: bool = False
 
 
 class VolumeWriters:
-    """The containers that write to volumes of apps. Callers hold the app's lock."""
+    """The replicas that write to volumes of apps. Callers hold the app's lock."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     async def can_change(self, volume: str, hold: Hold) -> bool:
-        """Whether a container may write to the volume now, or could since it was let go."""
+        """Whether a replica may write to the volume now, or could since it was let go."""
         writers = await self._engine.volumes.list_writers(volume)
-        return any(item.state != "paused" or (hold.is_over and item.id in hold.containers) for item in writers)
+        return any(item.state != "paused" or (hold.is_over and item.id in hold.replicas) for item in writers)
 
     @asynccontextmanager
     async def held(self, app: App, volumes: Sequence[str], most: int | None, progress: Progress) -> AsyncIterator[Hold]:
@@ -61,7 +61,7 @@ class VolumeWriters:
         if most is None or not wanted:
             yield hold
             return
-        hold.containers = wanted
+        hold.replicas = wanted
         write_file(app.make_state() / _FILE, orjson.dumps(wanted), mode=0o600)
         checkpoint("writers noted")
         progress(f"hold what writes to the volumes still, for {most} s at most")
@@ -70,7 +70,7 @@ class VolumeWriters:
         try:
             for identity in wanted:
                 if not hold.is_over:
-                    await self._engine.projects.pause(identity)
+                    await self._engine.runtime.pause(identity)
             checkpoint("writers held")
             yield hold
         finally:
@@ -81,10 +81,10 @@ class VolumeWriters:
             checkpoint("writers let go")
 
     async def end_hold(self, app: App) -> list[str]:
-        """Let the containers go on that are noted, and forget them; which ones."""
+        """Let the replicas go on that are noted, and forget them; which ones."""
         noted = _read(app)
         for identity in noted:
-            await self._engine.projects.unpause(identity)
+            await self._engine.runtime.unpause(identity)
         (app.state / _FILE).unlink(missing_ok=True)
         return noted
 
@@ -100,8 +100,8 @@ class VolumeWriters:
     async def _end_after(self, seconds: float, began: float, hold: Hold) -> None:
         await asyncio.sleep(seconds)
         hold.is_over = True
-        for identity in hold.containers:
-            await self._engine.projects.unpause(identity)
+        for identity in hold.replicas:
+            await self._engine.runtime.unpause(identity)
         hold.seconds = time.monotonic() - began
 
 

@@ -35,6 +35,7 @@ from ikoma.apps.routing.probe import Probe
 from ikoma.apps.routing.routes import Routes
 from ikoma.apps.secrets import app_secrets
 from ikoma.apps.source import checkout
+from ikoma.apps.validation.engine_facts import find_engine_facts
 from ikoma.compose import web_service, x_ikoma
 from ikoma.compose.model import EMPTY, ComposeModel
 from ikoma.compose.mounts import find_sources
@@ -264,7 +265,8 @@ class Deployer:
         await self._recovery.settle(app)
         release = self._require_serving(app)
         model = Releases(app).read_model(release.id)
-        await self._policy.require(app, injection.inject(app, model, self._databases.find_endpoint()))
+        runs = injection.inject(app, model, self._databases.find_endpoint())
+        await self._policy.require(app, runs, await find_engine_facts(self._engine, app))
         return release
 
     async def take_down(self, app: App, progress: Progress) -> None:
@@ -342,9 +344,14 @@ class Deployer:
             judged: how a refusal begins, where what is refused was not deployed before.
         """
         runs = injection.inject(app, frozen, self._databases.find_endpoint())
-        await self._policy.require(app, runs, judged=judged)
+        await self._policy.require(app, runs, await find_engine_facts(self._engine, app), judged=judged)
         self._routes.check_domains(app, (*frozen.x_ikoma.domains, *frozen.x_ikoma.redirects))
         return runs
+
+    async def _require_fixed(self, app: App, model: ComposeModel) -> None:
+        """Refuse mounts, as they are made, that a replica could change."""
+        facts = await find_engine_facts(self._engine, app, owners={})  # whose a volume or network is plays no part
+        await self._policy.require_fixed(app, model, facts)
 
     async def _adopt(self, app: App, model: ComposeModel, progress: Progress) -> Sequence[str]:
         """Let what containers wrote outlive the release that they have it from; the releases whose copies are in use.
@@ -389,7 +396,7 @@ class Deployer:
             app,
             target,
             change=change,
-            judge=partial(self._policy.require_fixed, app),
+            judge=partial(self._require_fixed, app),
             answers=partial(self._answering.wait, app, web, options.timeout, secrets),
             timeout=options.timeout,
             progress=options.progress,

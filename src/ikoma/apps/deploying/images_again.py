@@ -11,8 +11,8 @@ from ikoma.apps.deploying.release_tree import place_again
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.rollouts import images
 from ikoma.model import Secret
+from ikoma.ports.images import Images
 from ikoma.ports.progress import Progress
-from ikoma.ports.runtime import Images
 
 
 async def provide_again(

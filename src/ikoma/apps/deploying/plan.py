@@ -38,6 +38,7 @@ from ikoma.apps.resolution.data_or_source import Kind, list_kinds
 from ikoma.apps.rollouts import images, injection
 from ikoma.apps.secrets import app_secrets
 from ikoma.apps.source.changes import SourceChanges, compute_marks, find_changes
+from ikoma.apps.validation.engine_facts import find_engine_facts
 from ikoma.apps.validation.finding import Report
 from ikoma.apps.validation.validator import Validator
 from ikoma.apps.yaml import file_choice
@@ -265,7 +266,7 @@ class Planner:
     async def _find_refusals(self, app: App, release: Release, model: ComposeModel) -> list[IkomaError]:
         """Find why a release may not run now as it did then, or cannot."""
         found: list[IkomaError] = []
-        allowed = partial(self._policy.require, app, model)
+        allowed = partial(self._policy.require, app, model, await find_engine_facts(self._engine, app))
         for check in (allowed, partial(images.require, self._engine.images, release.id, release.images)):
             try:
                 await check()

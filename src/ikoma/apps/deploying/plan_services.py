@@ -21,8 +21,8 @@ from ikoma.compose.model import ComposeModel, Service
 from ikoma.compose.mounts import Sources
 from ikoma.compose.placement import Placement
 from ikoma.model import Secret
+from ikoma.ports.images import Images
 from ikoma.ports.rollout import RolloutPlan, RolloutStep, RolloutTarget, ServiceRollout
-from ikoma.ports.runtime import Images
 
 _RUNS_AGAIN = "it runs again with each deploy"
 """The action of a service that others wait for until it has ended."""

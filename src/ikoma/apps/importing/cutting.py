@@ -14,6 +14,7 @@ from ikoma.apps.adapting.editor import ComposeText
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.policy.rules import RULES
 from ikoma.apps.resolution.resolver import Resolution, Resolutions
+from ikoma.apps.validation.engine_facts import find_engine_facts
 from ikoma.apps.yaml.violation import Place, Violation
 from ikoma.compose.model import ComposeModel
 from ikoma.errors import NotAdaptable
@@ -89,7 +90,9 @@ class Cutter:
         found = [*list_policy_cuts(resolution.violations)]
         if (model := resolution.model) is None:
             return found
-        found += list_policy_cuts((await self._policy.judge(app, model)).refused)
+        found += list_policy_cuts(
+            (await self._policy.judge(app, model, await find_engine_facts(self._engine, app))).refused
+        )
         for name in await self._engine.runtime.find_taken_names(app.name, model):
             if name.key is not None:
                 found.append(Cut(("services", name.service, name.key), f"The old one keeps the name {name.name}."))

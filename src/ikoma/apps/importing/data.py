@@ -9,19 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import tarfile
-from collections.abc import Mapping
 from pathlib import Path
 
 from ikoma.app_folder import App
 from ikoma.apps.importing.mirroring import Mirrored, mirror
 from ikoma.apps.importing.plan import CopiedVolume, ImportPlan
 from ikoma.ports.progress import Progress
-from ikoma.ports.runtime import ResourceInfo, Volumes
+from ikoma.ports.volumes import Volumes
 
 log = logging.getLogger("ikoma")
-
-_PROJECT, _VOLUME = "com.docker.compose.project", "com.docker.compose.volume"
-_CONTENT = "_data"
 
 
 class CopiedData:
@@ -42,25 +38,17 @@ class CopiedData:
             await self._copy_volume(volume)
 
     async def _copy_volume(self, volume: CopiedVolume) -> None:
-        folder = await self._find_folder(await self._volumes.describe_all(), volume.old)
+        folder = await self._volumes.locate(volume.old)
         if folder is None:
             await self._load(volume, whole=True)
             return
         if folder not in self._former:
             await self._load(volume, whole=False)
-        new = await self._find_folder(await self._volumes.describe_all(), volume.new)
+        new = await self._volumes.locate(volume.new)
         if new is None:
             await self._load(volume, whole=True)
         else:
             await self._mirror(folder, new)
-
-    async def _find_folder(self, there: Mapping[str, ResourceInfo], name: str) -> Path | None:
-        """The folder of a volume's files, if it is an ordinary one, and is seen from here."""
-        made = there.get(name)
-        if made is None or made.driver != "local" or made.options:
-            return None
-        found = Path(await self._volumes.find_root()) / "volumes" / name / _CONTENT
-        return found if await asyncio.to_thread(found.is_dir) and not found.is_symlink() else None
 
     async def _mirror(self, source: Path, target: Path) -> None:
         done = await asyncio.to_thread(mirror, source, target, self._former.get(source))
@@ -71,9 +59,7 @@ class CopiedData:
     async def _load(self, volume: CopiedVolume, *, whole: bool) -> None:
         """Make the new volume, with all that is in the old one or with nothing."""
         work = self._app.make_state() / "import.tar"
-        made = ResourceInfo(
-            self._app.name.project, "local", labels={_PROJECT: self._app.name.project, _VOLUME: volume.key}
-        )
+        made = self._volumes.describe_new(self._app.name.project, volume.key)
         try:
             if whole:
                 await self._volumes.save(self._app.name, volume.old, work)

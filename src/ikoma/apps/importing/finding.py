@@ -12,7 +12,8 @@ from ikoma.app_folder import COMPOSE_NAMES
 from ikoma.apps.app import Apps
 from ikoma.errors import Next, NotImportable, ProjectNotFound
 from ikoma.model import quote_name
-from ikoma.ports.projects import ComposeProject, ComposeProjects
+from ikoma.ports.projects import ComposeProject
+from ikoma.ports.runtime import Engine
 
 _NO_FOLDERS = ("/", "/etc", "/proc", "/sys", "/dev", "/run", "/boot", "/root", "/home", "/srv", "/var", "/opt", "/usr")
 COPIES = ".to-import"
@@ -26,8 +27,8 @@ class ProjectFinder:
         platform: folders that are the platform's own.
     """
 
-    def __init__(self, projects: ComposeProjects, apps: Apps, platform: Sequence[Path]) -> None:
-        self._projects = projects
+    def __init__(self, engine: Engine, apps: Apps, platform: Sequence[Path]) -> None:
+        self._engine = engine
         self._apps = apps
         self._platform = platform
 
@@ -36,9 +37,10 @@ class ProjectFinder:
 
         Raises:
             ProjectNotFound: there is none of that name, or no compose file in that folder.
-            NotImportable: IKOMA itself runs it, or its files cannot be taken from where they are.
+            NotImportable: IKOMA itself runs it, its files cannot be taken from where they are, or this engine takes
+                over none.
         """
-        known = await self._projects.list_all()
+        known = await self._engine.require_projects().list_all()
         found = _find_by_folder(source, known) if source.startswith("/") else _find_by_name(source, known)
         if any(item.is_platforms for item in found.containers):
             raise NotImportable(

@@ -34,7 +34,7 @@ from ikoma.durable import remove_tree, sync_folder, write_file
 from ikoma.errors import AppNameTaken, IkomaError
 from ikoma.ports.databases import Databases
 from ikoma.ports.progress import Progress, ignore_progress
-from ikoma.ports.projects import ComposeProjects, ProjectContainer
+from ikoma.ports.projects import ProjectContainer
 from ikoma.ports.runtime import Engine
 
 log = logging.getLogger("ikoma")
@@ -87,7 +87,6 @@ class Importer:
         mover: PostgresMover,
     ) -> None:
         self._engine = engine
-        self._projects: ComposeProjects = engine.projects
         self._databases = databases
         self._apps = apps
         self._validator = validator
@@ -216,17 +215,18 @@ class Importer:
         checkpoint("import stopped")
 
     async def _stop(self, containers: Sequence[ProjectContainer]) -> None:
+        projects = self._engine.require_projects()
         for item in containers:
-            await self._projects.set_restart(item.id, _NEVER)  # the engine's next start would start it again
-            await self._projects.stop(item.id)
+            await projects.set_restart(item.id, _NEVER)  # the engine's next start would start it again
+            await projects.stop(item.id)
 
     async def _pause(self, containers: Sequence[ProjectContainer]) -> None:
         for item in containers:
-            await self._projects.pause(item.id)
+            await self._engine.runtime.pause(item.id)
 
     async def _unpause(self, containers: Sequence[str]) -> None:
         for identity in containers:
-            await self._projects.unpause(identity)
+            await self._engine.runtime.unpause(identity)
 
     # --- the way back ------------------------------------------------------------------------------------------
 
@@ -253,8 +253,8 @@ class Importer:
             await self._engine.runtime.remove(app, ignore_progress)
         if note.stops:
             for item in note.containers:
-                await self._projects.set_restart(item.id, item.restart)
-                await self._projects.start(item.id)
+                await self._engine.require_projects().set_restart(item.id, item.restart)
+                await self._engine.require_projects().start(item.id)
         await self._engine.runtime.remove(app, ignore_progress)
         there = await self._engine.volumes.map_owners()
         for name in [name for name, owner in there.items() if owner == app.name.project]:

@@ -21,7 +21,8 @@ from ikoma.apps.database.images import fill_in_builds, keeps_rows
 from ikoma.compose.model import ComposeModel, Service
 from ikoma.errors import DatabaseNotMoved, NotImportable
 from ikoma.ports.databases import Databases
-from ikoma.ports.projects import ComposeProject, ComposeProjects, ProjectContainer
+from ikoma.ports.projects import ComposeProject, ProjectContainer
+from ikoma.ports.runtime import Engine
 
 _SECONDS = 24 * 3600.0
 _ASK_SECONDS = 60.0
@@ -70,8 +71,8 @@ class OwnVariables:
 class PostgresMover:
     """Moves databases out of containers."""
 
-    def __init__(self, projects: ComposeProjects, databases: Databases) -> None:
-        self._projects = projects
+    def __init__(self, engine: Engine, databases: Databases) -> None:
+        self._engine = engine
         self._databases = databases
 
     async def find(self, project: ComposeProject, model: ComposeModel) -> OwnPostgres:
@@ -91,7 +92,7 @@ class PostgresMover:
                 f"{services[0]} does not run, and its database can be moved only while it does.",
                 hint="Start it with `docker compose start`, then call apps.import again.",
             )
-        given = await self._projects.read_variables(container.id)
+        given = await self._engine.require_projects().read_variables(container.id)
         user = _first(given, _USERS) or "postgres"
         found = OwnPostgres(
             services[0],
@@ -153,7 +154,8 @@ class PostgresMover:
 
     async def _run(self, own: OwnPostgres, command: list[str], output: Path) -> None:
         variables = {"PGPASSWORD": own.password} if own.password else {}
-        code, said = await self._projects.run_inside(own.container.id, command, variables, output, timeout=_SECONDS)
+        projects = self._engine.require_projects()
+        code, said = await projects.run_inside(own.container.id, command, variables, output, timeout=_SECONDS)
         if code != 0:
             reason = said.splitlines()[-1][:300] if said else f"exit code {code}"
             raise DatabaseNotMoved(
@@ -164,7 +166,7 @@ class PostgresMover:
         here = int((await self._databases.read_version()).partition(".")[0].split()[0])
         with tempfile.TemporaryDirectory() as folder:
             output = Path(folder) / "version"
-            code, _ = await self._projects.run_inside(
+            code, _ = await self._engine.require_projects().run_inside(
                 own.container.id, ["pg_dump", "--version"], {}, output, timeout=_ASK_SECONDS
             )
             found = _VERSION.search(output.read_text(errors="replace"))

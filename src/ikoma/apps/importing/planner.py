@@ -141,7 +141,6 @@ class ImportPlanner:
     async def _list_volumes(self, project: ComposeProject, model: ComposeModel) -> list[CopiedVolume]:
         """List the volumes of the services that stay, each with the one whose content it gets."""
         there = await self._engine.volumes.describe_all()
-        root = await self._engine.volumes.find_root()
         found: dict[str, CopiedVolume] = {}
         for name, service in model.services.items():
             container = project.find(name)
@@ -155,8 +154,8 @@ class ImportPlanner:
                 old = mounted.get(mount.target) or f"{project.name}_{key}"
                 new = str((model.volumes.get(key) or {}).get("name") or key)
                 if old in there and old != new:
-                    data = Path(root) / "volumes" / old / "_data"
-                    size = await asyncio.to_thread(measure, data) if data.is_dir() else None
+                    folder = await self._engine.volumes.locate(old)
+                    size = await asyncio.to_thread(measure, folder) if folder is not None else None
                     found[key] = CopiedVolume(key, old, new, size)
         return list(found.values())
 

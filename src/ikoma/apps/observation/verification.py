@@ -21,11 +21,13 @@ from ikoma.apps.policy.rules import word_problem
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.resolution.resolver import Resolutions
 from ikoma.apps.resolution.routed_service import WebServices
+from ikoma.apps.validation.engine_facts import find_engine_facts
 from ikoma.apps.yaml import file_choice
 from ikoma.compose.web_service import Choice
 from ikoma.errors import IkomaError
 from ikoma.kernel.coalesce import Coalesced
 from ikoma.ports.databases import Databases, LedgerEntry
+from ikoma.ports.runtime import Engine
 
 _GATHER_SECONDS = 0.01
 
@@ -55,6 +57,7 @@ class Verifier:
 
     def __init__(
         self,
+        engine: Engine,
         resolutions: Resolutions,
         policy: Policy,
         databases: Databases,
@@ -62,6 +65,7 @@ class Verifier:
         backups: Backups,
         web_services: WebServices,
     ) -> None:
+        self._engine = engine
         self._resolutions = resolutions
         self._policy = policy
         self._databases = databases
@@ -116,7 +120,7 @@ class Verifier:
                     ChecklistItem("policy", False, True, "Nothing to judge."),
                 )
             settled = await self._web_services.settle(app, resolution.model)
-            verdict = await self._policy.judge(app, settled.model)
+            verdict = await self._policy.judge(app, settled.model, await find_engine_facts(self._engine, app))
         except IkomaError as error:
             failed = [ChecklistItem(name, False, True, error.message) for name in ("compose", "policy")]
             return _FilesChecked(failed[0], failed[1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from ikoma.apps.yaml.violation import Violation
 from ikoma.compose.model import ComposeModel
 from ikoma.compose.paths import locate
 from ikoma.errors import PolicyViolation
-from ikoma.ports.runtime import Engine
+from ikoma.ports.engine_facts import EngineFacts
 
 _USUAL = (
     *(Path("/var/lib", name) for name in ("docker", "containerd", "postgresql")),
@@ -53,7 +53,6 @@ class Policy:
 
     def __init__(
         self,
-        engine: Engine,
         apps: Apps,
         waivers: Waivers,
         *,
@@ -63,7 +62,6 @@ class Policy:
         folders: Sequence[Path] = (),
         hosts: tuple[str, ...] = (),
     ) -> None:
-        self._engine = engine
         self._apps = apps
         self._waivers = waivers
         self._platform_ports = platform_ports
@@ -72,23 +70,18 @@ class Policy:
         self._folders = (apps.root, *folders, *_USUAL)
         self._hosts = hosts
 
-    async def judge(self, app: App, model: ComposeModel, owners: Mapping[str, str] | None = None) -> Verdict:
-        """Find what a resolved compose file does that it must not.
+    async def judge(self, app: App, model: ComposeModel, facts: EngineFacts) -> Verdict:
+        """Find what a resolved compose file does that it must not."""
+        found = await asyncio.to_thread(lambda: policy.check(model, self._find_facts(app, facts)))
+        return self.leave_out_waived(app, found)
 
-        Args:
-            owners: whose the volumes and networks are that are there, where a caller has just asked.
-        """
-        owners = await self._engine.volumes.map_owners() if owners is None else owners
-        look = await self._look(app, owners)
-        return self.leave_out_waived(app, await asyncio.to_thread(lambda: policy.check(model, look())))
-
-    async def require(self, app: App, model: ComposeModel, *, judged: str | None = None) -> None:
+    async def require(self, app: App, model: ComposeModel, facts: EngineFacts, *, judged: str | None = None) -> None:
         """Raises PolicyViolation where a resolved compose file is not allowed.
 
         Args:
             judged: how the refusal begins; by default that what was deployed some time ago is no longer allowed.
         """
-        refused = (await self.judge(app, model)).refused
+        refused = (await self.judge(app, model, facts)).refused
         if refused:
             raise PolicyViolation(
                 f"{judged or 'What was deployed is not allowed now'}: {word_problem(refused[0])}",
@@ -97,14 +90,13 @@ class Policy:
                 rules=sorted({item.rule for item in refused}),
             )
 
-    async def require_fixed(self, app: App, model: ComposeModel) -> None:
+    async def require_fixed(self, app: App, model: ComposeModel, facts: EngineFacts) -> None:
         """Raises PolicyViolation where a container could change what another one is about to mount.
 
         Args:
             model: what containers are made of, with their mounts as they are made.
         """
-        look = await self._look(app, {})  # whose a volume or network is plays no part
-        for violation in await asyncio.to_thread(lambda: list(find_swapped(model, look()))):
+        for violation in await asyncio.to_thread(lambda: list(find_swapped(model, self._find_facts(app, facts)))):
             raise PolicyViolation(word_problem(violation), hint=word_fix(violation), rules=[violation.rule])
 
     def leave_out_waived(self, app: App, violations: Iterable[Violation]) -> Verdict:
@@ -127,15 +119,9 @@ class Policy:
         """List the waivers that hold for this app now, used or not."""
         return self._waivers.list_live(app.name)
 
-    async def _look(self, app: App, owners: Mapping[str, str]) -> Callable[[], HostFacts]:
-        """Ask the engine for its part of the facts; what is returned finds the others, in the thread that judges."""
-        written = _list_written(app)
-        if written and not (await self._engine.runtime.observe(app)).replicas:
-            written = ()
-        engine_root = Path(await self._engine.volumes.find_root())
-        return lambda: self._find_facts(app, owners, engine_root, written)
-
-    def _find_facts(self, app: App, owners: Mapping[str, str], engine_root: Path, written: Sequence[str]) -> HostFacts:
+    def _find_facts(self, app: App, facts: EngineFacts) -> HostFacts:
+        """Add what this machine and the app's files say to what the engine has said."""
+        written = list_written(app) if facts.has_replicas else ()
         return HostFacts(
             app=app,
             other_apps=frozenset(str(name) for name in self._apps.list_names() if name != app.name),
@@ -143,10 +129,11 @@ class Policy:
             registries=self._registries,
             pinned=self._pinned,
             writable=tuple(sorted({locate(source).path for source in written})),
-            owners=owners,
+            owners=facts.owners,
             find_neighbours=cache(partial(list_server_networks, hosts=self._hosts)),
-            platform=_resolved((*self._folders, engine_root)),
+            platform=_resolved((*self._folders, *facts.traits.folders)),
             find_files=cache(partial(read_paths, app)),
+            engine=facts.traits,
         )
 
 
@@ -154,7 +141,7 @@ def _resolved(paths: Sequence[Path]) -> tuple[Path, ...]:
     return tuple(Path(os.path.realpath(path)) for path in paths)
 
 
-def _list_written(app: App) -> tuple[str, ...]:
+def list_written(app: App) -> tuple[str, ...]:
     """List sources that containers that may be running can write: those of the release that serves, and the latest."""
     releases = Releases(app)
     found: dict[str, None] = {}

@@ -11,7 +11,6 @@ from ikoma.apps.policy.containers import check_labels
 from ikoma.apps.yaml.violation import Place, Violation, quote
 from ikoma.compose.model import parse_published
 
-_OPTIONS = frozenset(("com.docker.network.driver.mtu", "com.docker.network.bridge.enable_icc"))
 _NETWORK = frozenset(
     (
         "name",
@@ -59,10 +58,10 @@ def check_networks(facts: HostFacts, place: Place, value: Any) -> Iterator[Viola
         for option in network:
             if option not in _NETWORK and not option.startswith("x-"):
                 yield Violation("unknown-key", (*inside, option), f"{option} is not allowed.")
-        if (network.get("driver") or "bridge") != "bridge":
+        if network.get("driver") and network["driver"] not in facts.engine.network_drivers:
             yield Violation("network-driver", (*inside, "driver"), f"The driver is {network['driver']}.")
         for option in network.get("driver_opts") or {}:
-            if option not in _OPTIONS:
+            if option not in facts.engine.network_options:
                 yield Violation("network-driver", (*inside, "driver_opts", option), f"{option} is set.")
         name = str(network.get("name") or key)
         if network.get("external") and name == "host":

@@ -265,10 +265,10 @@ def _own_volume(facts: HostFacts, key: str, name: str) -> str | None:
         return "There is no such volume. Leave `external` and `name` out: the app then gets one of its own."
     if not _VOLUME_NAME.fullmatch(name) or not _VOLUME_NAME.fullmatch(key):
         return None
-    labels = f"--label com.docker.compose.project={project} --label com.docker.compose.volume={key}"
+    command = facts.engine.word_volume_command(project, key, f"{project}_{key}")
     return (
         "Leave `external` and `name` out, and bring over what it holds before the first deploy: "
-        f"`docker volume create {labels} {project}_{key}` and "
+        f"`{command}` and "
         f"`docker run --rm -v {name}:/from:ro -v {project}_{key}:/to busybox cp -a /from/. /to/`."
     )
 

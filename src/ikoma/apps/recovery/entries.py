@@ -21,7 +21,7 @@ from ikoma.apps.trash.entries import TrashEntry
 from ikoma.checkpoints import checkpoint
 from ikoma.durable import remove_tree, sync_filesystem, sync_folder
 from ikoma.model import AppName
-from ikoma.ports.runtime import ResourceInfo
+from ikoma.ports.volumes import ResourceInfo
 
 
 def name_entry(backup: AppBackup) -> str:

@@ -24,13 +24,9 @@ from ikoma.compose.placement import Placement
 from ikoma.durable import write_file
 from ikoma.errors import DeployFailed, ImageGone
 from ikoma.model import AppName, Secret
+from ikoma.ports.images import Image, Images
 from ikoma.ports.progress import Progress
-from ikoma.ports.runtime import Image, Images
 
-_HIDES = "com.docker.compose.hook"
-"""Compose looks past containers with this label, whatever it says; only an image could bring it."""
-_PASSES = "com.docker.compose.config-hash"
-"""By this label Compose takes a container for its own; those of a build have the labels of their first image."""
 _IMAGE = "docker-image://"
 
 
@@ -174,8 +170,8 @@ def _bases(build: Mapping[str, Any]) -> set[str]:
 def _vet(image: Image, base: str, service: str) -> None:
     if any(dockerfile.find_problems("\n".join(image.triggers), {})):
         what = "has ONBUILD instructions that take from other images, or fetch"
-    elif _PASSES in image.labels:
-        what = f"has the label {_PASSES}, by which the containers of the build would pass for a project's"
+    elif image.passes_by:
+        what = f"has the label {image.passes_by}, by which the containers of the build would pass for a project's"
     else:
         return
     raise _unusable(
@@ -224,9 +220,11 @@ async def _named(store: Images, source: str, name: str, service: str) -> str:
     image = await store.find(source)
     if image is None:
         raise _unusable(service, f"The image of {service} is not on this machine.")
-    if _HIDES in image.labels:
+    if image.hidden_by:
         hint = "Take the label out of its Dockerfile, or use another image."
-        raise _unusable(service, f"The image of {service} has the label {_HIDES}, which hides its containers.", hint)
+        raise _unusable(
+            service, f"The image of {service} has the label {image.hidden_by}, which hides its containers.", hint
+        )
     if source != name:
         await store.tag(image.id, name)
     return image.id

@@ -18,6 +18,7 @@ from ikoma.apps.environment import dotenv
 from ikoma.apps.policy import fetched
 from ikoma.apps.policy.images import read_arguments
 from ikoma.apps.policy.storage import is_clock
+from ikoma.compose.compose_file import map_to_this_machine
 from ikoma.compose.image_names import name_image
 from ikoma.compose.model import ComposeModel, Mount, parse_model
 from ikoma.compose.new_folders import make_folders
@@ -106,8 +107,8 @@ def inject_database(app: App, model: ComposeModel, endpoint: Endpoint) -> Compos
         names = service.pop(KEPT_AS, of_now[name].names)
         if parts and names:
             service["environment"] |= dotenv.escape({key: parts[part] for key, part in names.items()})
-            if endpoint.host_gateway:
-                service["extra_hosts"] = [*_hosts(service), f"{endpoint.host}=host-gateway"]
+            if endpoint.on_this_machine:
+                service["extra_hosts"] = [*_hosts(service), map_to_this_machine(endpoint.host)]
     return parse_model(result)
 
 

@@ -25,10 +25,10 @@ from ikoma.errors import AppNameTaken, IkomaError, TrashEntryBusy, TrashEntryInc
 from ikoma.model import AppName
 from ikoma.ports.databases import Databases, Dump
 from ikoma.ports.progress import Progress
-from ikoma.ports.runtime import Engine, ResourceInfo
+from ikoma.ports.runtime import Engine
+from ikoma.ports.volumes import ResourceInfo
 from ikoma.rollout_state import RolloutState
 
-_PROJECT, _VOLUME = "com.docker.compose.project", "com.docker.compose.volume"
 _RETURNED = "returned"
 """In the folder of an app that is back: the id of the entry that is to go still."""
 _OF_RELEASES = ("serving.json", "rollout.json", "standby.json", "scale.json")
@@ -145,7 +145,13 @@ class AppRestorer:
         progress(f"bring the volume {wanted} back")
         if wanted in await self._engine.volumes.map_owners():  # half filled, by a server that was killed
             await self._engine.volumes.remove(wanted)
-        await self._engine.volumes.load(app, wanted, _describe_volume(entry, name, app), entry.locate_volume(name))
+        await self._engine.volumes.load(app, wanted, self._describe_volume(entry, name, app), entry.locate_volume(name))
+
+    def _describe_volume(self, entry: TrashEntry, name: str, app: AppName) -> ResourceInfo:
+        """Describe how a volume is made again: as it was, and as the app's own where it was that."""
+        volumes, before = self._engine.volumes, entry.app.project
+        made = entry.find_volume(name) or volumes.describe_new(before, name.removeprefix(f"{before}_"))
+        return volumes.describe_as_of(app.project, made)
 
     async def _bring_database(self, entry: TrashEntry, app: App, progress: Progress) -> None:
         kept = App(app.name, entry.folder)
@@ -219,13 +225,3 @@ def _name_volume(entry: TrashEntry, name: str, app: AppName) -> str:
     """The name of a volume in the app that comes back: those that Compose named by the app are named by the new one."""
     prefix = f"{entry.app.project}_"
     return f"{app.project}_{name.removeprefix(prefix)}" if name.startswith(prefix) else name
-
-
-def _describe_volume(entry: TrashEntry, name: str, app: AppName) -> ResourceInfo:
-    """Describe how a volume is made again: as it was, and as the app's own where it was that."""
-    made = entry.find_volume(name)
-    if made is None:
-        key = name.removeprefix(f"{entry.app.project}_")
-        made = ResourceInfo(entry.app.project, "local", labels={_PROJECT: entry.app.project, _VOLUME: key})
-    labels = {**made.labels, _PROJECT: app.project} if _PROJECT in made.labels else made.labels
-    return replace(made, project=app.project, labels=labels)

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from ikoma.apps.validation.finding import Finding
 from ikoma.apps.yaml.lines import Source
 from ikoma.compose.model import ComposeModel
-from ikoma.ports.runtime import Images
+from ikoma.ports.images import Images
 
 _SECONDS = 15.0
 """For all questions to registries together; a deploy finds out what is open then."""

@@ -18,7 +18,8 @@ from ikoma.apps.yaml.lines import Source
 from ikoma.compose.model import EMPTY, ComposeModel, Mount, Service
 from ikoma.compose.mounts import find_sources, find_written
 from ikoma.compose.paths import locate
-from ikoma.ports.runtime import ExistingResources
+from ikoma.ports.engine_facts import EngineTraits
+from ikoma.ports.volumes import ExistingResources
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,9 @@ class _Place:
     """Whether the volume has no name of its own: another mount without a name goes on with it."""
 
 
-def find_left_behind(app: App, source: Source, model: ComposeModel, there: ExistingResources) -> list[Finding]:
+def find_left_behind(
+    app: App, source: Source, model: ComposeModel, there: ExistingResources, traits: EngineTraits
+) -> list[Finding]:
     """Find what services of the release that serves have written and would not have afterwards.
 
     Args:
@@ -46,9 +49,8 @@ def find_left_behind(app: App, source: Source, model: ComposeModel, there: Exist
     found = []
     for name in before.services:
         had = {
-            os.path.normpath(item.target): _Place(item.name, f"the unnamed volume {item.name}", is_anonymous=True)
-            for item in anonymous.get(name, ())
-            if item.name in existing
+            os.path.normpath(target): _Place(volume, f"the unnamed volume {volume}", is_anonymous=True)
+            for target, volume in anonymous.get(name, {}).items()
         }
         if (service := model.services.get(name)) is None:
             found += [_gone(source, name, target, place) for target, place in had.items()]
@@ -56,7 +58,7 @@ def find_left_behind(app: App, source: Source, model: ComposeModel, there: Exist
         for mount in find_written(before, name, find_sources(app, before)):
             if (place := _find_old(app, before, mount, existing)) is not None:
                 had[os.path.normpath(mount.target)] = place
-        found += _compare(app, source, model, service, had, existing)
+        found += _compare(app, source, model, service, had, existing, traits)
     return found
 
 
@@ -73,10 +75,11 @@ def _compare(
     service: Service,
     had: Mapping[str, _Place],
     existing: Collection[str],
+    traits: EngineTraits,
 ) -> Iterator[Finding]:
     for index, mount in enumerate(service.mounts):
         target = os.path.normpath(mount.target)
-        old, new = had.get(target), _find_new(app, model, mount, existing)
+        old, new = had.get(target), _find_new(app, model, mount, existing, traits)
         if old is None or new is None or old.name == new.name or (old.is_anonymous and new.is_anonymous):
             continue
         problem = f"{service.name} begins with nothing in {target}: what it has written there is in {old.spoken}."
@@ -97,7 +100,9 @@ def _find_old(app: App, model: ComposeModel, mount: Mount, existing: Collection[
     return _Place(str(path), f"the folder {path}") if not _is_empty(path) and path.is_dir() else None
 
 
-def _find_new(app: App, model: ComposeModel, mount: Mount, existing: Collection[str]) -> _Place | None:
+def _find_new(
+    app: App, model: ComposeModel, mount: Mount, existing: Collection[str], traits: EngineTraits
+) -> _Place | None:
     """The place that a mount leads to, if nothing can be there yet."""
     if mount.is_bind:
         path = locate(mount.source).path
@@ -105,8 +110,8 @@ def _find_new(app: App, model: ComposeModel, mount: Mount, existing: Collection[
     if not mount.source:
         return _Place("", is_anonymous=mount.is_volume)
     name = _name_volume(app, model, mount)
-    labels = f"--label com.docker.compose.project={app.name.project} --label com.docker.compose.volume={mount.source}"
-    return None if name in existing else _Place(name, make=f"`docker volume create {labels} {name}`")
+    command = traits.word_volume_command(app.name.project, mount.source, name)
+    return None if name in existing else _Place(name, make=f"`{command}`")
 
 
 def _name_volume(app: App, model: ComposeModel, mount: Mount) -> str:

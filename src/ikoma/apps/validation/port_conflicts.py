@@ -7,7 +7,8 @@ from collections.abc import Callable
 from ikoma.apps.resolution.unsupported_features import Obstacle
 from ikoma.compose.model import ComposeModel
 from ikoma.model import AppName
-from ikoma.ports.runtime import Runtime, TakenName
+from ikoma.ports.conflicts import TakenName
+from ikoma.ports.runtime import Runtime
 
 _ANOTHER_PORT = "Publish another host port, or none: IKOMA reaches the app on its own network."
 

@@ -23,6 +23,7 @@ from ikoma.apps.validation.disk.folders import find_left_out
 from ikoma.apps.validation.disk.missing_files import find_empty_mounts, find_missing_files
 from ikoma.apps.validation.disk.owners import find_unwritable
 from ikoma.apps.validation.disk.space import look_at_disks
+from ikoma.apps.validation.engine_facts import find_engine_facts
 from ikoma.apps.validation.finding import Finding, Report
 from ikoma.apps.validation.images import find_missing_images
 from ikoma.apps.validation.migrations import find_migrations
@@ -92,7 +93,7 @@ class Validator:
         report.migrations, report.sql = await find_migrations(self._databases, app)
         report.errors += report.sql
         report.errors.sort(key=lambda finding: (finding.file, finding.line is None, finding.line or 0))
-        await look_at_disks(self._engine.volumes, app, report)
+        look_at_disks(await self._engine.runtime.read_traits(), app, report)
         report.warnings += [find_notice(source, notice) for notice in resolution.notices]
         report.warnings += [*doubtful, *find_faults([doubt for doubt in resolution.doubts if not doubt.grave])]
         if not resolution.faults:
@@ -112,7 +113,8 @@ class Validator:
         settled = await self._web_services.settle(app, model)
         report.own_proxies = settled.own_proxies
         existing = await self._engine.volumes.compare(app, model)
-        verdict = await self._policy.judge(app, model, existing.owners)
+        facts = await find_engine_facts(self._engine, app, existing.owners)
+        verdict = await self._policy.judge(app, model, facts)
         shown = (settled.add_fix(violation) for violation in verdict.refused if not settled.hides(violation))
         report.errors += find_violations(source, shown)
         report.warnings += [find_waiver(source, waiver) for waiver in verdict.used]
@@ -130,7 +132,7 @@ class Validator:
             if not settled.leaves_out(item.place)
         ]
         report.warnings += await find_unwritable(self._engine.images, app, source, rest, existing.volumes)
-        report.warnings += await asyncio.to_thread(find_left_behind, app, source, model, existing)
+        report.warnings += await asyncio.to_thread(find_left_behind, app, source, model, existing, facts.traits)
         for other in existing.differences:
             found = Finding(*source.locate(f"{other.kind}s", other.key), other.problem, other.fix)
             (report.errors if other.matters else report.warnings).append(found)

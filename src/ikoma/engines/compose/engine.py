@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import posixpath
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
@@ -20,10 +19,10 @@ import orjson
 from ikoma.engines.compose import argv, failure
 from ikoma.engines.compose.downtime import DowntimeWatch
 from ikoma.engines.compose.progress import ComposeOutput
-from ikoma.engines.compose.staging import staged, strip_root
 from ikoma.engines.compose.startup import ContainerStuck, ServiceStart, Startup
 from ikoma.engines.docker import archive, control, image_registry, listening, log_stream, one_off, ownership
 from ikoma.engines.docker.containers import (
+    AnonymousVolume,
     CommandResult,
     Container,
     ContainerNotStarted,
@@ -31,32 +30,27 @@ from ikoma.engines.docker.containers import (
     ResourceInventory,
 )
 from ikoma.engines.docker.docker_api import PROJECT, DockerApi
-from ikoma.engines.docker.readable import make_sentence, parse_log_line
+from ikoma.engines.docker.readable import make_sentence
 from ikoma.engines.docker.stats import read_usage
 from ikoma.errors import DeployFailed, EngineUnavailable, IkomaError
 from ikoma.kernel.redaction.redaction import list_encodings, redact
 from ikoma.model import AppName, Secret
+from ikoma.ports.images import Image
 from ikoma.ports.progress import Progress
 from ikoma.ports.runtime import (
-    AnonymousVolume,
     EngineVersion,
-    Image,
     ListeningPort,
     LogLine,
     OnReplicaEvent,
     ReplicaEvent,
     ReplicaUsage,
-    Resolved,
-    ResourceInfo,
     RestartHistory,
 )
-from ikoma.readable import make_readable
-from ikoma.run import OutputTooLong, ProcessResult, follow, run
+from ikoma.ports.volumes import ResourceInfo
+from ikoma.run import follow
 
 log = logging.getLogger("ikoma")
 
-_RESOLVE_SECONDS = 30
-_RESOLVE_MEMORY, _LARGEST_MODEL = 512 << 20, 16 << 20
 _BUILD_SECONDS = 3600
 _STOP_SECONDS = 3700  # a service may say that it takes an hour to end
 _CREATE_SECONDS = 600
@@ -97,6 +91,14 @@ class ComposeEngine:
         if address is None or (pid := await self._api.find_pid(container)) is None:
             return None
         return await asyncio.to_thread(listening.list_of_process, pid, address)
+
+    async def pause(self, container: str) -> None:
+        await control.pause(self._api, container)
+
+    async def unpause(self, container: str) -> None:
+        shown = await self._api.inspect(container)
+        if shown is not None and shown["State"]["Paused"]:
+            await control.unpause(self._api, container)
 
     async def measure_usage(self, containers: Sequence[str]) -> Mapping[str, ReplicaUsage]:
         return await read_usage(self._api, containers)
@@ -150,34 +152,6 @@ class ComposeEngine:
                     async for event in events:
                         on_change(_change(event))
             await asyncio.sleep(_RECONNECT_SECONDS)
-
-    async def resolve(
-        self, app: AppName, folder: Path, compose_files: Sequence[str], files: Mapping[str, bytes]
-    ) -> Resolved:
-        beside = posixpath.join(posixpath.dirname(compose_files[0]), ".env")
-        env_files = [place for place in dict.fromkeys((beside, ".env")) if place in files]
-        with staged(folder, files) as (root, place, reader):
-            command = argv.print_model(
-                app, [place / path for path in compose_files], [place / path for path in env_files]
-            )
-            try:
-                finished = await run(
-                    command,
-                    env=argv.make_reading_environment(),
-                    bare=True,
-                    cwd=place,
-                    user=reader,
-                    timeout=_RESOLVE_SECONDS,
-                    memory=_RESOLVE_MEMORY,
-                    most=_LARGEST_MODEL,
-                )
-            except TimeoutError:
-                return Resolved(None, f"Compose did not finish reading the file within {_RESOLVE_SECONDS} s.")
-            except OutputTooLong:
-                return Resolved(None, f"With its variables the file is larger than {_LARGEST_MODEL >> 20} MiB.")
-            said = (strip_root(root, part) for part in (finished.stdout, finished.stderr))
-            moved = ProcessResult(finished.code, *said)
-        return _resolved(moved)
 
     async def prepare(
         self,
@@ -396,23 +370,6 @@ def _change(event: Mapping[str, Any]) -> ReplicaEvent:
         event["Action"],
         None if code is None else int(code),
     )
-
-
-def _resolved(finished: ProcessResult) -> Resolved:
-    stderr = finished.stderr.decode(errors="replace").split("\ngoroutine ")[0]
-    if "out of memory" in stderr:
-        return Resolved(None, f"Compose takes more than {_RESOLVE_MEMORY >> 20} MiB of memory to read the file.")
-    lines = [make_readable(line).strip() for line in stderr.splitlines()]
-    logged = [entry for entry in map(parse_log_line, lines) if entry is not None]
-    warnings = tuple(dict.fromkeys(message for level, message in logged if level == "warning"))
-    if finished.code != 0:
-        said = [line for line in lines if line and parse_log_line(line) is None]
-        error = " ".join(said or [message for _, message in logged]) or "Compose refused the file."
-        return Resolved(None, error, warnings)
-    model: dict[str, Any] = orjson.loads(finished.stdout)
-    if not model.get("services"):
-        return Resolved(None, "The file has no services.")
-    return Resolved(model, None, warnings)
 
 
 def _image_services(app: AppName, compose_file: Path) -> Mapping[str, str]:

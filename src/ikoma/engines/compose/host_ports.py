@@ -14,7 +14,7 @@ from ikoma.compose.model import ComposeModel, parse_published
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.engines.docker.containers import Container
 from ikoma.model import AppName
-from ikoma.ports.runtime import TakenName, TakenPort
+from ikoma.ports.conflicts import TakenName, TakenPort
 
 _MOST = 10_000
 """Ports that are looked for: the policy says where a range has too many."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ikoma.app_folder import App
@@ -11,32 +12,39 @@ from ikoma.compose.model import ComposeModel
 from ikoma.engines.compose import host_ports
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.engines.compose.replicas import make_replicas
+from ikoma.engines.compose.resolving import resolve
 from ikoma.engines.compose.rollout import anonymous_volumes, one_off_commands
 from ikoma.engines.compose.rollout.drift import find_differences, find_overlaps
 from ikoma.engines.compose.rollout.planning import make_plan
 from ikoma.engines.compose.rollout.rollout import ComposeRollouts
+from ikoma.engines.docker.docker_api import PROJECT, VOLUME
 from ikoma.engines.docker.projects import DockerProjects
 from ikoma.model import AppName, Secret
+from ikoma.ports.conflicts import TakenName, TakenPort
+from ikoma.ports.engine_facts import EngineTraits
+from ikoma.ports.images import Image
 from ikoma.ports.progress import Progress, ignore_progress
 from ikoma.ports.replicas import AppState, Replica
 from ikoma.ports.rollout import CommandOutput, RolloutHooks, RolloutPlan, RolloutResult, RolloutTarget, SettlingHooks
 from ikoma.ports.runtime import (
     Engine,
     EngineVersion,
-    ExistingResources,
-    Image,
     ListeningPort,
     LogLine,
     OnReplicaEvent,
     ReplicaUsage,
     Resolved,
-    ResourceInfo,
     RestartHistory,
-    TakenName,
-    TakenPort,
-    VolumeWriter,
 )
+from ikoma.ports.volumes import ExistingResources, ResourceInfo, VolumeWriter
 from ikoma.rollout_state import RolloutState
+
+_LOCAL = "local"
+TRAITS = EngineTraits(
+    network_drivers=frozenset(("bridge",)),
+    network_options=frozenset(("com.docker.network.driver.mtu", "com.docker.network.bridge.enable_icc")),
+    volume_command=f"docker volume create --label {PROJECT}={{project}} --label {VOLUME}={{key}} {{name}}",
+)
 
 
 class ComposeRuntime:
@@ -52,10 +60,13 @@ class ComposeRuntime:
     async def read_version(self) -> EngineVersion:
         return await self._engine.read_version()
 
+    async def read_traits(self) -> EngineTraits:
+        return replace(TRAITS, folders=(Path(await self._engine.find_root()),))
+
     async def resolve(
         self, app: AppName, folder: Path, compose_files: Sequence[str], files: Mapping[str, bytes]
     ) -> Resolved:
-        return await self._engine.resolve(app, folder, compose_files, files)
+        return await resolve(app, folder, compose_files, files)
 
     async def observe(self, app: App) -> AppState:
         containers = await self._engine.list_containers(app.name)
@@ -121,6 +132,12 @@ class ComposeRuntime:
 
     def has_left_command(self, app: App) -> bool:
         return one_off_commands.is_left(app)
+
+    async def pause(self, replica: str) -> None:
+        await self._engine.pause(replica)
+
+    async def unpause(self, replica: str) -> None:
+        await self._engine.unpause(replica)
 
     async def keeps_own_data(self, app: App, service: str) -> bool:
         containers = [item for item in await self._engine.list_containers(app.name) if item.service == service]
@@ -199,9 +216,6 @@ class ComposeVolumes:
     def __init__(self, engine: ComposeEngine) -> None:
         self._engine = engine
 
-    async def find_root(self) -> str:
-        return await self._engine.find_root()
-
     async def map_owners(self) -> Mapping[str, str]:
         return await self._engine.map_owners()
 
@@ -212,7 +226,10 @@ class ComposeVolumes:
             there.owners,
             tuple(find_differences(app.name, model, there)),
             tuple(find_overlaps(app.name, model, there)),
-            anonymous_volumes.read_noted(app),
+            {
+                service: {item.target: item.name for item in noted if item.name in there.volumes}
+                for service, noted in anonymous_volumes.read_noted(app).items()
+            },
         )
 
     async def list_of(self, app: App) -> Sequence[str]:
@@ -223,6 +240,20 @@ class ComposeVolumes:
 
     async def describe_all(self) -> Mapping[str, ResourceInfo]:
         return (await self._engine.list_resources()).volumes
+
+    async def locate(self, name: str) -> Path | None:
+        made = (await self._engine.list_resources()).volumes.get(name)
+        if made is None or made.driver != _LOCAL or made.options:
+            return None
+        found = Path(await self._engine.find_root()) / "volumes" / name / "_data"
+        return found if await asyncio.to_thread(found.is_dir) and not found.is_symlink() else None
+
+    def describe_new(self, project: str, key: str) -> ResourceInfo:
+        return ResourceInfo(project, _LOCAL, labels={PROJECT: project, VOLUME: key})
+
+    def describe_as_of(self, project: str, made: ResourceInfo) -> ResourceInfo:
+        labels = {**made.labels, PROJECT: project} if PROJECT in made.labels else made.labels
+        return replace(made, project=project, labels=labels)
 
     async def list_writers(self, name: str) -> Sequence[VolumeWriter]:
         return await self._engine.api.list_writers(name)

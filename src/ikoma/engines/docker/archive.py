@@ -22,7 +22,7 @@ import aiohttp
 from ikoma.durable import open_whole_file
 from ikoma.engines.docker.docker_api import DockerApi
 from ikoma.errors import AppNameTaken, BackupFailed
-from ikoma.ports.runtime import ResourceInfo
+from ikoma.ports.volumes import ResourceInfo
 
 _LABEL = "ikoma.reads-volume"
 _PLACE = "/ikoma-volume"

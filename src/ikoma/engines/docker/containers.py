@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ikoma.ports.replicas import Lifecycle
-from ikoma.ports.runtime import ResourceInfo
+from ikoma.ports.volumes import ResourceInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +47,27 @@ class Container(Lifecycle):
 
 
 @dataclass(frozen=True, slots=True)
+class AnonymousVolume:
+    """A volume without a name of its own, and where its service has it."""
+
+    name: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkInfo(ResourceInfo):
+    """A network as it was made."""
+
+    subnets: tuple[str, ...] = ()
+    internal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ResourceInventory:
     """All volumes and all networks of the engine, by name."""
 
     volumes: Mapping[str, ResourceInfo] = field(default_factory=dict)
-    networks: Mapping[str, ResourceInfo] = field(default_factory=dict)
+    networks: Mapping[str, NetworkInfo] = field(default_factory=dict)
 
     @property
     def owners(self) -> Mapping[str, str]:

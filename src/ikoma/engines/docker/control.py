@@ -14,11 +14,11 @@ from typing import Any
 
 import aiodocker
 
-from ikoma.engines.docker.containers import ContainerNotStarted
-from ikoma.engines.docker.docker_api import DockerApi, is_step
+from ikoma.engines.docker.containers import AnonymousVolume, ContainerNotStarted
+from ikoma.engines.docker.docker_api import HIDES, PASSES, DockerApi, is_step
 from ikoma.engines.docker.engine_socket import COULD_NOT_CONNECT
 from ikoma.engines.docker.readable import make_sentence
-from ikoma.ports.runtime import AnonymousVolume, Image
+from ikoma.ports.images import Image
 
 _START_SECONDS = 120.0
 _STOP_SECONDS = 3700.0
@@ -51,6 +51,13 @@ async def stop(api: DockerApi, identity: str, *, seconds: int | None = None) -> 
 async def unpause(api: DockerApi, identity: str) -> None:
     """Let a paused container go on; one that is not paused stays as it is."""
     await _post(api, f"containers/{identity}/unpause", _REMOVE_SECONDS, (_CONFLICT, _GONE))
+
+
+async def pause(api: DockerApi, identity: str) -> None:
+    """Hold a container's processes still; one that is paused already or does not run stays as it is."""
+    shown = await api.inspect(identity)
+    if shown is not None and shown["State"]["Running"] and not shown["State"]["Paused"]:
+        await _post(api, f"containers/{identity}/pause", _REMOVE_SECONDS, (_CONFLICT, _GONE))
 
 
 async def kill(api: DockerApi, identity: str) -> None:
@@ -151,7 +158,9 @@ async def find_image(api: DockerApi, reference: str) -> Image | None:
             return None
     config = shown.get("Config") or {}
     triggers = tuple(config.get("OnBuild") or ())
-    return Image(str(shown["Id"]), config.get("Labels") or {}, triggers, str(config.get("User") or ""))
+    labels = config.get("Labels") or {}
+    hidden, passes = (label if label in labels else "" for label in (HIDES, PASSES))
+    return Image(str(shown["Id"]), hidden, passes, triggers, str(config.get("User") or ""))
 
 
 async def tag(api: DockerApi, image: str, name: str) -> None:

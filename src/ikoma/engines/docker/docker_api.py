@@ -23,12 +23,13 @@ import aiohttp
 import orjson
 import psutil
 
-from ikoma.engines.docker.containers import Container, ResourceInventory
+from ikoma.engines.docker.containers import Container, NetworkInfo, ResourceInventory
 from ikoma.engines.docker.engine_socket import COULD_NOT_CONNECT, EngineSocket
 from ikoma.engines.docker.readable import make_sentence
 from ikoma.errors import EngineBusy, EngineUnavailable, IkomaError
 from ikoma.kernel.coalesce import Coalesced
-from ikoma.ports.runtime import EngineVersion, ResourceInfo, RestartHistory, VolumeWriter
+from ikoma.ports.runtime import EngineVersion, RestartHistory
+from ikoma.ports.volumes import ResourceInfo, VolumeWriter
 from ikoma.readable import make_readable
 
 _SECONDS = 4.0
@@ -40,7 +41,12 @@ _LOOKUPS = 4
 """Questions to registries at once: more of them hold up the engine itself."""
 _VERSION_KEPT = 5.0
 PROJECT = "com.docker.compose.project"
-_NO_SERVICE = ("com.docker.compose.oneoff", "com.docker.compose.hook")
+VOLUME = "com.docker.compose.volume"
+HIDES = "com.docker.compose.hook"
+"""Compose looks past containers with this label, whatever it says; only an image could bring it."""
+PASSES = "com.docker.compose.config-hash"
+"""By this label Compose takes a container for its own; those of a build have the labels of their first image."""
+_NO_SERVICE = ("com.docker.compose.oneoff", HIDES)
 KIND, ONE_SHOT, TASK = "ikoma.one-shot", "true", "task"
 """The label that tells how a service ends. Of a task only the exit code counts, whatever its healthcheck says."""
 JOBS = ("job", TASK)
@@ -273,7 +279,7 @@ class DockerApi:
             listed, networks = await asyncio.gather(self._read(docker, "volumes"), self._read(docker, "networks"))
         return ResourceInventory(
             {item["Name"]: _made(item) for item in listed["Volumes"] or []},
-            {item["Name"]: _made(item) for item in networks},
+            {item["Name"]: _made_network(item) for item in networks},
         )
 
     @asynccontextmanager
@@ -311,7 +317,7 @@ class DockerApi:
         return EngineVersion(
             version=version["Version"],
             api=version["ApiVersion"],
-            gateway=_gateway(bridge[0] if bridge else {}),
+            server_address=_gateway(bridge[0] if bridge else {}),
         )
 
 
@@ -385,15 +391,14 @@ def _unix(moment: str) -> float:
 
 def _made(item: Mapping[str, Any]) -> ResourceInfo:
     labels = item.get("Labels") or {}
+    return ResourceInfo(labels.get(PROJECT, ""), item["Driver"], item.get("Options") or {}, labels)
+
+
+def _made_network(item: Mapping[str, Any]) -> NetworkInfo:
+    made = _made(item)
     subnets = (part.get("Subnet") for part in (item.get("IPAM") or {}).get("Config") or [])
-    return ResourceInfo(
-        project=labels.get(PROJECT, ""),
-        driver=item["Driver"],
-        options=item.get("Options") or {},
-        labels=labels,
-        subnets=tuple(subnet for subnet in subnets if subnet),
-        internal=bool(item.get("Internal")),
-    )
+    known = tuple(subnet for subnet in subnets if subnet)
+    return NetworkInfo(made.project, made.driver, made.options, made.labels, known, bool(item.get("Internal")))
 
 
 def _addresses(networks: Mapping[str, Any], rollout: str | None) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ _OWN = frozenset(("ikoma.configuration", "ikoma.rollout", "ikoma.release"))
 """Labels of containers that IKOMA made."""
 _SECONDS = 60.0
 _SILENCE = 3600.0
-_GONE, _CONFLICT = 404, 409
+_GONE = 404
 _FRAME = 8
 _MOST_SAID = 2000
 _NEVER = "0001-"
@@ -49,16 +49,6 @@ class DockerProjects:
                         continue
                     found[item["Labels"][PROJECT]].append(shown)
         return [_project(name, found[name]) for name in sorted(found)]
-
-    async def pause(self, container: str) -> None:
-        shown = await self._api.inspect(container)
-        if shown is not None and shown["State"]["Running"] and not shown["State"]["Paused"]:
-            await self._post(f"containers/{container}/pause", (_CONFLICT, _GONE))
-
-    async def unpause(self, container: str) -> None:
-        shown = await self._api.inspect(container)
-        if shown is not None and shown["State"]["Paused"]:
-            await control.unpause(self._api, container)
 
     async def stop(self, container: str) -> None:
         await control.stop(self._api, container)

@@ -116,12 +116,12 @@ class RecoveredServer:
     def hand_over(self) -> None:
         return None
 
-    async def set_gateway(self, address: str | None) -> None:
+    async def set_app_address(self, address: str | None) -> None:
         return None
 
     @property
     def endpoint(self) -> Endpoint:
-        return Endpoint(str(self._folder), _PORT, host_gateway=False)
+        return Endpoint(str(self._folder), _PORT, on_this_machine=False)
 
     def measure_free_space(self) -> int | None:
         return None

@@ -146,10 +146,10 @@ async def prepare_program(root: Path, major: int | None = None, versions: Path |
     return found
 
 
-def configure(root: Path, port: int, gateway: str | None) -> bool:
+def configure(root: Path, port: int, app_address: str | None) -> bool:
     """Write the configuration; whether a server that runs with the former one must be restarted."""
     data = root / "data"
-    addresses = ",".join(["127.0.0.1", *([gateway] if gateway else [])])
+    addresses = ",".join(["127.0.0.1", *([app_address] if app_address else [])])
     wanted = _CONF.format(addresses=addresses, port=port, connections=CONNECTIONS, locks=_LOCKS_EACH)
     target = data / "ikoma.conf"
     changed = not target.is_file() or target.read_text() != wanted
@@ -178,7 +178,7 @@ def read_remembered_port(root: Path) -> int | None:
         return None
 
 
-def read_remembered_gateway(root: Path) -> str | None:
+def read_remembered_address(root: Path) -> str | None:
     """The address that containers used before."""
     try:
         found = re.search(r"listen_addresses = '127\.0\.0\.1,([\d.]+)'", (root / "data" / "ikoma.conf").read_text())

@@ -53,7 +53,7 @@ class EmbeddedPostgres:
         self._data = self._root / "data"
         self._port = 0
         self._password = ""
-        self._gateway: str | None = None  # where containers are to reach it
+        self._app_address: str | None = None  # where containers are to reach it
         self._listening: str | None = None  # where they do, besides the loopback address
         self._pid = 0
         self._process: Process | None = None  # when it is our child
@@ -90,11 +90,11 @@ class EmbeddedPostgres:
         """Let the server run on when this one stops: the process must end at once then, or asyncio kills its child."""
         self._leaves = True
 
-    async def set_gateway(self, address: str | None) -> None:
+    async def set_app_address(self, address: str | None) -> None:
         """Listen on this address too, for containers; restarts the server where it does not yet."""
         if address is None:
             return
-        self._gateway = address
+        self._app_address = address
         self._door.add(address)
         if self._is_keeper and self._must_move():
             self._settled.clear()
@@ -113,7 +113,7 @@ class EmbeddedPostgres:
     @property
     def endpoint(self) -> Endpoint:
         return Endpoint(
-            HOST_NAME, self._port, host_gateway=True, tls_port=self._door.port, certificate=self._door.certificate
+            HOST_NAME, self._port, on_this_machine=True, tls_port=self._door.port, certificate=self._door.certificate
         )
 
     def make_admin_login(self, database: str | None = None) -> dict[str, Any]:
@@ -203,7 +203,7 @@ class EmbeddedPostgres:
                     ready.set_result(None)
                 await self._until_ended_or_told()
                 if not self._stopping and is_alive(self._pid):
-                    log.info("PostgreSQL is restarted to listen on %s", self._gateway)
+                    log.info("PostgreSQL is restarted to listen on %s", self._app_address)
                     await self._shut_down()
                     continue
             if self._stopping:
@@ -231,7 +231,7 @@ class EmbeddedPostgres:
         self._settled.set()
 
     async def _launch(self, program: str) -> None:
-        wanted = self._gateway or cluster.read_remembered_gateway(self._root)
+        wanted = self._app_address or cluster.read_remembered_address(self._root)
         listening = wanted if wanted and postmaster.is_address_here(wanted) else None
         stale = cluster.configure(self._root, self._port, listening)
         self._pid = postmaster.find_running(self._data) or 0
@@ -311,7 +311,7 @@ class EmbeddedPostgres:
             gone.cancel()
 
     def _must_move(self) -> bool:
-        wanted = self._gateway
+        wanted = self._app_address
         return wanted is not None and wanted != self._listening and postmaster.is_address_here(wanted)
 
     async def _rest(self, seconds: float) -> None:

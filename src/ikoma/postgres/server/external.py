@@ -30,13 +30,13 @@ class ExternalPostgres:
     def hand_over(self) -> None:
         return None
 
-    async def set_gateway(self, address: str | None) -> None:
+    async def set_app_address(self, address: str | None) -> None:
         return None
 
     @property
     def endpoint(self) -> Endpoint:
         local = self._host in LOOPBACK
-        return Endpoint(HOST_NAME if local else self._host, self._port, host_gateway=local)
+        return Endpoint(HOST_NAME if local else self._host, self._port, on_this_machine=local)
 
     def make_admin_login(self, database: str | None = None) -> dict[str, Any]:
         return {

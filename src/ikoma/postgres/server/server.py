@@ -36,7 +36,7 @@ class PostgresServer(Protocol):
     def hand_over(self) -> None:
         """Leave what runs to the next process that starts on this state."""
 
-    async def set_gateway(self, address: str | None) -> None:
+    async def set_app_address(self, address: str | None) -> None:
         """Tell where containers reach this machine."""
 
     @property

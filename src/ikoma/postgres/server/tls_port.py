@@ -36,7 +36,7 @@ _PAUSE = 2.0
 
 
 class TlsDoor:
-    """Open at 127.0.0.1 and at the gateway, on one port that is remembered.
+    """Open at 127.0.0.1 and at the address for apps, on one port that is remembered.
 
     Args:
         root: the folder of the embedded server.

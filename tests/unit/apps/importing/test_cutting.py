@@ -57,9 +57,7 @@ def cut(folder: Path, text: str, held: frozenset[int] | None = None) -> tuple[Cu
         engine = ComposeEngine(DOCKER_HOST)
         try:
             parts = assemble(engine)
-            policy = Policy(
-                parts, Apps(folder / "apps"), Waivers(Store(folder / "state.db")), platform_ports={3000: "IKOMA"}
-            )
+            policy = Policy(Apps(folder / "apps"), Waivers(Store(folder / "state.db")), platform_ports={3000: "IKOMA"})
             cutter = Cutter(parts, policy, Resolutions(parts))
             if held is not None:
                 return await cutter.cut_ports(place, files, held)

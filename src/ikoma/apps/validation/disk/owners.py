@@ -16,7 +16,7 @@ from ikoma.compose.image_names import name_image
 from ikoma.compose.model import ComposeModel, Mount, Service
 from ikoma.compose.new_folders import is_to_be_handed_over
 from ikoma.compose.paths import locate
-from ikoma.ports.runtime import Images
+from ikoma.ports.images import Images
 
 _ROOT = ("", "0", "root")
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 from ikoma.app_folder import App
 from ikoma.apps.validation.finding import Finding, Report
-from ikoma.ports.runtime import Volumes
+from ikoma.ports.engine_facts import EngineTraits
 
 _LEAST_FREE = 512 << 20
 _LITTLE_FREE = 2 << 30
 
 
-async def look_at_disks(volumes: Volumes, app: App, report: Report) -> None:
-    engine_root = Path(await volumes.find_root())
-    for folder in dict.fromkeys((app.path, engine_root)):
+def look_at_disks(traits: EngineTraits, app: App, report: Report) -> None:
+    for folder in dict.fromkeys((app.path, *traits.folders)):
         if not folder.is_dir():  # the engine may run on another machine
             continue
         free = shutil.disk_usage(folder).free

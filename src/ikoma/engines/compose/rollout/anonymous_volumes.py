@@ -15,9 +15,8 @@ import orjson
 from ikoma.app_folder import App
 from ikoma.durable import write_file
 from ikoma.engines.compose.engine import ComposeEngine
-from ikoma.engines.docker.containers import Container
+from ikoma.engines.docker.containers import AnonymousVolume, Container
 from ikoma.ports.progress import Progress
-from ikoma.ports.runtime import AnonymousVolume
 
 _FILE = "volumes.json"
 

@@ -16,10 +16,10 @@ from typing import Any
 import orjson
 
 from ikoma.compose.model import ComposeModel
-from ikoma.engines.docker.containers import ResourceInventory
+from ikoma.engines.docker.containers import NetworkInfo, ResourceInventory
 from ikoma.errors import DeployFailed
 from ikoma.model import AppName
-from ikoma.ports.runtime import Difference, ResourceInfo, SubnetOverlap
+from ikoma.ports.volumes import Difference, ResourceInfo, SubnetOverlap
 
 _AT = re.compile(r"-at-[0-9a-f]{12}$")
 _WAY_OUT = {
@@ -112,7 +112,8 @@ def _kept(item: Mapping[str, Any], there: Mapping[str, ResourceInfo]) -> Mapping
         return {"name": name, "external": True}
     # Networks were not always named after their subnets.
     former = _AT.sub("", name)
-    if former != name and former in there and set(there[former].subnets) == _subnets(item):
+    made = there.get(former) if former != name else None
+    if isinstance(made, NetworkInfo) and set(made.subnets) == _subnets(item):
         return {"name": former, "external": True}
     return item
 
@@ -127,7 +128,7 @@ def _overlap(subnet: str, taken: str) -> bool:
     return isinstance(one, ipaddress.IPv6Network) and isinstance(other, ipaddress.IPv6Network) and one.overlaps(other)
 
 
-def _otherwise(network: Mapping[str, Any], made: ResourceInfo) -> Iterator[str]:
+def _otherwise(network: Mapping[str, Any], made: NetworkInfo) -> Iterator[str]:
     if made.internal != bool(network.get("internal")):
         yield "internal"
     if network.get("driver") not in (None, "default", made.driver):

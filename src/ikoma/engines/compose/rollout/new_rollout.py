@@ -25,12 +25,11 @@ from ikoma.engines.compose.rollout.decision import ServiceDecision, list_decisio
 from ikoma.engines.compose.rollout.drift import add_existing, require_alike
 from ikoma.engines.compose.rollout.rendering import render
 from ikoma.engines.compose.startup import ServiceStart
-from ikoma.engines.docker.containers import Container, ResourceInventory
+from ikoma.engines.docker.containers import AnonymousVolume, Container, ResourceInventory
 from ikoma.errors import DeployFailed, IkomaError, Next
 from ikoma.model import Secret
 from ikoma.ports.progress import Progress, ignore_progress
 from ikoma.ports.rollout import CommandOutput, DatabaseChange, RolloutHooks, RolloutPlan, RolloutTarget
-from ikoma.ports.runtime import AnonymousVolume
 from ikoma.rollout_state import RolloutState, Underway, parse_rollout
 
 

@@ -10,9 +10,8 @@ from ikoma.engines.compose.replicas import make_replicas
 from ikoma.engines.compose.rollout import anonymous_volumes
 from ikoma.engines.compose.rollout.decision import RolloutFacts, decide
 from ikoma.engines.compose.rollout.standby import is_whole
-from ikoma.engines.docker.containers import Container
+from ikoma.engines.docker.containers import AnonymousVolume, Container
 from ikoma.ports.rollout import RolloutPlan, RolloutTarget, ServiceRollout
-from ikoma.ports.runtime import AnonymousVolume
 from ikoma.rollout_state import RolloutState
 
 

@@ -17,8 +17,8 @@ from ikoma.compose.image_names import name_release_image
 from ikoma.compose.model import ComposeModel, parse_model
 from ikoma.compose.placement import Placement
 from ikoma.engines.compose.rollout.drift import make_lasting_key, name_lasting
+from ikoma.engines.docker.containers import AnonymousVolume
 from ikoma.model import AppName
-from ikoma.ports.runtime import AnonymousVolume
 
 CONFIGURATION, ROLLOUT, RELEASE = "ikoma.configuration", "ikoma.rollout", "ikoma.release"
 

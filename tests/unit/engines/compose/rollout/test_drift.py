@@ -8,15 +8,14 @@ import pytest
 
 from ikoma.compose.model import parse_model
 from ikoma.engines.compose.rollout.drift import find_overlaps, name_lasting
-from ikoma.engines.docker.containers import ResourceInventory
+from ikoma.engines.docker.containers import NetworkInfo, ResourceInventory
 from ikoma.model import AppName
-from ikoma.ports.runtime import ResourceInfo
 
 APP = AppName("shop")
 
 
 def found(network: dict[str, Any], **taken: str) -> list[str]:
-    networks = {name.replace("_at_", "-at-"): ResourceInfo("", "bridge", subnets=(it,)) for name, it in taken.items()}
+    networks = {name.replace("_at_", "-at-"): NetworkInfo("", "bridge", subnets=(it,)) for name, it in taken.items()}
     model = parse_model({"services": {}, "networks": {"n": network}})
     return [found.name for found in find_overlaps(APP, model, ResourceInventory(networks=networks))]
 

@@ -11,8 +11,8 @@ from ikoma.compose.model import parse_model
 from ikoma.compose.mounts import Sources
 from ikoma.compose.placement import Placement
 from ikoma.engines.compose.rollout.rendering import render
+from ikoma.engines.docker.containers import AnonymousVolume
 from ikoma.model import AppName
-from ikoma.ports.runtime import AnonymousVolume
 
 ROOT, TREE = Path("/srv/apps/shop"), Path("/srv/apps/shop/.ikoma/releases/r1/tree")
 PLACE = Placement(
