@@ -17,6 +17,7 @@ import orjson
 
 from ikoma.app_folder import App
 from ikoma.durable import write_file
+from ikoma.errors import AppBusy, Next
 
 T = TypeVar("T")
 
@@ -143,6 +144,15 @@ class RolloutState:
 
     def read_underway(self) -> Underway | None:
         return _read(self._app, "rollout.json", Underway)
+
+    def require_settled(self) -> None:
+        """Raises AppBusy while a rollout is under way, or what it has left is not undone."""
+        if (underway := self.read_underway()) is not None:
+            raise AppBusy(
+                f"The rollout of {underway.release} is not settled yet.",
+                hint="Wait until it is; release.abandon gives up a database that cannot be taken back.",
+                next=Next("release.list"),
+            )
 
     def read_standby(self) -> Standby | None:
         return _read(self._app, "standby.json", Standby)

@@ -39,8 +39,6 @@ from ikoma.ports.databases import Databases
 from ikoma.ports.progress import Progress
 from ikoma.ports.runtime import Runtime
 from ikoma.postgres.archive.archive import drop_slot
-from ikoma.postgres.server.embedded import EmbeddedPostgres
-from ikoma.postgres.server.external import ExternalPostgres
 from ikoma.postgres.server.server import PostgresServer
 
 log = logging.getLogger("ikoma")
@@ -210,14 +208,14 @@ async def _call(
     return (await pipeline.execute(Attempt(capability, None, None, identity, read, caller=caller))).body
 
 
-async def follow_server_address(runtime: Runtime, server: EmbeddedPostgres | ExternalPostgres) -> None:
+async def follow_server_address(runtime: Runtime, server: PostgresServer) -> None:
     """Lets PostgreSQL listen where containers reach it, also when Docker starts after us."""
     while True:
         await asyncio.sleep(_GATEWAY_PAUSE)
         await tell_server_address(runtime, server)
 
 
-async def tell_server_address(runtime: Runtime, server: EmbeddedPostgres | ExternalPostgres) -> None:
+async def tell_server_address(runtime: Runtime, server: PostgresServer) -> None:
     try:
         await server.set_app_address((await runtime.read_version()).server_address)
     except StartRefused as error:

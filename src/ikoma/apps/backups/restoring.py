@@ -27,7 +27,7 @@ from ikoma.apps.deploying.rollback import RollbackRequest
 from ikoma.apps.releases.release import Releases
 from ikoma.checkpoints import checkpoint
 from ikoma.durable import write_file
-from ikoma.errors import AppBusy, BackupDamaged, BackupUnproven, IkomaError, Next
+from ikoma.errors import BackupDamaged, BackupUnproven, IkomaError, Next
 from ikoma.model import format_moment
 from ikoma.ports.databases import Databases
 from ikoma.ports.progress import Progress
@@ -145,12 +145,7 @@ class AppBackupRestorer:
         place = self._backups.root / backup.name
         if describe_files(place, tuple(backup.files)) != backup.files:
             raise BackupDamaged(f"{backup.name} is not what its manifest says: a file is another, or is not there.")
-        if (underway := RolloutState(app).read_underway()) is not None:
-            raise AppBusy(
-                f"The rollout of {underway.release} is not settled yet.",
-                hint="Wait until it is; release.abandon gives up a database that cannot be taken back.",
-                next=Next("release.list"),
-            )
+        RolloutState(app).require_settled()
 
     async def _back_up(self, app: App, progress: Progress) -> str:
         progress("back up what is there")

@@ -21,7 +21,7 @@ from ikoma.apps.database import credentials
 from ikoma.apps.database.backups import BackupManifest, Backups
 from ikoma.checkpoints import checkpoint
 from ikoma.durable import write_file
-from ikoma.errors import AppBusy, DatabaseMissing, Next
+from ikoma.errors import DatabaseMissing
 from ikoma.model import AppName, format_moment, quote_name
 from ikoma.ports.databases import Credentials, Databases, Dump, UndoCopy
 from ikoma.ports.progress import Progress
@@ -183,12 +183,7 @@ class DatabaseRestorer:
         Raises:
             AppBusy: a rollout is not settled.
         """
-        if (underway := RolloutState(app).read_underway()) is not None:
-            raise AppBusy(
-                f"The rollout of {underway.release} is not settled yet.",
-                hint="Wait until it is; release.abandon gives up a database that cannot be taken back.",
-                next=Next("release.list"),
-            )
+        RolloutState(app).require_settled()
         now = datetime.now(UTC)
         until = format_moment(now + timedelta(days=UNDO_DAYS), "microseconds")
         note = UndoCopy(app.name, what, format_moment(now, "microseconds"), until)
