@@ -148,7 +148,7 @@ def _said(described: Any) -> Any:
     if not is_dataclass(described):
         return described
     values = {field.name: getattr(described, field.name) for field in fields(described)}
-    return {name: _said(value) for name, value in values.items() if value}
+    return {name: _said(value) for name, value in values.items() if value and not callable(value)}
 
 
 def _table(registry: Registry) -> str:

@@ -68,7 +68,13 @@ class Lamp(Result):
 
 
 @capability("trash.lamp", role=Role.OBSERVER, effect=Effect.READS)
-@listed("look", "lamp", "Show whether the lamp is on.", well=("bright", True))
+@listed(
+    "look",
+    "lamp",
+    "Show whether the lamp is on.",
+    well=("bright", True),
+    says=lambda fields: f"Bright: {fields['bright']}.",
+)
 async def lamp(call: Call, request: AppRequest) -> Lamp:
     """Show whether an app's lamp is on."""
     return Lamp(bright=True)
@@ -85,6 +91,7 @@ from ikoma.cli import capability_index, main, views
 from ikoma.cli.naming import write_command_line
 from ikoma.transports import openapi
 from ikoma.transports.mcp import tools
+from ikoma.transports.mcp.wording import sentences
 from ikoma.web import reference
 
 folder = Path(sys.argv[1])
@@ -103,6 +110,7 @@ assert not views.is_well("trash.lamp", {"bright": False})
 assert [block.text for block in views.lay_out_result("trash.lamp", {"bright": False}, {})] == ["The lamp is off."]
 assert [tools.make_tool(found).name for found in tools.choose([*registry], ["trash"])].count("trash_lamp") == 1
 assert "trash_lamp" in tools.map_names(registry)
+assert sentences.make_first_line(item.listing.says, {"bright": False}) == "Bright: False."
 assert "## trash" in docs.make_capabilities_page(registry) and "### trash.lamp" in docs.make_capabilities_page(registry)
 assert "`lamp APP`" in docs.make_commands_page("| task | commands |\\n| --- | --- |\\n")
 assert "ikoma lamp myapp" in reference.render_reference(registry)

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
+from ikoma.kernel.sentences import Says
+
 Task = Literal[
     "start",
     "deploy",
@@ -53,6 +55,9 @@ class Listing:
     """Argument → its option, where a command by hand calls it otherwise: an app is not what it works on then."""
     well: Sequence[Any] = ()
     """A field of the result, and its value where the answer is yes; a command ends with exit code 1 otherwise."""
+    says: Says | None = None
+    """Says in one sentence what an answer comes to: its first line over MCP. None where there is a `message`, or where
+    the fields say it as shortly."""
     text_alone: bool = False
     """Whether the answer over MCP is a text without fields: hosts show a model the one or the other, and it must be
     readable in all of them."""

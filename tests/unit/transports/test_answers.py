@@ -10,6 +10,7 @@ import orjson
 import pytest
 from mcp_types import TextContent
 
+from ikoma import capabilities
 from ikoma.errors import DeployFailed, IkomaError, InvalidArguments, Next, SqlFailed
 from ikoma.kernel.answers.failures import describe_failure
 from ikoma.kernel.registry import Registry, Request, Result, StoredFailure, Untrusted, capability, listed
@@ -17,6 +18,7 @@ from ikoma.model import Effect, Role, is_name, quote_name
 from ikoma.transports.mcp.wording import answers, marking, sentences
 
 REGISTRY = Registry()
+PRODUCT = capabilities.load()
 
 
 @pytest.mark.parametrize(
@@ -381,4 +383,4 @@ def test_a_failure_that_was_waited_for_looks_as_one_that_has_just_happened() -> 
     ],
 )
 def test_the_first_line_says_what_came_out(capability: str, fields: dict[str, Any], says: str) -> None:
-    assert sentences.make_first_line(capability, fields) == says
+    assert sentences.make_first_line(PRODUCT.get(capability).listing.says, fields) == says

@@ -73,7 +73,7 @@ class Backups:
         self.root = root
         self._key = key
         self._told: set[str] = set()
-        """What the log has been told: each list would say it anew."""
+        """The texts that the log has been told: each list would say them anew."""
 
     def reserve(
         self, app: AppName, name: BackupName | None, *, others: Iterable[AppName] = (), packed: bool = False

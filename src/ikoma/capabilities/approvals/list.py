@@ -10,6 +10,7 @@ from ikoma.capabilities.context import Call
 from ikoma.kernel.access.approvals import Approval
 from ikoma.kernel.registry import Request, Result, Untrusted, capability, listed
 from ikoma.kernel.requests import MOST_LISTED
+from ikoma.kernel.sentences import count_field
 from ikoma.model import Effect, Role
 
 
@@ -47,7 +48,7 @@ class ApprovalsListResult(Result):
 
 
 @capability("approvals.list", role=Role.ADMIN, effect=Effect.READS, rare=True)
-@listed("keys", "approvals list", by_hand=True)
+@listed("keys", "approvals list", by_hand=True, says=count_field("approvals", "call"))
 async def listing(call: Call, request: ApprovalsListRequest) -> ApprovalsListResult:
     """Calls that wait for another key's consent, newest first; who asks, for what, until when.
 

@@ -7,6 +7,7 @@ from typing import Annotated
 from ikoma.apps.observation.health import Observation
 from ikoma.capabilities.apps.status import find_next
 from ikoma.capabilities.context import Call
+from ikoma.capabilities.sentences import say_health
 from ikoma.errors import Next
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed, make_optional
 from ikoma.model import Effect, Role
@@ -30,7 +31,12 @@ class AppsHealthResult(Result):
 
 @capability("apps.health", role=Role.OBSERVER, effect=Effect.READS, rare=True)
 @listed(
-    "look", "health", "Look at an app and say how it is.", well=("health", "healthy"), not_in_text=("health", "status")
+    "look",
+    "health",
+    "Look at an app and say how it is.",
+    well=("health", "healthy"),
+    not_in_text=("health", "status"),
+    says=say_health,
 )
 async def health(call: Call, request: AppRequest) -> AppsHealthResult:
     """Look at the app's containers, its HTTP health path and its database, and say how it is.

@@ -12,6 +12,7 @@ from ikoma.capabilities.context import Call
 from ikoma.errors import EngineUnavailable
 from ikoma.kernel.registry import Request, Result, capability, listed
 from ikoma.kernel.requests import MOST_LISTED
+from ikoma.kernel.sentences import count_field
 from ikoma.model import Effect, Role
 
 
@@ -37,7 +38,7 @@ class AppsListResult(Result):
 
 
 @capability("apps.list", role=Role.OBSERVER, effect=Effect.READS)
-@listed("look", "list", "List all apps.")
+@listed("look", "list", "List all apps.", says=count_field("apps", "app"))
 async def listing(call: Call, request: AppsListRequest) -> AppsListResult:
     """All apps with their health, the release that serves, and where they answer.
 

@@ -13,6 +13,7 @@ from ikoma.apps.observation.logs import LogQuery, parse_since
 from ikoma.capabilities.context import Call
 from ikoma.errors import NotFollowing
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed, make_optional
+from ikoma.kernel.sentences import count_field
 from ikoma.model import Effect, ReleaseId, Role
 
 
@@ -51,6 +52,7 @@ class AppsLogsResult(Result):
     by_hand=True,
     text_alone=True,
     not_over_mcp=("follow", "seconds"),
+    says=count_field("lines", "line"),
 )
 async def logs(call: Call, request: AppsLogsRequest) -> AppsLogsResult:
     """Read the last lines of an app's containers, also of stopped ones; secrets are hidden.

@@ -47,6 +47,7 @@ class AppsRequestResult(Result):
     optional=("path",),
     text_alone=True,
     not_in_text=("status", "url", "durationMs"),
+    says=lambda fields: f"{fields.get('status')} {fields.get('url')}",
 )
 async def request_app(call: Call, request: AppsRequestRequest) -> AppsRequestResult:
     """Ask an app for a page as its visitors do, through the proxy. Redirects are shown, not followed.

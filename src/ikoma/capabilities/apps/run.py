@@ -55,6 +55,7 @@ class AppsRunResult(Result):
     by_hand=True,
     text_alone=True,
     not_in_text=("exitCode",),
+    says=lambda fields: f"Exit code {fields.get('exitCode')}.",
 )
 async def run(call: Call, request: AppsRunRequest) -> AppsRunResult:
     """Run a command once, in a container of its own like the service's; its exit code and output."""

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from ikoma.apps.observation.health import HEALTHY, STOPPED, Observation
 from ikoma.capabilities.context import Call
+from ikoma.capabilities.sentences import say_health
 from ikoma.errors import Next
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed, make_optional
 from ikoma.model import AppName, Effect, Role, format_moment
@@ -74,7 +75,13 @@ def find_next(health: str, *, has_release: bool) -> Next | None:
 
 
 @capability("apps.status", role=Role.OBSERVER, effect=Effect.READS)
-@listed("look", "status", "Show an app, service by service.", not_in_text=("name", "health", "release", "urls"))
+@listed(
+    "look",
+    "status",
+    "Show an app, service by service.",
+    not_in_text=("name", "health", "release", "urls"),
+    says=say_health,
+)
 async def status(call: Call, request: AppRequest) -> AppsStatusResult:
     """Whether an app runs, with each of its services, its database, its release and its addresses.
 

@@ -8,6 +8,7 @@ from ikoma.apps.validation.finding import Finding
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
 from ikoma.kernel.registry import AppRequest, Result, capability, listed
+from ikoma.kernel.sentences import Fields, count
 from ikoma.model import Effect, Role
 
 
@@ -48,9 +49,20 @@ class AppsValidateResult(Result):
     next: Next | None = None
 
 
+def _say_validity(fields: Fields) -> str:
+    problems = count(len(fields.get("errors") or []), "error")
+    warnings = count(len(fields.get("warnings") or []), "warning")
+    return f"{'Valid' if fields.get('valid') else 'Not valid'}: {problems}, {warnings}."
+
+
 @capability("apps.validate", role=Role.OBSERVER, effect=Effect.READS, open_world=True)
 @listed(
-    "start", "validate", "Check an app before it is deployed.", well=("valid", True), not_in_text=("valid", "folders")
+    "start",
+    "validate",
+    "Check an app before it is deployed.",
+    well=("valid", True),
+    not_in_text=("valid", "folders"),
+    says=_say_validity,
 )
 async def validate(call: Call, request: AppRequest) -> AppsValidateResult:
     """Check an app before it is deployed: every problem with file, line and fix.

@@ -33,6 +33,7 @@ class ArtifactVerifyReleaseResult(Result):
     "Answer the post-deployment checklist.",
     well=("verified", True),
     not_in_text=("summary", "verified"),
+    says=lambda fields: f"{'Verified' if fields.get('verified') else 'Not verified'}: {fields.get('summary')}",
 )
 async def verify_release(call: Call, request: AppRequest) -> ArtifactVerifyReleaseResult:
     """Answer the post-deployment checklist from facts, each looked at now.

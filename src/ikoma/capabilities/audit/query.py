@@ -9,6 +9,7 @@ from pydantic import Field
 
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import Request, Result, capability, listed
+from ikoma.kernel.sentences import count_field
 from ikoma.model import Effect, EntryTime, Role
 
 
@@ -32,7 +33,13 @@ class AuditQueryResult(Result):
 
 
 @capability("audit.query", role=Role.OBSERVER, effect=Effect.READS, rare=True)
-@listed("audit", "audit", "Show what was done, tried and refused.", by_hand=True)
+@listed(
+    "audit",
+    "audit",
+    "Show what was done, tried and refused.",
+    by_hand=True,
+    says=count_field("entries", "entry", "entries"),
+)
 async def query(call: Call, request: AuditQueryRequest) -> AuditQueryResult:
     """The last entries of the audit log that match, oldest first.
 

@@ -45,6 +45,7 @@ class DbBackupResult(Result):
     "Dump the app's database to a file.",
     optional=("backupName",),
     not_in_text=("backupPath", "proven"),
+    says=lambda fields: f"Backed up and proven by a restore: {fields.get('backupPath')}.",
 )
 async def backup(call: Call, request: DbBackupRequest) -> DbBackupResult:
     """Dump the app's database to a new file. Use it before anything risky."""

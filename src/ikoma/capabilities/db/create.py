@@ -34,7 +34,12 @@ class DbCreateResult(Result):
     idempotent=True,
     harmless="it adds what is missing, and touches nothing that is there",
 )
-@listed("database", "db-create", "Create the app's database.")
+@listed(
+    "database",
+    "db-create",
+    "Create the app's database.",
+    says=lambda fields: f"The database {fields.get('name')} is there.",
+)
 async def create(call: Call, request: AppRequest) -> DbCreateResult:
     """Create the app's database, with a login role that reaches no other.
 

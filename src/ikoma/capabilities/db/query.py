@@ -9,6 +9,7 @@ from pydantic import Field, WithJsonSchema
 from ikoma.apps.database import own_database
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, Untrusted, capability, listed
+from ikoma.kernel.sentences import count_field
 from ikoma.model import Effect, Role
 
 
@@ -37,7 +38,7 @@ class DbQueryResult(Result):
 
 
 @capability("db.query", role=Role.OPERATOR, effect=Effect.READS, takes_sql=True)
-@listed("database", "query", "Read the app's database with one SQL statement.")
+@listed("database", "query", "Read the app's database with one SQL statement.", says=count_field("rows", "row"))
 async def query(call: Call, request: DbQueryRequest) -> DbQueryResult:
     """Read the app's database with one SQL statement, as the app's own role.
 

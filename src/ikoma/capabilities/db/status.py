@@ -8,6 +8,7 @@ from typing import Annotated
 from ikoma.apps.database import credentials, migration_files
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed, make_optional
+from ikoma.kernel.sentences import Fields, count
 from ikoma.model import Effect, Role
 
 
@@ -48,8 +49,17 @@ class DbStatusResult(Result):
     """Where it is set up."""
 
 
+def _say_state(fields: Fields) -> str:
+    if not fields.get("exists"):
+        return "There is no database."
+    migrations = fields.get("migrations") or {}
+    applied, pending = (len(migrations.get(name) or []) for name in ("applied", "pending"))
+    tables = count(len(fields.get("tables") or []), "table")
+    return f"{tables}; {count(applied, 'migration')} applied, {pending} pending."
+
+
 @capability("db.status", role=Role.OBSERVER, effect=Effect.READS)
-@listed("database", "db-status", "Show the app's database and migrations.", not_in_text=("exists",))
+@listed("database", "db-status", "Show the app's database and migrations.", not_in_text=("exists",), says=_say_state)
 async def status(call: Call, request: AppRequest) -> DbStatusResult:
     """Whether the app has a database, its size in bytes, its tables, and which migrations are applied or pending.
 

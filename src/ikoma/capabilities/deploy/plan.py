@@ -106,7 +106,14 @@ class DeployPlanResult(Result):
 
 
 @capability("deploy.plan", role=Role.OBSERVER, effect=Effect.READS)
-@listed("deploy", "plan", "Show what a deploy or a rollback would do.", well=("valid", True), not_in_text=("valid",))
+@listed(
+    "deploy",
+    "plan",
+    "Show what a deploy or a rollback would do.",
+    well=("valid", True),
+    not_in_text=("valid",),
+    says=lambda fields: f"This can{'' if fields.get('valid') else 'not'} be done.",
+)
 async def plan(call: Call, request: DeployPlanRequest) -> DeployPlanResult:
     """Show what deploy.up would do, or with `rollback` deploy.rollback: services, migrations, downtime, rows lost.
 

@@ -9,6 +9,7 @@ from ikoma.capabilities.context import Call
 from ikoma.capabilities.domain.list import DomainListResult, find_domains, find_named_in_compose
 from ikoma.errors import DomainInCompose, NoWebService
 from ikoma.kernel.registry import AppRequest, capability, listed
+from ikoma.kernel.sentences import count_field
 from ikoma.model import DomainName, Effect, Role
 
 
@@ -19,7 +20,7 @@ class DomainAddRequest(AppRequest):
 @capability(
     "domain.add", role=Role.BUILDER, effect=Effect.CHANGES, idempotent=True, open_world=True, undo="domain.remove"
 )
-@listed("domains", "domain-add", "Serve an app under one more domain.")
+@listed("domains", "domain-add", "Serve an app under one more domain.", says=count_field("domains", "domain"))
 async def add(call: Call, request: DomainAddRequest) -> DomainListResult:
     """Serve an app under one more domain; the certificate comes by itself.
 

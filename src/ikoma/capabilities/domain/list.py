@@ -17,6 +17,7 @@ from ikoma.capabilities.context import Call
 from ikoma.errors import IkomaError
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed
 from ikoma.kernel.requests import MOST_LISTED
+from ikoma.kernel.sentences import count_field
 from ikoma.model import Effect, Role
 
 _SECONDS = 3.0
@@ -56,7 +57,7 @@ class DomainListResult(Result):
 
 
 @capability("domain.list", role=Role.OBSERVER, effect=Effect.READS, rare=True)
-@listed("domains", "domains", "List the domains of an app.")
+@listed("domains", "domains", "List the domains of an app.", says=count_field("domains", "domain"))
 async def list_domains(call: Call, request: DomainListRequest) -> DomainListResult:
     """List an app's domains; where each points, the record to set where that is not here, and its certificate."""
     return await find_domains(call, call.find_app(request.app_name), request.limit)

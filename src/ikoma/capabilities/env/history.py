@@ -12,6 +12,7 @@ from ikoma.capabilities.context import Call
 from ikoma.compose.variable_names import VariableName
 from ikoma.kernel.page import Column, ResultPage
 from ikoma.kernel.registry import AppRequest, Result, capability, listed
+from ikoma.kernel.sentences import count_field
 from ikoma.model import Effect, Role
 
 
@@ -40,7 +41,13 @@ class EnvHistoryResult(Result):
 
 
 @capability("env.history", role=Role.BUILDER, effect=Effect.READS, rare=True)
-@listed("variables", "env-history", "List which former values of variables are kept.", optional=("name",))
+@listed(
+    "variables",
+    "env-history",
+    "List which former values of variables are kept.",
+    optional=("name",),
+    says=count_field("versions", "version"),
+)
 async def history(call: Call, request: EnvHistoryRequest) -> EnvHistoryResult:
     """List which former values of variables are kept, newest first. Next: env.restore."""
     found = await asyncio.to_thread(variable_history.list_former, call.find_app(request.app_name), request.name)

@@ -12,6 +12,7 @@ from ikoma.errors import IkomaError, Next
 from ikoma.kernel.page import ResultPage
 from ikoma.kernel.registry import AppRequest, Result, capability, listed
 from ikoma.kernel.requests import MOST_LISTED
+from ikoma.kernel.sentences import count_field
 from ikoma.model import Effect, Role
 
 
@@ -36,7 +37,7 @@ class EnvListResult(Result):
 
 
 @capability("env.list", role=Role.OBSERVER, effect=Effect.READS)
-@listed("variables", "env-list", "List the names of an app's variables.")
+@listed("variables", "env-list", "List the names of an app's variables.", says=count_field("names", "variable"))
 async def list_names(call: Call, request: EnvListRequest) -> EnvListResult:
     """List the names of an app's environment variables, never their values."""
     app = call.find_app(request.app_name)

@@ -31,6 +31,7 @@ class EnvRestoreRequest(AppRequest):
     "Bring back a former value of a variable.",
     optional=("name", "version"),
     not_in_text=("names",),
+    says=lambda fields: f"Brought back. The app has {', '.join(fields.get('names') or []) or 'no variable'}.",
 )
 async def restore(call: Call, request: EnvRestoreRequest) -> EnvNames:
     """Bring back a former value of a variable, unseen. The present one is kept in its stead. Next: deploy.up."""

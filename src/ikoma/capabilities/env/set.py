@@ -19,7 +19,13 @@ class EnvSetRequest(AppRequest):
 
 
 @capability("env.set", role=Role.BUILDER, effect=Effect.CHANGES, idempotent=True, undo="env.restore")
-@listed("variables", "env-set", "Set a variable of an app.", not_in_text=("names",))
+@listed(
+    "variables",
+    "env-set",
+    "Set a variable of an app.",
+    not_in_text=("names",),
+    says=lambda fields: f"Set. The app has {', '.join(fields.get('names') or [])}.",
+)
 async def set_value(call: Call, request: EnvSetRequest) -> EnvNames:
     """Set an environment variable of an app in its .env. The value is never shown again.
 

@@ -26,7 +26,13 @@ class FilesDeleteResult(Result):
 
 
 @capability("files.delete", role=Role.BUILDER, effect=Effect.CHANGES, idempotent=True, rare=True, undo="files.restore")
-@listed("files", "rm", "Delete a file of an app.", not_in_text=("path",))
+@listed(
+    "files",
+    "rm",
+    "Delete a file of an app.",
+    not_in_text=("path",),
+    says=lambda fields: f"Deleted {fields.get('path')}.",
+)
 async def delete(call: Call, request: FilesDeleteRequest) -> FilesDeleteResult:
     """Delete a file of an app, or with recursive a folder. It is kept for 30 days: files.restore brings it back.
 

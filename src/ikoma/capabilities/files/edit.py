@@ -33,7 +33,13 @@ class FilesEditResult(Result):
 
 
 @capability("files.edit", role=Role.BUILDER, effect=Effect.CHANGES, takes_files=True, undo="files.restore")
-@listed("files", "edit", "Replace a text in a file of an app.", not_in_text=("path",))
+@listed(
+    "files",
+    "edit",
+    "Replace a text in a file of an app.",
+    not_in_text=("path",),
+    says=lambda fields: f"Edited {fields.get('path')}.",
+)
 async def edit(call: Call, request: FilesEditRequest) -> FilesEditResult:
     """Replace a text in a file of an app. Next: apps.validate, deploy.up."""
     app = call.find_app(request.app_name)

@@ -11,6 +11,7 @@ from ikoma.apps.files import file_history
 from ikoma.capabilities.context import Call
 from ikoma.kernel.page import Column, ResultPage
 from ikoma.kernel.registry import AppRequest, Result, capability, listed
+from ikoma.kernel.sentences import count_field
 from ikoma.model import Effect, FilePath, Role
 
 
@@ -51,7 +52,13 @@ class FilesHistoryResult(Result):
 
 
 @capability("files.history", role=Role.BUILDER, effect=Effect.READS, rare=True)
-@listed("files", "history", "List what is kept of overwritten and deleted files.", optional=("path",))
+@listed(
+    "files",
+    "history",
+    "List what is kept of overwritten and deleted files.",
+    optional=("path",),
+    says=count_field("versions", "version"),
+)
 async def history(call: Call, request: FilesHistoryRequest) -> FilesHistoryResult:
     """List former versions of an app's overwritten or deleted files, newest first.
 

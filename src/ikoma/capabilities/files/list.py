@@ -13,6 +13,7 @@ from ikoma.apps.releases.release import Releases
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, capability, listed
 from ikoma.kernel.requests import MOST_LISTED
+from ikoma.kernel.sentences import count_field
 from ikoma.model import Effect, FilePath, ReleaseId, Role
 
 
@@ -40,7 +41,7 @@ class FilesListResult(Result):
 
 
 @capability("files.list", role=Role.BUILDER, effect=Effect.READS)
-@listed("files", "files", "List an app's files.", optional=("path",))
+@listed("files", "files", "List an app's files.", optional=("path",), says=count_field("entries", "entry", "entries"))
 async def list_files(call: Call, request: FilesListRequest) -> FilesListResult:
     """List the files of an app's folder, or of a folder in it.
 

@@ -14,6 +14,7 @@ from ikoma.apps.releases.release import Releases
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
 from ikoma.kernel.registry import AppRequest, Result, capability, listed
+from ikoma.kernel.sentences import Fields, count
 from ikoma.model import Effect, FilePath, ReleaseId, Role, make_printable
 
 _MOST_NAMES = 100
@@ -51,8 +52,20 @@ class FilesRestoreResult(Result):
     next: Next | None = Next("apps.validate")
 
 
+def _say_restored(fields: Fields) -> str:
+    if not fields.get("count"):
+        return "All of it is so already."
+    return f"Brought back {fields.get('path') or count(fields['count'], 'path')}."
+
+
 @capability("files.restore", role=Role.BUILDER, effect=Effect.CHANGES, rare=True, undo="files.restore")
-@listed("files", "unrm", "Bring files back: overwritten, deleted, or of a release.", optional=("path", "version"))
+@listed(
+    "files",
+    "unrm",
+    "Bring files back: overwritten, deleted, or of a release.",
+    optional=("path", "version"),
+    says=_say_restored,
+)
 async def restore(call: Call, request: FilesRestoreRequest) -> FilesRestoreResult:
     """Bring back overwritten or deleted files, or those of a release.
 

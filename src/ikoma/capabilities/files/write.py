@@ -39,7 +39,14 @@ class FilesWriteResult(Result):
 @capability(
     "files.write", role=Role.BUILDER, effect=Effect.CHANGES, takes_files=True, idempotent=True, undo="files.restore"
 )
-@listed("files", "put", "Write a file of an app, from stdin or a file.", by_hand=True, not_in_text=("path",))
+@listed(
+    "files",
+    "put",
+    "Write a file of an app, from stdin or a file.",
+    by_hand=True,
+    not_in_text=("path",),
+    says=lambda fields: f"Wrote {fields.get('path')}.",
+)
 async def write(call: Call, request: FilesWriteRequest) -> FilesWriteResult:
     """Write a file of an app, whole; folders on the way are made. Source goes under src/, SQL under migrations/.
 

@@ -8,6 +8,7 @@ from ikoma.capabilities.context import Call
 from ikoma.kernel.access.reach import describe_reach
 from ikoma.kernel.registry import Request, Result, capability, listed
 from ikoma.kernel.requests import MOST_LISTED
+from ikoma.kernel.sentences import count_field
 from ikoma.model import Effect, Role
 
 
@@ -41,7 +42,7 @@ class KeysListResult(Result):
 
 
 @capability("keys.list", role=Role.ADMIN, effect=Effect.READS, rare=True)
-@listed("keys", "keys list", by_hand=True)
+@listed("keys", "keys list", by_hand=True, says=count_field("keys", "key"))
 async def listing(call: Call, request: KeysListRequest) -> KeysListResult:
     """All API keys but the admin key of the settings; names, roles, scopes and dates, never the keys.
 

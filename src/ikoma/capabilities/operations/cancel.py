@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.operations.get import OperationsGetRequest, OperationsGetResult
+from ikoma.capabilities.sentences import say_operation
 from ikoma.kernel.registry import capability, listed
 from ikoma.model import Effect, Role
 
@@ -15,7 +16,9 @@ from ikoma.model import Effect, Role
     idempotent=True,
     harmless="what was begun is undone, and the call can be made again",
 )
-@listed("operations", "cancel", "Stop an operation.", not_in_text=("state", "capability", "appName"))
+@listed(
+    "operations", "cancel", "Stop an operation.", not_in_text=("state", "capability", "appName"), says=say_operation
+)
 async def cancel(call: Call, request: OperationsGetRequest) -> OperationsGetResult:
     """Stop a long call of your own; what it had begun is put right first.
 

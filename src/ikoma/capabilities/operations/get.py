@@ -10,6 +10,7 @@ import orjson
 from pydantic import Field
 
 from ikoma.capabilities.context import Call
+from ikoma.capabilities.sentences import say_operation
 from ikoma.errors import Next, ShuttingDown, rebuild_failure
 from ikoma.kernel.answers.failures import describe_failure
 from ikoma.kernel.answers.server_paths import ServerPaths
@@ -86,6 +87,7 @@ def _next(record: Record) -> Next | None:
     "operations",
     no_verb="operations.wait shows the same, and with no seconds it does not wait",
     not_in_text=("state", "capability", "appName"),
+    says=say_operation,
 )
 async def get(call: Call, request: OperationsGetRequest) -> OperationsGetResult:
     """See how far a long call is, or how it ended: state, steps, result or failure.

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import Request, Result, Untrusted, capability, listed
+from ikoma.kernel.sentences import count_field
 from ikoma.model import AppName, Effect, Role
 
 
@@ -35,7 +36,13 @@ class OperationsListResult(Result):
 
 
 @capability("operations.list", role=Role.OBSERVER, effect=Effect.READS)
-@listed("operations", "operations", "List what is being done, and what was.", optional=("appName",))
+@listed(
+    "operations",
+    "operations",
+    "List what is being done, and what was.",
+    optional=("appName",),
+    says=count_field("operations", "operation"),
+)
 async def list_operations(call: Call, request: OperationsListRequest) -> OperationsListResult:
     """List the latest changing calls, newest first: what runs now, what ended how.
 

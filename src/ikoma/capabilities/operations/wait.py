@@ -6,6 +6,7 @@ from pydantic import Field
 
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.operations.get import OperationsGetRequest, OperationsGetResult
+from ikoma.capabilities.sentences import say_operation
 from ikoma.kernel.registry import capability, listed
 from ikoma.model import Effect, Role
 
@@ -22,6 +23,7 @@ class OperationsWaitRequest(OperationsGetRequest):
     "Wait until an operation has ended.",
     well=("state", "succeeded"),
     not_in_text=("state", "capability", "appName"),
+    says=say_operation,
 )
 async def wait(call: Call, request: OperationsWaitRequest) -> OperationsGetResult:
     """Wait until a long call has ended, and get its result. Still running afterwards? Call it again.

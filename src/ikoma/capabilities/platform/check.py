@@ -12,6 +12,7 @@ from typing import Any
 from ikoma.capabilities.context import Call, Platform
 from ikoma.errors import IkomaError
 from ikoma.kernel.registry import Request, Result, capability, listed
+from ikoma.kernel.sentences import Fields
 from ikoma.model import Effect, Role
 
 
@@ -27,6 +28,13 @@ class PlatformCheckResult(Result):
     details: dict[str, dict[str, Any]]
 
 
+def _say_usable(fields: Fields) -> str:
+    if fields.get("healthy"):
+        return "Docker, PostgreSQL and the apps' folder are usable."
+    away = [name for name, passed in fields["checks"].items() if not passed]
+    return f"Not usable: {', '.join(away)}."
+
+
 @capability("platform.check", role=Role.OBSERVER, effect=Effect.READS)
 @listed(
     "server",
@@ -34,6 +42,7 @@ class PlatformCheckResult(Result):
     "Check Docker, PostgreSQL and the apps' folder.",
     well=("healthy", True),
     not_in_text=("healthy", "checks"),
+    says=_say_usable,
 )
 async def check(call: Call, request: Request) -> PlatformCheckResult:
     """Whether Docker, PostgreSQL and the apps' folder are usable, and what is wrong where they are not.

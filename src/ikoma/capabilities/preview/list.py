@@ -17,6 +17,7 @@ from ikoma.errors import EngineUnavailable
 from ikoma.kernel.page import Column, ResultPage
 from ikoma.kernel.registry import AppRequest, Result, capability, listed
 from ikoma.kernel.requests import MOST_LISTED
+from ikoma.kernel.sentences import count_field
 from ikoma.model import Effect, Role
 
 
@@ -57,7 +58,7 @@ class PreviewListResult(Result):
 
 
 @capability("preview.list", role=Role.OBSERVER, effect=Effect.READS, rare=True)
-@listed("previews", "previews", "List the previews of an app.")
+@listed("previews", "previews", "List the previews of an app.", says=count_field("previews", "preview"))
 async def listing(call: Call, request: PreviewListRequest) -> PreviewListResult:
     """The previews of an app; refs, addresses, and when they end."""
     found = call.platform.previews.list_of(call.find_app(request.app_name))

@@ -12,6 +12,7 @@ from ikoma.capabilities.context import Call
 from ikoma.kernel.page import Column, ResultPage
 from ikoma.kernel.registry import AppRequest, Result, capability, listed
 from ikoma.kernel.requests import MOST_LISTED
+from ikoma.kernel.sentences import count_field
 from ikoma.model import Effect, Role
 
 
@@ -65,7 +66,7 @@ class ReleaseListResult(Result):
 
 
 @capability("release.list", role=Role.OBSERVER, effect=Effect.READS)
-@listed("releases", "releases", "List the deployments of an app.")
+@listed("releases", "releases", "List the deployments of an app.", says=count_field("releases", "release"))
 async def list_releases(call: Call, request: ReleaseListRequest) -> ReleaseListResult:
     """List the deployments of an app, newest first, with how each ended.
 

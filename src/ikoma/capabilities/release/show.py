@@ -13,6 +13,7 @@ from ikoma.capabilities.context import Call
 from ikoma.capabilities.release.list import ReleaseListRelease, describe_release
 from ikoma.errors import Next
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed, make_optional
+from ikoma.kernel.sentences import Fields
 from ikoma.model import Effect, ReleaseId, Role
 
 
@@ -58,6 +59,11 @@ class ReleaseShowResult(ReleaseListRelease):
     next: Next | None = None
 
 
+def _say_state(fields: Fields) -> str:
+    serves = ", and serves" if fields.get("current") else ""
+    return f"Release {fields.get('id')} {fields.get('state')}{serves}."
+
+
 @capability("release.show", role=Role.OBSERVER, effect=Effect.READS)
 @listed(
     "releases",
@@ -65,6 +71,7 @@ class ReleaseShowResult(ReleaseListRelease):
     "Show one deployment of an app.",
     optional=("release",),
     not_in_text=("id", "state", "current"),
+    says=_say_state,
 )
 async def show(call: Call, request: ReleaseShowRequest) -> ReleaseShowResult:
     """Show one deployment: who, when, why, how it ended, services, migrations and source.

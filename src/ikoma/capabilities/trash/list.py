@@ -11,6 +11,7 @@ from ikoma.apps.trash.entries import TrashEntry
 from ikoma.capabilities.context import Call
 from ikoma.kernel.page import Column, ResultPage
 from ikoma.kernel.registry import Request, Result, capability, listed
+from ikoma.kernel.sentences import count_field
 from ikoma.model import Effect, Role
 
 
@@ -48,7 +49,13 @@ class TrashListResult(Result):
 
 
 @capability("trash.list", role=Role.ADMIN, effect=Effect.READS, rare=True)
-@listed("server", "trash", "List removed apps that can be brought back.", not_over_mcp=("limit",))
+@listed(
+    "server",
+    "trash",
+    "List removed apps that can be brought back.",
+    not_over_mcp=("limit",),
+    says=count_field("entries", "entry", "entries"),
+)
 async def listing(call: Call, request: TrashListRequest) -> TrashListResult:
     """List removed apps that are kept, newest first; when removed, size and content."""
     found = await asyncio.to_thread(call.platform.trash.list_entries)

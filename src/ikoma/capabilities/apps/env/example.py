@@ -12,7 +12,13 @@ from ikoma.model import Effect, Role
 
 
 @capability("apps.env.example", role=Role.OBSERVER, effect=Effect.READS, rare=True)
-@listed("variables", "env-example", "Print a .env file to start from.", text_alone=True)
+@listed(
+    "variables",
+    "env-example",
+    "Print a .env file to start from.",
+    text_alone=True,
+    says=lambda _: "A .env file to start from:",
+)
 async def example(call: Call, request: AppRequest) -> str:
     """A .env file to start from: each variable of the compose file.
 

@@ -153,7 +153,7 @@ def _text_of(
 ) -> str:
     plain = {name: value for name, value in ours.items() if name not in marked}
     said = [
-        sentences.make_first_line(capability.name, fields),
+        sentences.make_first_line(capability.listing.says, fields),
         *sentences.outline(plain, capability.listing.not_in_text),
     ]
     failures = [_text(ours[name]) for name in sorted(marked) if ours.get(name)]

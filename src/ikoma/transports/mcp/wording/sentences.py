@@ -6,12 +6,12 @@ fields: what only programs need (ids of images, times in milliseconds) is left t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import orjson
 
-Fields = Mapping[str, Any]
+from ikoma.kernel.sentences import Fields, Says
 
 _LARGER = ("limit", "tail")
 _NARROWER = ("since", "until", "grep", "service", "path", "capability", "caller", "result")
@@ -30,12 +30,11 @@ _FOR_PROGRAMS = frozenset(
 _SHOWN_FIRST = ("id", "name", "version", "path", "domain", "preview")
 
 
-def make_first_line(capability: str, fields: Fields) -> str:
+def make_first_line(says: Says | None, fields: Fields) -> str:
     """One sentence that says what came out; nothing where the fields say it as shortly."""
     if isinstance(fields.get("message"), str):
         return str(fields["message"])
-    say = _SENTENCES.get(capability)
-    return say(fields) if say else ""
+    return says(fields) if says else ""
 
 
 def outline(fields: Fields, not_in_text: Collection[str] = ()) -> list[str]:
@@ -142,104 +141,3 @@ def _short(value: Any) -> str:
         return shown if len(value) <= _MOST_NAMES else f"{shown} … ({len(value)} in all)"
     text = value if isinstance(value, str) else orjson.dumps(value).decode()
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters)"
-
-
-def _count(number: int, one: str, many: str = "") -> str:
-    return f"{number} {one}" if number == 1 else f"{number} {many or f'{one}s'}"
-
-
-def _of(name: str, one: str, many: str = "") -> Callable[[Fields], str]:
-    """Counts the items of a list."""
-    return lambda fields: f"{_count(len(fields.get(name) or []), one, many)}."
-
-
-def _app(fields: Fields) -> str:
-    release = f" (release {fields['release']})" if fields.get("release") else ""
-    where = f" at {', '.join(fields['urls'])}" if fields.get("urls") else ""
-    return f"{fields.get('name', 'The app')} is {fields.get('health')}{release}{where}."
-
-
-def _validation(fields: Fields) -> str:
-    problems = _count(len(fields.get("errors") or []), "error")
-    warnings = _count(len(fields.get("warnings") or []), "warning")
-    return f"{'Valid' if fields.get('valid') else 'Not valid'}: {problems}, {warnings}."
-
-
-def _verification(fields: Fields) -> str:
-    return f"{'Verified' if fields.get('verified') else 'Not verified'}: {fields.get('summary')}"
-
-
-def _operation(fields: Fields) -> str:
-    about = f" of {fields['appName']}" if fields.get("appName") else ""
-    state = "goes on" if fields.get("state") == "running" else fields.get("state")
-    return f"{_tool(fields.get('capability'))}{about}: {state}."
-
-
-def _release(fields: Fields) -> str:
-    serves = ", and serves" if fields.get("current") else ""
-    return f"Release {fields.get('id')} {fields.get('state')}{serves}."
-
-
-def _database(fields: Fields) -> str:
-    if not fields.get("exists"):
-        return "There is no database."
-    migrations = fields.get("migrations") or {}
-    applied, pending = (len(migrations.get(name) or []) for name in ("applied", "pending"))
-    tables = _count(len(fields.get("tables") or []), "table")
-    return f"{tables}; {_count(applied, 'migration')} applied, {pending} pending."
-
-
-def _restored(fields: Fields) -> str:
-    if not fields.get("count"):
-        return "All of it is so already."
-    return f"Brought back {fields.get('path') or _count(fields['count'], 'path')}."
-
-
-def _platform(fields: Fields) -> str:
-    if fields.get("healthy"):
-        return "Docker, PostgreSQL and the apps' folder are usable."
-    away = [name for name, passed in fields["checks"].items() if not passed]
-    return f"Not usable: {', '.join(away)}."
-
-
-_SENTENCES: Mapping[str, Callable[[Fields], str]] = {
-    "approvals.list": _of("approvals", "call"),
-    "apps.health": _app,
-    "apps.list": _of("apps", "app"),
-    "apps.status": _app,
-    "apps.validate": _validation,
-    "apps.env.example": lambda _: "A .env file to start from:",
-    "apps.logs": _of("lines", "line"),
-    "apps.request": lambda fields: f"{fields.get('status')} {fields.get('url')}",
-    "apps.run": lambda fields: f"Exit code {fields.get('exitCode')}.",
-    "artifact.verify_release": _verification,
-    "audit.query": _of("entries", "entry", "entries"),
-    "db.backup": lambda fields: f"Backed up and proven by a restore: {fields.get('backupPath')}.",
-    "db.status": _database,
-    "db.query": lambda fields: _count(len(fields.get("rows") or []), "row") + ".",
-    "db.create": lambda fields: f"The database {fields.get('name')} is there.",
-    "deploy.plan": lambda fields: f"This can{'' if fields.get('valid') else 'not'} be done.",
-    "domain.add": _of("domains", "domain"),
-    "domain.list": _of("domains", "domain"),
-    "env.history": _of("versions", "version"),
-    "env.list": _of("names", "variable"),
-    "env.restore": lambda fields: f"Brought back. The app has {', '.join(fields.get('names') or []) or 'no variable'}.",
-    "env.set": lambda fields: f"Set. The app has {', '.join(fields.get('names') or [])}.",
-    "env.unset": lambda fields: f"Unset. The app has {', '.join(fields.get('names') or []) or 'no variable'}.",
-    "files.delete": lambda fields: f"Deleted {fields.get('path')}.",
-    "files.edit": lambda fields: f"Edited {fields.get('path')}.",
-    "files.history": _of("versions", "version"),
-    "files.list": _of("entries", "entry", "entries"),
-    "files.restore": _restored,
-    "files.write": lambda fields: f"Wrote {fields.get('path')}.",
-    "keys.list": _of("keys", "key"),
-    "operations.cancel": _operation,
-    "operations.get": _operation,
-    "operations.list": _of("operations", "operation"),
-    "operations.wait": _operation,
-    "platform.check": _platform,
-    "preview.list": _of("previews", "preview"),
-    "release.list": _of("releases", "release"),
-    "release.show": _release,
-    "trash.list": _of("entries", "entry", "entries"),
-}
