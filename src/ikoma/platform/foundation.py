@@ -1,4 +1,4 @@
-"""What everything else stands on: the engine, PostgreSQL and the proxy, and the folder of all apps."""
+"""Starts the parts that all others stand on: the engine, PostgreSQL and the proxy, and the folder of all apps."""
 
 from __future__ import annotations
 
