@@ -85,13 +85,14 @@ async def text(call: object, request: Request) -> Annotated[str, Untrusted("a fi
 
 
 @capability("apps.validate", role=Role.OBSERVER, effect=Effect.READS, into=REGISTRY)
-@listed("start", not_in_text=("valid", "folders"))
+@listed("start", not_in_text=("valid", "folders"), says=PRODUCT.get("apps.validate").listing.says)
 async def validate(call: object, request: Request) -> Report:
     """Findings."""
     raise NotImplementedError
 
 
 @capability("db.query", role=Role.OBSERVER, effect=Effect.READS, into=REGISTRY)
+@listed("database", says=PRODUCT.get("db.query").listing.says)
 async def query(call: object, request: Request) -> Rows:
     """Rows."""
     raise NotImplementedError
@@ -105,7 +106,11 @@ async def file(call: object, request: Request) -> File:
 
 
 @capability("operations.wait", role=Role.OBSERVER, effect=Effect.READS, into=REGISTRY)
-@listed("operations", not_in_text=("state", "capability", "appName"))
+@listed(
+    "operations",
+    not_in_text=("state", "capability", "appName"),
+    says=PRODUCT.get("operations.wait").listing.says,
+)
 async def waited(call: object, request: Request) -> Operation:
     """An operation."""
     raise NotImplementedError
