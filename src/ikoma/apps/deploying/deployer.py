@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from ikoma.app_folder import App
 from ikoma.apps.database.migrating import DatabaseMigrator, DatabaseRollback, ForwardMigration
 from ikoma.apps.database.rollback_planning import STAYS, DatabaseRollbackPlan
 from ikoma.apps.deploying.images_again import provide_again
+from ikoma.apps.deploying.new_release import begin_release, record_images
 from ikoma.apps.deploying.recovery import Recovery
 from ikoma.apps.deploying.release_history import ReleaseHistory
 from ikoma.apps.deploying.release_tree import place_again, place_new, share_source
@@ -24,7 +25,7 @@ from ikoma.apps.deploying.written_folders import adopt_folders, find_copies_in_u
 from ikoma.apps.environment import variable_history
 from ikoma.apps.files import retention
 from ikoma.apps.policy.enforcement import Policy
-from ikoma.apps.releases.release import Release, Releases, ServiceRecord, format_now
+from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.releases.scale import apply_scale
 from ikoma.apps.releases.scaling import fit_scale
 from ikoma.apps.rollouts import images, injection
@@ -34,13 +35,11 @@ from ikoma.apps.rollouts.rollouts import Rollouts
 from ikoma.apps.routing.probe import Probe
 from ikoma.apps.routing.routes import Routes
 from ikoma.apps.secrets import app_secrets
-from ikoma.apps.source import checkout
 from ikoma.apps.validation.engine_facts import find_engine_facts
-from ikoma.compose import web_service, x_ikoma
+from ikoma.compose import x_ikoma
 from ikoma.compose.model import EMPTY, ComposeModel
 from ikoma.compose.mounts import find_sources
 from ikoma.compose.placement import Placement
-from ikoma.compose.roles.jobs import find_jobs
 from ikoma.compose.services import find_service, replace_image
 from ikoma.compose.single import explain_one
 from ikoma.errors import (
@@ -143,7 +142,7 @@ class Deployer:
             *app_secrets.find_in_variables(given),
             *app_secrets.find_in_model(frozen),
         ]
-        release = _begin_release(app, frozen, options)
+        release = begin_release(app, frozen, options)
         earlier = Releases(app).find_current()
         folder = Releases(app).open(release, frozen, given, texts)
         async with self._history.record_failure(app, release, secrets) as ledger:
@@ -155,7 +154,7 @@ class Deployer:
             change = await self._migrator.plan_forward(
                 app, release.id, frozen.x_ikoma.release_command, ledger, migrations
             )
-            release = replace(_record_images(release, found), compatible=not change.stops_first)
+            release = replace(record_images(release, found), compatible=not change.stops_first)
             Releases(app).write(release)
             rolled = await self._roll(app, release, runs, replace(place, images=found), options, secrets, change=change)
         release = replace(release, applied=change.applied, backup=rolled.backup, output=change.output)
@@ -233,7 +232,7 @@ class Deployer:
         in_use = await self._adopt(app, model, options.progress)
         given = releases.read_variables(earlier)
         secrets = [*app_secrets.find_of_app(app), *app_secrets.find_of_release(app, earlier)]
-        release = replace(_begin_release(app, model, options), commit=earlier.commit)
+        release = replace(begin_release(app, model, options), commit=earlier.commit)
         folder = releases.open(release, model, given, releases.read_texts(earlier))
         async with self._history.record_failure(app, release, secrets):
             kept = earlier.images
@@ -250,7 +249,7 @@ class Deployer:
                 secrets=secrets,
             )
             change = self._migrator.plan_command(app, release.id, model.x_ikoma.release_command)
-            release = replace(_record_images(release, found), compatible=not change.stops_first)
+            release = replace(record_images(release, found), compatible=not change.stops_first)
             releases.write(release)
             rolled = await self._roll(app, release, runs, replace(place, images=found), options, secrets, change=change)
         release = replace(release, applied=change.applied, backup=rolled.backup, output=change.output)
@@ -402,28 +401,3 @@ class Deployer:
             progress=options.progress,
             secrets=secrets,
         )
-
-
-def _begin_release(app: App, model: ComposeModel, options: DeployOptions) -> Release:
-    """A release that begins now."""
-    web = web_service.find_web(model)
-    one_shot, may_end = model.one_shot, find_jobs(model)
-    brought = checkout.read_record(app)
-    return Release(
-        id=Releases(app).make_id(),
-        caller=options.caller,
-        started_at=format_now(),
-        reason=options.reason,
-        web=asdict(web) if web else None,
-        extension=asdict(model.x_ikoma),
-        commit=brought.commit if brought else None,
-        services={
-            name: ServiceRecord(one_shot=name in one_shot, scale=service.scale, is_job=name in may_end)
-            for name, service in model.services.items()
-        },
-    )
-
-
-def _record_images(release: Release, found: Mapping[str, str]) -> Release:
-    services = {name: replace(record, image=found.get(name)) for name, record in release.services.items()}
-    return replace(release, services=services)
