@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
 
 from ikoma.app_folder import App
-from ikoma.apps.deploying.deployer import DeployOptions
 from ikoma.apps.releases.release import Release, Releases, ServiceRecord, format_now
 from ikoma.apps.source import checkout
 from ikoma.compose import web_service
 from ikoma.compose.model import ComposeModel
 from ikoma.compose.roles.jobs import find_jobs
+
+if TYPE_CHECKING:
+    from ikoma.apps.deploying.deployer import DeployOptions
 
 
 def begin_release(app: App, model: ComposeModel, options: DeployOptions) -> Release:
