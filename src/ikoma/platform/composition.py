@@ -30,10 +30,7 @@ from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.redaction.redaction import Scrubber, ScrubbingFormatter
 from ikoma.kernel.supervisor import Supervisor
 from ikoma.model import Secret
-from ikoma.platform.background import (
-    follow_server_address,
-    hold_alone,
-)
+from ikoma.platform.background import follow_server_address, hold_alone
 from ikoma.platform.background_work import start_apps_work, start_database_work
 from ikoma.platform.foundation import Foundation, start_foundation
 from ikoma.platform.parts import make_platform

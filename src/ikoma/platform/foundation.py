@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ikoma.apps.app import Apps
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.engines.compose.runtime import assemble
-from ikoma.platform.background import (
-    tell_server_address,
-)
+from ikoma.platform.background import tell_server_address
 from ikoma.ports.runtime import Engine
 from ikoma.postgres.archive.archive import Archive
 from ikoma.postgres.databases import PostgresDatabases
@@ -20,9 +17,6 @@ from ikoma.postgres.server.external import ExternalPostgres
 from ikoma.postgres.server.server import PostgresServer
 from ikoma.proxy.caddy import CaddyProxy
 from ikoma.settings import Settings
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ikoma.apps.adapting.adapter import Adapter
 from ikoma.apps.backups.downloads import BackupDownloads
@@ -58,9 +57,6 @@ from ikoma.platform.records import Records
 from ikoma.postgres.archive.point_in_time import PostgresPointInTime
 from ikoma.postgres.databases import PostgresDatabases
 from ikoma.settings import Settings
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ikoma.apps.policy.waivers import Waivers
 from ikoma.apps.schedules.runs import ScheduleRuns
@@ -18,10 +17,6 @@ from ikoma.kernel.operations.journal import Journal, Record
 from ikoma.kernel.operations.operations import Operations
 from ikoma.kernel.state.store import Store
 from ikoma.settings import Settings
-
-if TYPE_CHECKING:
-    pass
-
 
 _GRACE_SECONDS = 60.0
 
