@@ -95,6 +95,34 @@ def test_a_backup_that_cannot_be_restored_stops_nothing(app: LiveApp) -> None:
         app.do("db.migrate", sql="DROP TABLE area; DROP FUNCTION is_zone; DROP TABLE zone;")
 
 
+def test_a_backup_that_a_deploy_made_is_proven_once_it_serves(app: LiveApp) -> None:
+    migrate(app, "5_size.sql", "ALTER TABLE shop ADD COLUMN size int;")
+    app.write("good")
+    deployed = app.do("deploy.up")["details"]
+    assert (deployed["migrations"], deployed["warnings"]) == (["5_size.sql"], [])
+    made = next(item for item in app.do("backup.list")["backups"] if item["name"] == deployed["backup"])
+    assert made["provenAt"] >= made["createdAt"]
+    checks = {item["name"]: item for item in app.do("artifact.verify_release")["checks"]}
+    assert deployed["backup"] in checks["backup"]["details"]
+    assert copies(app) == 0
+
+
+def test_a_backup_that_a_deploy_made_and_that_cannot_be_restored_is_told(app: LiveApp) -> None:
+    app.do("db.migrate", sql=UNRESTORABLE)
+    try:
+        migrate(app, "6_color.sql", "ALTER TABLE shop ADD COLUMN color text;")
+        app.write("good")
+        deployed = app.do("deploy.up")["details"]
+        assert deployed["migrations"] == ["6_color.sql"]
+        said = [item for item in deployed["warnings"] if "is not proven" in item]
+        assert len(said) == 1 and deployed["backup"] in said[0] and "area" in said[0]
+        made = next(item for item in app.do("backup.list")["backups"] if item["name"] == deployed["backup"])
+        assert made["provenAt"] is None
+        assert copies(app) == 0
+    finally:
+        app.do("db.migrate", sql="DROP TABLE area; DROP FUNCTION is_zone; DROP TABLE zone;")
+
+
 def test_a_first_migration_that_fails_leaves_nothing_to_restore(app: LiveApp) -> None:
     table, made = value(app, "SELECT 'shop'::regclass::oid"), backups(app)
     migrate(app, "2_drop.sql", DROP + NOT_ON_A_COPY)

@@ -1,10 +1,23 @@
-"""The proof of a backup, made before the backup has its name: none is seen that nobody has tried to restore."""
+"""The proof of a backup, made before the backup has its name: none is seen that nobody has tried to restore.
+
+But for the one that a deploy makes before it changes the database: that is proven once the release serves, since nobody
+is to wait for it without the app.
+"""
 
 from __future__ import annotations
 
-from ikoma.errors import BackupUnproven, DiskFull
+import asyncio
+import logging
+
+from ikoma.app_folder import App
+from ikoma.apps.database import credentials
+from ikoma.apps.database.backups import BackupManifest, Backups
+from ikoma.errors import BackupUnproven, DiskFull, IkomaError
+from ikoma.model import BackupName
 from ikoma.ports.databases import Credentials, Databases, Dump
 from ikoma.ports.progress import Progress, ignore_progress
+
+log = logging.getLogger("ikoma")
 
 
 class BackupProof:
@@ -39,3 +52,35 @@ class BackupProof:
             raise self._failure
         assert self.seconds is not None
         return self.seconds
+
+
+async def prove_dump(
+    databases: Databases, backups: Backups, app: App, name: BackupName, progress: Progress
+) -> BackupManifest:
+    """Restore a dump beside, compare it, and write that down; its record of then.
+
+    Raises:
+        BackupMissing, BackupForeign, BackupDamaged: there is none that this server has made.
+        BackupUnproven, DiskFull: it cannot be restored.
+    """
+    manifest = await asyncio.to_thread(backups.find, app.name, name)
+    proof = BackupProof(databases, credentials.require(app), manifest.name, progress)
+    await proof.make(backups.describe(manifest))
+    return backups.record_proof(manifest, proof.require())
+
+
+async def prove_after_change(
+    databases: Databases, backups: Backups, app: App, name: str | None, progress: Progress
+) -> list[str]:
+    """Prove the backup that was made before a change of the database, if any; says what is wrong with it.
+
+    The change is done by then, so what cannot be proven is told and is no error.
+    """
+    if name is None:
+        return []
+    try:
+        await prove_dump(databases, backups, app, BackupName(name), progress)
+    except IkomaError as error:
+        log.warning("%s: the backup %s is not proven: %s", app.name, name, error.message)
+        return [f"The backup {name}, made before the database was changed, is not proven: {error.message}"]
+    return []

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ikoma.apps.backups.names import SERVER, AnyBackupName, AppBackupName
-from ikoma.apps.database import credentials
-from ikoma.apps.database.proof import BackupProof
+from ikoma.apps.database.proof import prove_dump
 from ikoma.capabilities.backup.list import (
     COLUMNS,
     BackupFacts,
@@ -50,10 +49,9 @@ async def verify(call: Call, request: BackupVerifyRequest) -> BackupVerifyResult
         facts = describe_backup(await call.platform.state_backups.verify(backup))
     elif request.backup_name.endswith(DUMP_ENDINGS):
         app = call.find_app(of)
-        manifest = call.platform.backups.find(app.name, BackupName(request.backup_name))
-        proof = BackupProof(call.platform.databases, credentials.require(app), manifest.name, call.progress)
-        await proof.make(call.platform.backups.describe(manifest))
-        facts = describe_dump(call.platform.backups.record_proof(manifest, proof.require()))
+        name = BackupName(request.backup_name)
+        proven = await prove_dump(call.platform.databases, call.platform.backups, app, name, call.progress)
+        facts = describe_dump(proven)
     else:
         app = call.find_app(of)
         backup = call.platform.app_backups.find(of, AppBackupName(request.backup_name))

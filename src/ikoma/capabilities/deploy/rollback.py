@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from ikoma.apps.database.proof import prove_after_change
 from ikoma.apps.deploying.deployer import DeployOptions
 from ikoma.apps.deploying.rollback import RollbackRequest
 from ikoma.apps.observation.runbook import write_runbook
@@ -37,7 +38,7 @@ class DeployRollbackDetails(Result):
     database: str
     """Tells what was done with the database."""
     backup: str | None
-    """The backup that was made before that."""
+    """The backup that was made before that, and proven once the release served."""
     downtime_ms: int
     drain_ms: int
     """How long requests to the old containers were waited for."""
@@ -75,10 +76,11 @@ async def rollback(call: Call, request: DeployRollbackRequest) -> DeployRollback
     options = DeployOptions(call.caller.name, request.timeout, call.progress, request.reason, final=request.failed)
     platform = call.platform
     release, rolled, way = await platform.deployer.go_back(app, wanted, options)
+    unproven = await prove_after_change(platform.databases, platform.backups, app, rolled.backup, call.progress)
     unwritten = await write_runbook(app, platform.health, platform.backups, platform.settings)
     return DeployRollbackResult(
         success=True,
-        message=" ".join([f"{app.name} serves release {release.id} again.{rolled.rest}", *unwritten]),
+        message=" ".join([f"{app.name} serves release {release.id} again.{rolled.rest}", *unproven, *unwritten]),
         details=DeployRollbackDetails(
             release=release.id,
             left=left.id if left else None,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from ikoma.apps.database.proof import prove_after_change
 from ikoma.apps.deploying.deployer import DeployOptions
 from ikoma.apps.observation.runbook import write_runbook
 from ikoma.capabilities.context import Call
@@ -53,7 +54,7 @@ class DeployUpDetails(Result):
     migrations: list[str]
     """Migrations applied."""
     backup: str | None
-    """The backup that was made before them."""
+    """The backup that was made before them, and proven once the release served."""
     warnings: Annotated[list[str], Untrusted("findings", ours=True)]
     urls: list[str]
 
@@ -91,6 +92,7 @@ async def up(call: Call, request: DeployUpRequest) -> DeployUpResult:
         texts=report.texts,
         migrations=report.migrations,
     )
+    unproven = await prove_after_change(platform.databases, platform.backups, app, release.backup, call.progress)
     unwritten = await write_runbook(app, platform.health, platform.backups, platform.settings)
     return DeployUpResult(
         success=True,
@@ -103,7 +105,7 @@ async def up(call: Call, request: DeployUpRequest) -> DeployUpResult:
             drain_ms=rolled.drain_ms,
             migrations=list(release.applied),
             backup=release.backup,
-            warnings=[*map(str, report.warnings), *unwritten],
+            warnings=[*map(str, report.warnings), *unproven, *unwritten],
             urls=list(platform.routes.list_urls(app, release)),
         ),
     )
