@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -11,50 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import asyncssh
-import pyrage
 import pytest
 
-from ikoma.apps.offsite.offsite import Offsite
 from ikoma.apps.offsite.store import open_store
 from ikoma.errors import IkomaError, OffsiteDamaged, OffsiteRefused, OffsiteUnreachable
 from ikoma.offsite_place import OffsitePlace
 from tests.faults.server_observations import fill, small_disk
 from tests.offsite.places import sftp_server
-
-MADE = "2026-11-30T10:00:00.000Z"
-BIG = 20_000_000  # three parts
-
-
-class Sender:
-    """A server's way to such a place, and a backup of three parts."""
-
-    def __init__(self, folder: Path) -> None:
-        identity = pyrage.x25519.Identity.generate()
-        (folder / "key.txt").write_text(str(identity))
-        self.recipient = str(identity.to_public())
-        self.folder = folder
-        self.backup = folder / "shop.sql"
-        self.backup.write_bytes(secrets.token_bytes(BIG))
-
-    def use(self, place: OffsitePlace) -> None:
-        self.offsite = Offsite(place, self.folder / "offsite", self.folder / "backups.key")
-
-    def send(self) -> None:
-        asyncio.run(self.offsite.send("shop", "shop.sql", MADE, {"shop.sql": self.backup}))
-
-    def fails(self, error: type[IkomaError]) -> str:
-        """Send in vain: there is no copy then; what is said."""
-        with pytest.raises(error) as told:
-            self.send()
-        assert self.offsite.read_known().copies == ()
-        assert self.backup.stat().st_size == BIG
-        return told.value.message
-
-    def require_whole(self) -> None:
-        target = self.folder / secrets.token_hex(4)
-        target.mkdir()
-        asyncio.run(self.offsite.fetch("shop", "shop.sql", target))
-        assert (target / "shop.sql").read_bytes() == self.backup.read_bytes()
+from tests.offsite.sender import Sender
 
 
 @pytest.fixture

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import secrets
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pyrage
 import pytest
 
-from ikoma.apps.offsite.offsite import Offsite
-from ikoma.errors import IkomaError, OffsiteDamaged, OffsiteRefused, OffsiteUnreachable
+from ikoma.errors import OffsiteDamaged, OffsiteRefused, OffsiteUnreachable
 from ikoma.model import Secret
 from ikoma.offsite_place import OffsitePlace
 from tests.offsite.odd_service import OddService
-
-MADE = "2026-11-30T10:00:00.000Z"
-BIG = 20_000_000  # three parts
+from tests.offsite.sender import Sender
 
 
 @pytest.fixture
@@ -30,48 +24,21 @@ def service() -> Iterator[OddService]:
     made.server_close()
 
 
-class Sender:
-    """A server's way to that service, and a backup of three parts."""
-
-    def __init__(self, service: OddService, folder: Path) -> None:
-        identity = pyrage.x25519.Identity.generate()
-        (folder / "key.txt").write_text(str(identity))
-        place = OffsitePlace(
-            kind="s3",
-            host="bucket",
-            recipients=(str(identity.to_public()),),
-            endpoint=f"http://127.0.0.1:{service.server_port}",
-            key_id="k",
-            secret=Secret("s"),
-            path="",
-            identity_file=folder / "key.txt",
-        )
-        self.folder = folder
-        self.offsite = Offsite(place, folder / "offsite", folder / "backups.key")
-        self.backup = folder / "shop.sql"
-        self.backup.write_bytes(secrets.token_bytes(BIG))
-
-    def send(self) -> None:
-        asyncio.run(self.offsite.send("shop", "shop.sql", MADE, {"shop.sql": self.backup}))
-
-    def fails(self, error: type[IkomaError]) -> str:
-        """Send in vain: there is no copy then, and the backup is as it was; what is said."""
-        with pytest.raises(error) as told:
-            self.send()
-        assert self.offsite.read_known().copies == ()
-        assert self.backup.stat().st_size == BIG
-        return told.value.message
-
-    def require_whole(self) -> None:
-        target = self.folder / secrets.token_hex(4)
-        target.mkdir()
-        asyncio.run(self.offsite.fetch("shop", "shop.sql", target))
-        assert (target / "shop.sql").read_bytes() == self.backup.read_bytes()
-
-
 @pytest.fixture
 def sender(service: OddService, tmp_path: Path) -> Sender:
-    return Sender(service, tmp_path)
+    made = Sender(tmp_path)
+    place = OffsitePlace(
+        kind="s3",
+        host="bucket",
+        recipients=(made.recipient,),
+        endpoint=f"http://127.0.0.1:{service.server_port}",
+        key_id="k",
+        secret=Secret("s"),
+        path="",
+        identity_file=tmp_path / "key.txt",
+    )
+    made.use(place)
+    return made
 
 
 def test_one_that_is_overloaded_for_a_while_gets_all(service: OddService, sender: Sender) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -15,6 +16,7 @@ from ikoma.model import AppName, Secret
 from ikoma.ports.databases import Credentials
 from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.server.embedded import EmbeddedPostgres
+from tests.faults.server_observations import small_disk as make_small_disk
 from tests.support import eventually
 
 
@@ -82,3 +84,10 @@ def make_database(postgres: Postgres, app: AppName) -> Credentials:
     password = Secret(secrets.token_urlsafe(16))
     postgres.do(postgres.databases.create(app, password))
     return Credentials(app.database, app.role, password)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of one megabyte."""
+    with make_small_disk(tmp_path / "small", "1m") as folder:
+        yield folder

@@ -7,7 +7,6 @@ import hashlib
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -38,15 +37,6 @@ def dump(postgres: Postgres, app: AppName, path: Path) -> Dump:
 def packed(postgres: Postgres, app: AppName, owned: Credentials, tmp_path: Path) -> Path:
     fill(postgres, owned, ROWS)
     return dump(postgres, app, tmp_path / "x.sql.zst").path
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "small"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=True)
-    yield folder
-    subprocess.run(["umount", folder], check=True)
 
 
 @pytest.mark.parametrize("made", MADE)
