@@ -163,7 +163,8 @@ class Databases(Protocol):
     async def check_login(self, credentials: Credentials, *, fresh: bool = True) -> None:
         """Log in as the app's own role and run one statement; raises where that fails."""
 
-    async def read_ledger(self, credentials: Credentials) -> Sequence[LedgerEntry]: ...
+    async def read_ledger(self, credentials: Credentials, *, fresh: bool = False) -> Sequence[LedgerEntry]:
+        """The migrations that were applied, in order; `fresh` makes a new login for it, which proves one."""
 
     async def migrate(
         self, credentials: Credentials, migration: Migration, *, timeout: float, lock_timeout: float

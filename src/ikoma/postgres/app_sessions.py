@@ -40,13 +40,16 @@ class AppSessions:
         self._free: dict[Credentials, _Session] = {}
         self._forgotten = 0
 
-    async def ask(self, credentials: Credentials, question: Callable[[Connection], Awaitable[T]]) -> T:
+    async def ask(
+        self, credentials: Credentials, question: Callable[[Connection], Awaitable[T]], *, fresh: bool = False
+    ) -> T:
         """Ask on a session of the last second, else on a new one; DatabasesUnavailable where there is none to be had.
 
         Args:
             question: only reads; it is asked once more where a session of before turns out to have ended.
+            fresh: make a new login, whatever session there is.
         """
-        session = self._free.pop(credentials, None)
+        session = None if fresh else self._free.pop(credentials, None)
         if session is not None:
             with suppress(DatabasesUnavailable):
                 return await self._ask_on(session, credentials, question)

@@ -75,8 +75,8 @@ class PostgresDatabases:
     async def check_login(self, credentials: Credentials, *, fresh: bool = True) -> None:
         await self._logins.check(credentials, fresh=fresh)
 
-    async def read_ledger(self, credentials: Credentials) -> Sequence[LedgerEntry]:
-        return await ledger.read_ledger(self._sessions, credentials)
+    async def read_ledger(self, credentials: Credentials, *, fresh: bool = False) -> Sequence[LedgerEntry]:
+        return await ledger.read_ledger(self._sessions, credentials, fresh=fresh)
 
     async def migrate(
         self, credentials: Credentials, migration: Migration, *, timeout: float, lock_timeout: float

@@ -140,7 +140,7 @@ class Verifier:
         """
         owned = credentials.find(app)
         try:
-            ledger = await self._databases.read_ledger(owned) if owned else []
+            ledger = await self._databases.read_ledger(owned, fresh=True) if owned else []
         except IkomaError as error:
             return ChecklistItem("migrations", False, True, error.message), False
         return self._compare_migrations(app, serving, ledger), True

@@ -44,13 +44,16 @@ FROM ONLY ikoma.migrations ORDER BY applied_at, name LIMIT {_MOST + 1}
 """  # noqa: S608 - a number
 
 
-async def read_ledger(sessions: AppSessions, credentials: Credentials) -> list[LedgerEntry]:
+async def read_ledger(sessions: AppSessions, credentials: Credentials, *, fresh: bool = False) -> list[LedgerEntry]:
     """The migrations that were applied, in order.
+
+    Args:
+        fresh: by a new login, whatever session there is.
 
     Raises:
         LedgerSpoiled: the table is not IKOMA's, or cannot be read within five seconds.
     """
-    return await sessions.ask(credentials, _read_ledger)
+    return await sessions.ask(credentials, _read_ledger, fresh=fresh)
 
 
 async def _read_ledger(connection: Connection) -> list[LedgerEntry]:
