@@ -13,12 +13,10 @@ from typing import Any, NoReturn, Protocol
 import click
 
 from ikoma.cli import client
+from ikoma.cli.capability_index import read_commands
 
 NO_TERMINAL = 2
 """The exit code where a person would have to be asked and there is no terminal."""
-
-_TYPED = {"apps.remove": "appName"}
-"""Capability → the argument whose value is to be typed again: a yes is said too quickly."""
 
 
 class Act(Protocol):
@@ -57,8 +55,9 @@ def require_agreement(question: str) -> None:
 
 
 def _agrees(capability: str, arguments: Mapping[str, Any]) -> bool:
-    if capability in _TYPED:
-        name = str(arguments[_TYPED[capability]])
+    known = read_commands().get(capability)
+    if known is not None and known.listing.typed_again:
+        name = str(arguments[known.listing.typed_again])
         typed: str = click.prompt(f"Type the name, {name}, to go on", default="", show_default=False, err=True)
         return typed.strip() == name
     return click.confirm("Go on?", err=True)

@@ -53,6 +53,10 @@ class Listing:
     """Whether a module of cli/commands has the command; others are made of the request."""
     options: Mapping[str, str] = field(default_factory=dict)
     """Argument → its option, where a command by hand calls it otherwise: an app is not what it works on then."""
+    typed_again: str = ""
+    """The argument whose value a person types again before something is lost: a yes is said too quickly."""
+    says_more: bool = False
+    """Whether its own view on a terminal says how more is shown."""
     well: Sequence[Any] = ()
     """A field of the result, and its value where the answer is yes; a command ends with exit code 1 otherwise."""
     says: Says | None = None

@@ -59,7 +59,7 @@ async def find_losses(call: Call, request: AppRequest) -> Loss:
 
 
 @capability("apps.remove", role=Role.ADMIN, effect=Effect.DESTROYS, idempotent=True, loses=find_losses)
-@listed("server", "remove", "Move an app with its data to the trash.")
+@listed("server", "remove", "Move an app with its data to the trash.", typed_again="appName")
 async def remove(call: Call, request: AppRequest) -> AppsRemoveResult:
     """Remove an app with its data and volumes. apps.restore brings it back.
 

@@ -45,6 +45,7 @@ class AppsRequestResult(Result):
     "request",
     "Ask an app for a page, as its visitors do.",
     optional=("path",),
+    says_more=True,
     text_alone=True,
     not_in_text=("status", "url", "durationMs"),
     says=lambda fields: f"{fields.get('status')} {fields.get('url')}",

@@ -38,7 +38,13 @@ class DbQueryResult(Result):
 
 
 @capability("db.query", role=Role.OPERATOR, effect=Effect.READS, takes_sql=True)
-@listed("database", "query", "Read the app's database with one SQL statement.", says=count_field("rows", "row"))
+@listed(
+    "database",
+    "query",
+    "Read the app's database with one SQL statement.",
+    says_more=True,
+    says=count_field("rows", "row"),
+)
 async def query(call: Call, request: DbQueryRequest) -> DbQueryResult:
     """Read the app's database with one SQL statement, as the app's own role.
 

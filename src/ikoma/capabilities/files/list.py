@@ -41,7 +41,14 @@ class FilesListResult(Result):
 
 
 @capability("files.list", role=Role.BUILDER, effect=Effect.READS)
-@listed("files", "files", "List an app's files.", optional=("path",), says=count_field("entries", "entry", "entries"))
+@listed(
+    "files",
+    "files",
+    "List an app's files.",
+    optional=("path",),
+    says_more=True,
+    says=count_field("entries", "entry", "entries"),
+)
 async def list_files(call: Call, request: FilesListRequest) -> FilesListResult:
     """List the files of an app's folder, or of a folder in it.
 

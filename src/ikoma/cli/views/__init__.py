@@ -30,10 +30,6 @@ class ForCall:
     view: Callable[[Any, Mapping[str, Any]], Sequence[Block]]
 
 
-_SAY_MORE = ("apps.request", "db.query", "files.list")
-"""Views that say themselves how more is shown."""
-
-
 def lay_out_result(capability: str, result: Any, given: Mapping[str, Any]) -> Sequence[Block]:
     """The page of a result.
 
@@ -48,7 +44,8 @@ def lay_out_result(capability: str, result: Any, given: Mapping[str, Any]) -> Se
         blocks = [*pages.lay_out(known.page, result, AnswerWording(capability, given).word_sentence)]
     else:
         blocks = [*(view or lay_out_fields)(result)]
-    if capability not in _SAY_MORE and isinstance(result, dict) and result.get("truncated") is True:
+    says_more = known is not None and known.listing.says_more
+    if not says_more and isinstance(result, dict) and result.get("truncated") is True:
         blocks.append(Message("There is more: --limit shows it.", "warning"))
     return blocks
 
