@@ -171,20 +171,20 @@ def test_code_of_the_app_gets_no_more_rights_from_being_summed(
 def test_a_table_that_is_locked_has_no_checksum_and_nothing_waits_for_it(
     postgres: Postgres, owned: Credentials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ikoma.postgres.backup import checksums
+    from ikoma.postgres.backup import row_counts
 
     make(postgres, owned, "CREATE TABLE a (id int); CREATE TABLE b (id int); CREATE TABLE c (id int, x int)")
     make(postgres, owned, "INSERT INTO a VALUES (1); INSERT INTO b VALUES (1); INSERT INTO c VALUES (1)")
-    read_all = checksums.DatabaseSnapshot.read_all
+    read_all = row_counts.DatabaseSnapshot.read_all
 
-    async def after_changes(self: checksums.DatabaseSnapshot) -> dict[str, str]:
+    async def after_changes(self: row_counts.DatabaseSnapshot) -> dict[str, str]:
         with postgres.login(owned) as session, session.transaction():
             session.execute("TRUNCATE b; ALTER TABLE c DROP COLUMN x; INSERT INTO b VALUES (2)")
         with postgres.login(owned) as session, session.transaction():
             session.execute("LOCK TABLE a IN ACCESS EXCLUSIVE MODE")
             return await read_all(self)
 
-    monkeypatch.setattr(checksums.DatabaseSnapshot, "read_all", after_changes)
+    monkeypatch.setattr(row_counts.DatabaseSnapshot, "read_all", after_changes)
     made = dump(postgres, owned, tmp_path / "a.sql")
     assert made.tables == {"a": 1, "b": 1, "c": 1}
     assert made.checksums == {}

@@ -9,7 +9,7 @@ import webbrowser
 import click
 
 from ikoma.cli import client, complete, output, verbs
-from ikoma.cli.pages import choose_address
+from ikoma.cli.columns import choose_address
 
 
 @click.command("open")

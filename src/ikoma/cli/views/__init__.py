@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from ikoma.cli import pages
 from ikoma.cli.blocks import Block, FactList, ItemList, Message, Raw, Table
 from ikoma.cli.capability_index import read_commands
+from ikoma.cli.columns import lay_out
 from ikoma.cli.naming import AnswerWording, write_command_line
 from ikoma.cli.words import flatten, guess, word_label
 from ikoma.kernel.page import Column
@@ -41,7 +41,7 @@ def lay_out_result(capability: str, result: Any, given: Mapping[str, Any]) -> Se
     if isinstance(view, ForCall):
         blocks = [*view.view(result, given)]
     elif view is None and known and known.page and isinstance(result, dict):
-        blocks = [*pages.lay_out(known.page, result, AnswerWording(capability, given).word_sentence)]
+        blocks = [*lay_out(known.page, result, AnswerWording(capability, given).word_sentence)]
     else:
         blocks = [*(view or lay_out_fields)(result)]
     says_more = known is not None and known.listing.says_more

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ikoma.cli.blocks import Block, CheckList, FactList, FindingList, ItemList, Message, Raw, Table
+from ikoma.cli.columns import choose_address
 from ikoma.cli.naming import word_call, write_command_line
-from ikoma.cli.pages import choose_address
 from ikoma.cli.words import Phrase, Size, Span, State, Time, word_count, word_label
 from ikoma.kernel.page import Column
 

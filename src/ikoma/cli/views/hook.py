@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ikoma.cli.blocks import Block, FactList, Message, Table
-from ikoma.cli.pages import join_lines
+from ikoma.cli.columns import join_lines
 from ikoma.cli.views import ForCall, write_command
 from ikoma.cli.words import State, Time, word_count
 from ikoma.kernel.page import Column

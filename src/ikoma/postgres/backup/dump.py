@@ -28,8 +28,8 @@ from ikoma.errors import AppBusy, BackupExists, BackupFailed, DiskFull, IkomaErr
 from ikoma.model import AppName, format_moment, quote_name
 from ikoma.ports.databases import Dump
 from ikoma.ports.progress import Progress
-from ikoma.postgres.backup.checksums import DatabaseSnapshot, hold_snapshot
 from ikoma.postgres.backup.plain_dump import PlainDump, UnexpectedDump
+from ikoma.postgres.backup.row_counts import DatabaseSnapshot, hold_snapshot
 from ikoma.postgres.backup.surroundings import Surroundings, read_surroundings
 from ikoma.postgres.backup.text.writing import open_dump_file
 from ikoma.postgres.blockers import watched

@@ -25,8 +25,8 @@ from ikoma.errors import BackupDamaged, BackupFailed, RestoreFailed
 from ikoma.model import AppName
 from ikoma.ports.databases import Credentials, Dump
 from ikoma.ports.progress import Progress
-from ikoma.postgres.backup.checksums import hold_snapshot
 from ikoma.postgres.backup.dump import explain_failure, explain_locked
+from ikoma.postgres.backup.row_counts import hold_snapshot
 from ikoma.postgres.blockers import watched
 from ikoma.postgres.connect import connected
 from ikoma.postgres.server.server import PostgresServer

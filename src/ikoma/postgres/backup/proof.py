@@ -13,8 +13,8 @@ from ikoma.model import AppName, quote_name
 from ikoma.ports.databases import Credentials, Dump
 from ikoma.ports.progress import Progress
 from ikoma.postgres.backup import restore
-from ikoma.postgres.backup.checksums import LARGE_OBJECTS, DatabaseSnapshot, DatabaseTable, hold_snapshot
 from ikoma.postgres.backup.folder import restore_folder
+from ikoma.postgres.backup.row_counts import LARGE_OBJECTS, DatabaseSnapshot, DatabaseTable, hold_snapshot
 from ikoma.postgres.connect import connected
 from ikoma.postgres.server.server import PostgresServer
 

@@ -22,7 +22,7 @@ from ikoma.errors import AppBusy, IkomaError, RestoreFailed, TablesUnmatched
 from ikoma.model import AppName, quote_name
 from ikoma.ports.databases import Credentials, RestoredTables
 from ikoma.postgres import blockers
-from ikoma.postgres.backup.checksums import hold_snapshot
+from ikoma.postgres.backup.row_counts import hold_snapshot
 from ikoma.postgres.backup.table_shape import (
     OwnedSequence,
     TableForeignKey,

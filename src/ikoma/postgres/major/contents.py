@@ -1,6 +1,6 @@
 """All that a cluster holds, to be compared before and after: roles, databases, objects, and each table by its rows.
 
-Rows and checksums are read as `backup/checksums.py` reads them, with no more than the rights of each table's owner.
+Rows and checksums are read as `backup/row_counts.py` reads them, with no more than the rights of each table's owner.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from psycopg import sql
 
-from ikoma.postgres.backup.checksums import LARGE_OBJECTS, DatabaseSnapshot, DatabaseTable
+from ikoma.postgres.backup.row_counts import LARGE_OBJECTS, DatabaseSnapshot, DatabaseTable
 from ikoma.postgres.connect import Connection, connected
 
 Contents = dict[str, str]

@@ -1,4 +1,4 @@
-"""Lays out a result by the page that stands beside it in its capability's file: see kernel/page.py."""
+"""Lays out a result by the columns and facts that stand beside it in its capability's file: see kernel/page.py."""
 
 from __future__ import annotations
 
