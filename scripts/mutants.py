@@ -42,7 +42,7 @@ JUDGING = [
 TABLES = ("CHECKS", "TOP")
 KERNEL = SOURCE / "ikoma" / "kernel"
 PIPELINE = [
-    KERNEL / "pipeline.py",
+    *(KERNEL / f"{name}.py" for name in ("pipeline", "admission")),
     *(KERNEL / "access" / f"{name}.py" for name in ("authentication", "consent")),
     KERNEL / "answers" / "scrubbing.py",
     KERNEL / "audit" / "call_record.py",

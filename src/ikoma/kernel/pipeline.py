@@ -14,7 +14,6 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +22,7 @@ import orjson
 from ikoma.errors import (
     IkomaError,
     Next,
-    RoleTooLow,
 )
-from ikoma.kernel.access import controls
 from ikoma.kernel.access.approvals import Approvals
 from ikoma.kernel.access.authentication import Authentication
 from ikoma.kernel.access.caller import Caller
@@ -33,6 +30,7 @@ from ikoma.kernel.access.callers import Callers
 from ikoma.kernel.access.consent import Consent, ConsentRequest
 from ikoma.kernel.access.rate_limit import RateLimit
 from ikoma.kernel.access.throttle import Throttle
+from ikoma.kernel.admission import Admission, AdmittedCall, make_reader, may_see_paths
 from ikoma.kernel.answers.leading import dump_next
 from ikoma.kernel.answers.scrubbing import scrub_result
 from ikoma.kernel.answers.server_paths import ServerPaths
@@ -40,7 +38,7 @@ from ikoma.kernel.answers.telling import Reader, Telling
 from ikoma.kernel.audit.call_record import CallRecorder
 from ikoma.kernel.audit.entry import AuditEntry
 from ikoma.kernel.audit.log import AuditLog
-from ikoma.kernel.audit.masking import mask_arguments, mask_result
+from ikoma.kernel.audit.masking import mask_result
 from ikoma.kernel.call import LOCAL, Attempt, CallAnswer, CallContext, Emit
 from ikoma.kernel.coalesce import Turn
 from ikoma.kernel.events import Event, EventKind, Events, Severity
@@ -49,8 +47,8 @@ from ikoma.kernel.operations.journal import Record
 from ikoma.kernel.operations.operation import Operation
 from ikoma.kernel.operations.operations import Operations
 from ikoma.kernel.redaction.redaction import Scrubber, withhold_if_long
-from ikoma.kernel.registry import AppRequest, Capability, Loss, Registry, Request
-from ikoma.kernel.requests import LONGEST_NAME, check_writable
+from ikoma.kernel.registry import AppRequest, Loss, Registry
+from ikoma.kernel.requests import LONGEST_NAME
 from ikoma.model import Effect, Role
 from ikoma.ports.progress import Progress, ignore_progress
 
@@ -58,31 +56,6 @@ if TYPE_CHECKING:
     from ikoma.kernel.access.tokens import Tokens
 
 log = logging.getLogger("ikoma")
-
-
-@dataclass(slots=True)
-class _Admitted:
-    """A call that is allowed and fits: what is left is to do it."""
-
-    attempt: Attempt
-    caller: Caller
-    role: Role
-    capability: Capability
-    given: controls.Given
-    request: Request
-
-    @property
-    def app(self) -> str | None:
-        return self.request.app_name if isinstance(self.request, AppRequest) else None
-
-    @property
-    def reader(self) -> Reader:
-        attempt = self.attempt
-        return Reader(self.caller, self.role, self.given.arguments, _sees_paths(self.role, attempt), attempt.lists)
-
-    @property
-    def digest(self) -> str:
-        return controls.compute_digest(self.capability, self.given.arguments)
 
 
 class Pipeline:
@@ -116,6 +89,7 @@ class Pipeline:
         self.authentication = Authentication(registry, callers, tokens, throttle, rate_limit)
         self._locks = locks
         self._scrubber = scrubber or Scrubber()
+        self._admission = Admission(registry, self.authentication, self._scrubber)
         self._recorder = CallRecorder(audit, self._scrubber)
         self._consent = Consent(approvals, callers, self._scrubber)
         self._telling = Telling(registry, paths)
@@ -134,8 +108,8 @@ class Pipeline:
         entry, began = AuditEntry(attempt.request_id, self._name_for_log(attempt.capability)), time.perf_counter()
         caller, role, admitted = None, Role.OBSERVER, None
         try:
-            caller, role = await self._authenticate(attempt, entry)
-            admitted = await self._admit(attempt, caller, role, entry)
+            caller, role = await self._admission.authenticate(attempt, entry)
+            admitted = await self._admission.admit(attempt, caller, role, entry)
             if admitted.capability.effect is Effect.READS:
                 async with self.authentication.guard(attempt.key):
                     body = await self._run(admitted, progress, emit)
@@ -143,7 +117,7 @@ class Pipeline:
                 operation = await self._begin(admitted, entry, began, progress)
         except BaseException as error:
             answer = self._record_failure(entry, began, error, caller, admitted, attempt.address)
-            raise self._tell_failure(answer, _make_reader(caller, role, attempt, admitted)) from _find_cause(
+            raise self._tell_failure(answer, make_reader(caller, role, attempt, admitted)) from _find_cause(
                 answer, error
             )
         if admitted.capability.effect is not Effect.READS:
@@ -194,31 +168,7 @@ class Pipeline:
             else f"[unknown] {withhold_if_long(capability, LONGEST_NAME, 'name')}"
         )
 
-    async def _admit(self, attempt: Attempt, caller: Caller, role: Role, entry: AuditEntry) -> _Admitted:
-        capability = self.registry.get(attempt.capability)
-        self._authorise(caller, role, capability)
-        sent = await attempt.read_arguments(capability.body_limit)
-        check_writable(sent)
-        entry.arguments = self._scrubber.scrub_value(mask_arguments(capability, sent), None, caller.apps)
-        given = controls.split(capability, sent, attempt.idempotency_key)
-        request = capability.parse(given.arguments)
-        if isinstance(request, AppRequest):
-            caller.check_app(request.app_name)
-        return _Admitted(attempt, caller, role, capability, given, request)
-
-    async def _authenticate(self, attempt: Attempt, entry: AuditEntry) -> tuple[Caller, Role]:
-        caller = attempt.caller or await self.authentication.identify(attempt.key, attempt.address)
-        entry.caller, entry.key = caller.name, caller.id
-        role = self.authentication.admit(caller, attempt.role)
-        entry.role = str(role)
-        return caller, role
-
-    def _authorise(self, caller: Caller, role: Role, capability: Capability) -> None:
-        if role < capability.role:
-            raise RoleTooLow(f"This needs the role {capability.role}; the call has {role}.")
-        caller.check_capability(capability.name, capability.effect)
-
-    def _record(self, admitted: _Admitted, entry: AuditEntry) -> Record:
+    def _record(self, admitted: AdmittedCall, entry: AuditEntry) -> Record:
         attempt, caller = admitted.attempt, admitted.caller
         return Record(
             id=attempt.request_id,
@@ -231,7 +181,7 @@ class Pipeline:
             idempotency_key=admitted.given.idempotency_key,
         )
 
-    async def _begin(self, admitted: _Admitted, entry: AuditEntry, began: float, progress: Progress) -> Operation:
+    async def _begin(self, admitted: AdmittedCall, entry: AuditEntry, began: float, progress: Progress) -> Operation:
         """Begin the operation of a changing call, or find the one that an earlier try has begun."""
         record = self._record(admitted, entry)
         operation = self.operations.find_earlier(record)
@@ -247,7 +197,7 @@ class Pipeline:
             self._recorder.write_end(entry, began, code="replayed")
         return operation
 
-    def _ask_consent(self, admitted: _Admitted, entry: AuditEntry) -> ConsentRequest:
+    def _ask_consent(self, admitted: AdmittedCall, entry: AuditEntry) -> ConsentRequest:
         return ConsentRequest(
             admitted.caller,
             admitted.capability,
@@ -259,7 +209,7 @@ class Pipeline:
             partial(self._find_loss, admitted),
         )
 
-    async def _find_loss(self, admitted: _Admitted) -> Loss | None:
+    async def _find_loss(self, admitted: AdmittedCall) -> Loss | None:
         """The things that this call would lose for good."""
         loses = admitted.capability.loses
         if loses is None:
@@ -271,7 +221,7 @@ class Pipeline:
             raise
 
     async def _work(
-        self, admitted: _Admitted, entry: AuditEntry, began: Callable[[], None], progress: Progress
+        self, admitted: AdmittedCall, entry: AuditEntry, began: Callable[[], None], progress: Progress
     ) -> bytes:
         """A changing call's own work, in its operation."""
         since, severity = time.perf_counter(), Severity.WARNING
@@ -291,12 +241,12 @@ class Pipeline:
         self._tell(admitted, EventKind.SUCCEEDED, Severity.INFO)
         return answer
 
-    def _tell(self, admitted: _Admitted, kind: EventKind, severity: Severity, message: str = "") -> None:
+    def _tell(self, admitted: AdmittedCall, kind: EventKind, severity: Severity, message: str = "") -> None:
         """Tell all who follow events how an operation has ended."""
         operation, capability = admitted.attempt.request_id, admitted.capability.name
         self.events.publish(Event(kind, severity, admitted.app, operation, capability, message))
 
-    async def _run(self, admitted: _Admitted, progress: Progress, emit: Emit | None = None) -> bytes:
+    async def _run(self, admitted: AdmittedCall, progress: Progress, emit: Emit | None = None) -> bytes:
         capability, app, scrubber, reach = admitted.capability, admitted.app, self._scrubber, admitted.caller.apps
 
         reader = admitted.reader
@@ -321,19 +271,19 @@ class Pipeline:
             scrubber.scrub_error(error, app, reach)
             raise
 
-    def _answer(self, admitted: _Admitted, result: Any, reader: Reader) -> bytes:
+    def _answer(self, admitted: AdmittedCall, result: Any, reader: Reader) -> bytes:
         """A result as its reader sees it. What is secret is looked for after the result was made."""
         capability = admitted.capability
         encoded = capability.encode(result)
         scrubbed = scrub_result(self._scrubber, capability, encoded, admitted.app, admitted.caller.apps)
         return self._telling.tell_result(capability, scrubbed, reader)
 
-    def _call(self, admitted: _Admitted, progress: Progress, emit: Emit | None = None) -> Any:
+    def _call(self, admitted: AdmittedCall, progress: Progress, emit: Emit | None = None) -> Any:
         identity = admitted.attempt.request_id
-        told = (_sees_paths(admitted.role, admitted.attempt), admitted.attempt.lists, self._stopping)
+        told = (may_see_paths(admitted.role, admitted.attempt), admitted.attempt.lists, self._stopping)
         return self._make_call(CallContext(admitted.caller, admitted.role, identity, progress, emit, *told))
 
-    def _lock(self, admitted: _Admitted, progress: Progress) -> AbstractAsyncContextManager[None]:
+    def _lock(self, admitted: AdmittedCall, progress: Progress) -> AbstractAsyncContextManager[None]:
         capability, request, own = admitted.capability, admitted.request, admitted.caller.own
         if capability.exclusive and isinstance(request, AppRequest):
             # What IKOMA had reason to do by itself, it has not after another call: then it looks again.
@@ -342,7 +292,7 @@ class Pipeline:
             return self._locks.hold(request.locked, holder, patience=patience, progress=progress)
         return nullcontext()
 
-    async def _await_outcome(self, operation: Operation, admitted: _Admitted) -> CallAnswer:
+    async def _await_outcome(self, operation: Operation, admitted: AdmittedCall) -> CallAnswer:
         given = admitted.given.wait
         seconds = admitted.attempt.wait if given is None else given
         if admitted.capability.secret_results:
@@ -355,7 +305,7 @@ class Pipeline:
             return CallAnswer(answer)
         return CallAnswer(self._describe_going_on(operation.read_record(), admitted), operation=operation.record.id)
 
-    def _describe_going_on(self, record: Record, admitted: _Admitted) -> bytes:
+    def _describe_going_on(self, record: Record, admitted: AdmittedCall) -> bytes:
         """The answer to a caller whose call goes on as an operation."""
         identity = {"operationId": record.id}
         said = f"{record.capability} goes on; operations.cancel {orjson.dumps(identity).decode()} stops it."
@@ -375,7 +325,7 @@ class Pipeline:
         began: float,
         error: BaseException,
         caller: Caller | None,
-        admitted: _Admitted | None,
+        admitted: AdmittedCall | None,
         address: str = LOCAL,
     ) -> BaseException:
         """Write the last entry of a call that failed; what is raised then leads on, unless it was cancelled."""
@@ -398,17 +348,6 @@ class Pipeline:
         """Whether the operation that a call is about, where it is about one, is there for this caller."""
         identity = item.arguments.get("operationId")
         return identity is None or self.operations.may_see(str(identity), reader.caller, reader.role)
-
-
-def _make_reader(caller: Caller | None, role: Role, attempt: Attempt, admitted: _Admitted | None) -> Reader | None:
-    if admitted is not None:
-        return admitted.reader
-    return None if caller is None else Reader(caller, role, sees_paths=_sees_paths(role, attempt), lists=attempt.lists)
-
-
-def _sees_paths(role: Role, attempt: Attempt) -> bool:
-    """Whether a caller can use paths on the server: it is there itself, or may do everything anyway."""
-    return role is Role.ADMIN or attempt.address == LOCAL
 
 
 def _find_cause(raised: BaseException, error: BaseException) -> BaseException | None:

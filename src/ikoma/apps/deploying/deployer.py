@@ -21,6 +21,7 @@ from ikoma.apps.deploying.recovery import Recovery
 from ikoma.apps.deploying.release_history import ReleaseHistory
 from ikoma.apps.deploying.release_tree import place_again, place_new, share_source
 from ikoma.apps.deploying.rollback import RollbackRequest, Rollbacks
+from ikoma.apps.deploying.scale_limits import require_scalable
 from ikoma.apps.deploying.written_folders import adopt_folders, find_copies_in_use
 from ikoma.apps.environment import variable_history
 from ikoma.apps.files import retention
@@ -36,17 +37,12 @@ from ikoma.apps.routing.probe import Probe
 from ikoma.apps.routing.routes import Routes
 from ikoma.apps.secrets import app_secrets
 from ikoma.apps.validation.engine_facts import find_engine_facts
-from ikoma.compose import x_ikoma
 from ikoma.compose.model import EMPTY, ComposeModel
-from ikoma.compose.mounts import find_sources
 from ikoma.compose.placement import Placement
-from ikoma.compose.services import find_service, replace_image
-from ikoma.compose.single import explain_one
+from ikoma.compose.services import replace_image
 from ikoma.errors import (
-    CannotRunTwice,
     EngineUnavailable,
     NotDeployed,
-    WebNeeded,
 )
 from ikoma.model import Secret
 from ikoma.ports.databases import Databases, Migration
@@ -210,7 +206,7 @@ class Deployer:
         """
         await self._recovery.settle(app, options.progress)
         release = self._require_serving(app)
-        await self._require_scalable(app, release, service, replicas)
+        await require_scalable(self._engine.runtime, app, release, service, replicas)
         with apply_scale(app, service, replicas):
             return await self._roll_again(app, release, options, again=False)
 
@@ -297,22 +293,6 @@ class Deployer:
         if release is None or serving is None or serving.down:
             raise NotDeployed(f"{app.name} is not in service.")
         return release
-
-    async def _require_scalable(self, app: App, release: Release, service: str, replicas: int) -> None:
-        """Refuse a number of containers that a service cannot have."""
-        model = Releases(app).read_model(release.id)
-        find_service(app.name, model, service)
-        extension = release.x_ikoma
-        if replicas == 0 and release.web and release.web["service"] == service:
-            raise WebNeeded(f"{service} answers the requests of {app.name}: it needs a container.")
-        if replicas < 2:
-            return
-        reason = explain_one(app, model, service, find_sources(app, model), extension.find_strategy(service))
-        shares = extension.find_strategy(service) == x_ikoma.ROLLING
-        if reason is None and not shares and await self._engine.runtime.keeps_own_data(app, service):
-            reason = "it keeps data in a volume without a name"
-        if reason:
-            raise CannotRunTwice(f"Two containers of {service} cannot run at once: {reason}.")
 
     async def _roll_again(
         self,

@@ -10,8 +10,9 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
+from ikoma.engines.docker.answers import JOBS, KIND
 from ikoma.engines.docker.containers import Container
-from ikoma.engines.docker.docker_api import JOBS, KIND, DockerApi
+from ikoma.engines.docker.docker_api import DockerApi
 
 _CRASHES = 3
 _CRASHES_OF_A_JOB = 6

@@ -21,6 +21,7 @@ from ikoma.engines.compose.downtime import DowntimeWatch
 from ikoma.engines.compose.progress import ComposeOutput
 from ikoma.engines.compose.startup import ContainerStuck, ServiceStart, Startup
 from ikoma.engines.docker import archive, control, image_registry, listening, log_stream, one_off, ownership
+from ikoma.engines.docker.answers import PROJECT
 from ikoma.engines.docker.containers import (
     AnonymousVolume,
     CommandResult,
@@ -29,7 +30,7 @@ from ikoma.engines.docker.containers import (
     Owner,
     ResourceInventory,
 )
-from ikoma.engines.docker.docker_api import PROJECT, DockerApi
+from ikoma.engines.docker.docker_api import DockerApi
 from ikoma.engines.docker.readable import make_sentence
 from ikoma.engines.docker.stats import read_usage
 from ikoma.errors import DeployFailed, EngineUnavailable, IkomaError

@@ -17,7 +17,7 @@ from ikoma.engines.compose.rollout import anonymous_volumes, one_off_commands
 from ikoma.engines.compose.rollout.drift import find_differences, find_overlaps
 from ikoma.engines.compose.rollout.planning import make_plan
 from ikoma.engines.compose.rollout.rollout import ComposeRollouts
-from ikoma.engines.docker.docker_api import PROJECT, VOLUME
+from ikoma.engines.docker.answers import PROJECT, VOLUME
 from ikoma.engines.docker.projects import DockerProjects
 from ikoma.model import AppName, Secret
 from ikoma.ports.conflicts import TakenName, TakenPort

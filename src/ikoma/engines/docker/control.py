@@ -14,8 +14,9 @@ from typing import Any
 
 import aiodocker
 
+from ikoma.engines.docker.answers import HIDES, PASSES, is_step
 from ikoma.engines.docker.containers import AnonymousVolume, ContainerNotStarted
-from ikoma.engines.docker.docker_api import HIDES, PASSES, DockerApi, is_step
+from ikoma.engines.docker.docker_api import DockerApi
 from ikoma.engines.docker.engine_socket import COULD_NOT_CONNECT
 from ikoma.engines.docker.readable import make_sentence
 from ikoma.ports.images import Image

@@ -8,28 +8,35 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
-import socket
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import aiodocker
 import aiohttp
 import orjson
-import psutil
 
-from ikoma.engines.docker.containers import Container, NetworkInfo, ResourceInventory
+from ikoma.engines.docker.answers import (
+    BY_ID,
+    NO_SERVICE,
+    PROJECT,
+    find_gateway,
+    is_step,
+    make_container,
+    make_network,
+    make_resource,
+    parse_unix_time,
+)
+from ikoma.engines.docker.containers import Container, ResourceInventory
 from ikoma.engines.docker.engine_socket import COULD_NOT_CONNECT, EngineSocket
 from ikoma.engines.docker.readable import make_sentence
 from ikoma.errors import EngineBusy, EngineUnavailable, IkomaError
 from ikoma.kernel.coalesce import Coalesced
 from ikoma.ports.runtime import EngineVersion, RestartHistory
-from ikoma.ports.volumes import ResourceInfo, VolumeWriter
+from ikoma.ports.volumes import VolumeWriter
 from ikoma.readable import make_readable
 
 _SECONDS = 4.0
@@ -40,24 +47,9 @@ _ASKED_AFTER, _SAID_WITHIN = 0.25, 0.7
 _LOOKUPS = 4
 """Questions to registries at once: more of them hold up the engine itself."""
 _VERSION_KEPT = 5.0
-PROJECT = "com.docker.compose.project"
-VOLUME = "com.docker.compose.volume"
-HIDES = "com.docker.compose.hook"
-"""Compose looks past containers with this label, whatever it says; only an image could bring it."""
-PASSES = "com.docker.compose.config-hash"
-"""By this label Compose takes a container for its own; those of a build have the labels of their first image."""
-_NO_SERVICE = ("com.docker.compose.oneoff", HIDES)
-KIND, ONE_SHOT, TASK = "ikoma.one-shot", "true", "task"
-"""The label that tells how a service ends. Of a task only the exit code counts, whatever its healthcheck says."""
-JOBS = ("job", TASK)
-_BY_ID = "sha256:"
+_BRIDGE = {"type": ["builtin"], "driver": ["bridge"], "name": ["bridge"]}
 _EVENTS = ("start", "die", "stop", "oom", "health_status", "destroy")
 _GONE = 404
-_UP = re.compile(
-    r"Up (?:Less than a second|(?P<minute>About a minute)|(?P<seconds>\d+) seconds?|(?P<minutes>\d+) minutes)"
-)
-_SLACK = 2.0
-"""Seconds between making a container and starting it that mean nothing."""
 _SOCKET = "unix://"
 
 
@@ -190,12 +182,12 @@ class DockerApi:
         async with self.connect() as docker:
             params = {"all": "1", "filters": json.dumps({"label": [label]})}
             listed = await self._read(docker, "containers/json", params)
-            unnamed = [item["Id"] for item in listed if item["Image"].startswith(_BY_ID)]
+            unnamed = [item["Id"] for item in listed if item["Image"].startswith(BY_ID)]
             steps = {identity for identity in unnamed if await self._is_step(docker, identity)}
         found: dict[str, list[Container]] = defaultdict(list)
         for item in listed:
-            if item["Id"] not in steps and all(item["Labels"].get(name, "False") == "False" for name in _NO_SERVICE):
-                found[item["Labels"][PROJECT]].append(_container(item))
+            if item["Id"] not in steps and all(item["Labels"].get(name, "False") == "False" for name in NO_SERVICE):
+                found[item["Labels"][PROJECT]].append(make_container(item))
         for group in found.values():
             group.sort(key=lambda container: container.name)
         return found
@@ -245,7 +237,8 @@ class DockerApi:
         shown = await self.inspect(identity)
         if shown is None:
             return None
-        return RestartHistory(int(shown["RestartCount"]), _unix(shown["Created"]), _unix(shown["State"]["StartedAt"]))
+        made, began = parse_unix_time(shown["Created"]), parse_unix_time(shown["State"]["StartedAt"])
+        return RestartHistory(int(shown["RestartCount"]), made, began)
 
     async def find_pid(self, identity: str) -> int | None:
         """The first process of a container, as this machine numbers it; None where it is gone or does not run."""
@@ -278,8 +271,8 @@ class DockerApi:
         async with self.connect() as docker:
             listed, networks = await asyncio.gather(self._read(docker, "volumes"), self._read(docker, "networks"))
         return ResourceInventory(
-            {item["Name"]: _made(item) for item in listed["Volumes"] or []},
-            {item["Name"]: _made_network(item) for item in networks},
+            {item["Name"]: make_resource(item) for item in listed["Volumes"] or []},
+            {item["Name"]: make_network(item) for item in networks},
         )
 
     @asynccontextmanager
@@ -317,94 +310,8 @@ class DockerApi:
         return EngineVersion(
             version=version["Version"],
             api=version["ApiVersion"],
-            server_address=_gateway(bridge[0] if bridge else {}),
+            server_address=find_gateway(bridge[0] if bridge else {}),
         )
-
-
-_BRIDGE = {"type": ["builtin"], "driver": ["bridge"], "name": ["bridge"]}
-
-
-def _gateway(bridge: Mapping[str, Any]) -> str | None:
-    """This machine's IPv4 address on the bridge; older engines do not say it, its interface does."""
-    said = [item.get("Gateway") for item in (bridge.get("IPAM") or {}).get("Config") or []]
-    interface = (bridge.get("Options") or {}).get("com.docker.network.bridge.name", "docker0")
-    has = [item.address for item in psutil.net_if_addrs().get(interface, []) if item.family == socket.AF_INET]
-    return next((address for address in (*said, *has) if address and ":" not in address), None)
-
-
-def is_step(shown: Mapping[str, Any]) -> bool:
-    """Whether a container, as it is inspected, is a step of the classic builder.
-
-    It has all labels that its Dockerfile has given so far, those of another project too. But it is made from the id of
-    an image, and what Compose makes is made from a name.
-    """
-    return str(shown["Config"]["Image"]).startswith(_BY_ID)
-
-
-def _container(item: Mapping[str, Any]) -> Container:
-    labels, state, status = item["Labels"], item["State"], item["Status"]
-    networks = (item.get("NetworkSettings") or {}).get("Networks") or {}
-    exited = re.match(r"(?:Exited|Restarting) \((-?\d+)\)", status)
-    health = re.search(r"\((?:health: )?(healthy|unhealthy|starting)\)", status)
-    return Container(
-        id=item["Id"],
-        name=item["Names"][0].lstrip("/") if item["Names"] else item["Id"][:12],
-        service=labels.get("com.docker.compose.service", ""),
-        state=state,
-        health=health[1] if health and labels.get(KIND) != TASK else None,
-        exit_code=int(exited[1]) if exited else None,
-        image=item["Image"],
-        created_at=datetime.fromtimestamp(item["Created"], UTC).isoformat().replace("+00:00", "Z"),
-        working_dir=labels.get("com.docker.compose.project.working_dir"),
-        addresses=_addresses(networks, labels.get("ikoma.rollout")),
-        published=tuple(
-            dict.fromkeys(
-                (port.get("IP", ""), port["PublicPort"], port["PrivatePort"])
-                for port in item["Ports"] or []
-                if port.get("PublicPort") and port.get("Type") == "tcp"
-            )
-        ),
-        one_shot=labels.get(KIND) == ONE_SHOT,
-        is_job=labels.get(KIND) in JOBS,
-        configuration=labels.get("ikoma.configuration"),
-        rollout=labels.get("ikoma.rollout"),
-        release=labels.get("ikoma.release"),
-        networks=tuple(sorted(networks)),
-        started_again=state == "running" and _started_again(status, time.time() - item["Created"]),
-    )
-
-
-def _started_again(status: str, age: float) -> bool:
-    """Whether a container that was made `age` seconds ago has been running for a part of that only, of minutes."""
-    found = _UP.match(status)
-    if found is None:
-        return False
-    if found["minutes"] or found["minute"]:
-        return age - 60 * (int(found["minutes"] or 1) + 1) > _SLACK
-    return age - int(found["seconds"] or 0) - 1 > _SLACK
-
-
-def _unix(moment: str) -> float:
-    """Docker's time, which has nanoseconds, as Unix time."""
-    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d*", r"\1", moment).replace("Z", "+00:00")).timestamp()
-
-
-def _made(item: Mapping[str, Any]) -> ResourceInfo:
-    labels = item.get("Labels") or {}
-    return ResourceInfo(labels.get(PROJECT, ""), item["Driver"], item.get("Options") or {}, labels)
-
-
-def _made_network(item: Mapping[str, Any]) -> NetworkInfo:
-    made = _made(item)
-    subnets = (part.get("Subnet") for part in (item.get("IPAM") or {}).get("Config") or [])
-    known = tuple(subnet for subnet in subnets if subnet)
-    return NetworkInfo(made.project, made.driver, made.options, made.labels, known, bool(item.get("Internal")))
-
-
-def _addresses(networks: Mapping[str, Any], rollout: str | None) -> tuple[str, ...]:
-    """Addresses on all networks; first on those that were made with the container, for those it never leaves."""
-    ordered = sorted(networks.items(), key=lambda network: not (rollout and network[0].endswith(rollout)))
-    return tuple(network["IPAddress"] for _, network in ordered if network.get("IPAddress"))
 
 
 async def _json_lines(response: aiohttp.ClientResponse) -> AsyncIterator[Any]:

@@ -14,8 +14,9 @@ from typing import Any
 import aiodocker
 
 from ikoma.engines.docker import control, log_lines, log_stream
+from ikoma.engines.docker.answers import PROJECT
 from ikoma.engines.docker.containers import CommandResult, ContainerNotStarted
-from ikoma.engines.docker.docker_api import PROJECT, DockerApi
+from ikoma.engines.docker.docker_api import DockerApi
 from ikoma.engines.docker.engine_socket import COULD_NOT_CONNECT
 from ikoma.engines.docker.readable import make_sentence
 

@@ -14,9 +14,10 @@ from collections.abc import Iterator
 
 import aiodocker
 
+from ikoma.engines.docker.answers import PROJECT
 from ikoma.engines.docker.archive import hold_volume
 from ikoma.engines.docker.containers import Owner
-from ikoma.engines.docker.docker_api import PROJECT, DockerApi
+from ikoma.engines.docker.docker_api import DockerApi
 from ikoma.engines.docker.engine_socket import COULD_NOT_CONNECT
 
 _SECONDS = 60.0

@@ -14,7 +14,8 @@ import aiohttp
 
 from ikoma.durable import open_whole_file
 from ikoma.engines.docker import control
-from ikoma.engines.docker.docker_api import PROJECT, DockerApi
+from ikoma.engines.docker.answers import PROJECT
+from ikoma.engines.docker.docker_api import DockerApi
 from ikoma.ports.projects import ComposeProject, ProjectContainer, ProjectMount
 
 _ONE_OFF = "com.docker.compose.oneoff"
