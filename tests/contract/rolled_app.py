@@ -113,7 +113,7 @@ class RecordedHooks:
     async def check(self, model: ComposeModel) -> None:
         self.reach("check")
 
-    async def set_route(self, slots: int) -> None:
+    async def set_route(self, replicas: int) -> None:
         self.reach("set route")
 
     async def pause(self) -> None:

@@ -63,7 +63,7 @@ class Event:
     operation: str | None = None
     capability: str | None = None
     message: str = ""
-    at: str = field(default_factory=lambda: _now())
+    at: str = field(default_factory=lambda: _format_now())
 
 
 _CODECS = {
@@ -97,7 +97,7 @@ class Events:
     def following(self) -> Iterator[AsyncIterator[Event]]:
         """In the block, no event is missed."""
         if not self._queues:
-            self._read = self._newest()
+            self._read = self._find_newest()
         queue: asyncio.Queue[Event] = asyncio.Queue(_BACKLOG)
         self._queues.add(queue)
         try:
@@ -122,7 +122,7 @@ class Events:
         changes = self._store.changes_elsewhere
         if changes == self._seen_changes:
             return
-        newest = self._newest()
+        newest = self._find_newest()
         others = "number > ? AND number <= ? AND origin <> ? ORDER BY number"
         for event in self._table.select(others, (self._read, newest, self._origin)):
             self._hand_over(event)
@@ -149,7 +149,7 @@ class Events:
             last = self._table.insert(event, origin=self._origin)
         self._store.execute("DELETE FROM events WHERE number <= ?", (last - _KEEP,))
 
-    def _newest(self) -> int:
+    def _find_newest(self) -> int:
         return int(self._store.execute("SELECT coalesce(max(number), 0) FROM events").fetchone()[0])
 
 
@@ -158,5 +158,5 @@ async def _read_events(queue: asyncio.Queue[Event]) -> AsyncIterator[Event]:
         yield await queue.get()
 
 
-def _now() -> str:
+def _format_now() -> str:
     return format_moment(datetime.now(UTC), "milliseconds")

@@ -35,7 +35,7 @@ class Holder:
     capability: str
     operation: str
     own: bool = False
-    since: str = field(default_factory=lambda: _now())
+    since: str = field(default_factory=lambda: _format_now())
 
 
 class Locks:
@@ -113,5 +113,5 @@ def _describe_busy(holder: Holder | None, app: AppName) -> AppBusy:
     )
 
 
-def _now() -> str:
+def _format_now() -> str:
     return format_moment(datetime.now(UTC))

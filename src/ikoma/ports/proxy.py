@@ -38,8 +38,8 @@ class Route:
     """Names beside APP.localhost; they get certificates, and plain HTTP on them is redirected."""
     redirects: Mapping[str, str] = field(default_factory=dict)
     """Names that only point to another: www.example.com → example.com."""
-    slots: int = 1
-    """How many containers may share the requests."""
+    upstreams: int = 1
+    """How many upstreams a side has: so many containers may share the requests."""
     hold: float = 15.0
     """How long a request waits for a container that can be connected to."""
     timeout: float | None = None

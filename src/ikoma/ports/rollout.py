@@ -201,11 +201,11 @@ class RolloutHooks(SettlingHooks, Protocol):
     async def check(self, model: ComposeModel) -> None:
         """Refuse mounts, as they are made, that a replica could change."""
 
-    async def set_route(self, slots: int) -> None:
+    async def set_route(self, replicas: int) -> None:
         """Let the app have the route that the release wants.
 
         Args:
-            slots: how many replicas requests are shared among.
+            replicas: how many of them requests are shared among.
         """
 
     async def pause(self) -> None:

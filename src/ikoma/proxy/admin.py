@@ -14,7 +14,7 @@ import aiohttp
 from ikoma.errors import ProxyRefused, ProxyUnavailable
 from ikoma.model import AppName
 from ikoma.ports.proxy import Side
-from ikoma.proxy.sides import make_slot_template
+from ikoma.proxy.sides import make_upstream_template
 
 _HOST = "http://127.0.0.1"  # the only name by which Caddy can be called on a socket
 _SECONDS, _LOAD_SECONDS = 5.0, 60.0
@@ -47,8 +47,8 @@ class Admin:
         await self._ask("POST", "/load", config, seconds=_LOAD_SECONDS)
 
     async def count_in_flight(self, app: AppName, side: Side) -> int:
-        """Requests that the slots of a side have now."""
-        prefix = make_slot_template(app, side, 0).removesuffix("0}")
+        """Requests that the upstreams of a side have now."""
+        prefix = make_upstream_template(app, side, 0).removesuffix("0}")
         counts: list[dict[str, Any]] = await self._ask("GET", "/reverse_proxy/upstreams")
         return sum(count["num_requests"] for count in counts if count["address"].startswith(prefix))
 

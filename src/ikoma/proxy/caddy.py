@@ -192,7 +192,7 @@ class CaddyProxy:
 
     def _prepare(self, routes: Sequence[Route]) -> None:
         for route in routes:
-            self._sides.prepare(route.app, route.slots)
+            self._sides.prepare(route.app, route.upstreams)
 
     def _log_folder(self) -> Path | None:
         """The folder of the access logs; None, and a warning, where Caddy's user cannot get there."""

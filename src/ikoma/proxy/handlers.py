@@ -7,7 +7,7 @@ from typing import Any
 from ikoma.ports.proxy import Route, Side
 from ikoma.proxy import pages
 from ikoma.proxy.pages import Routes
-from ikoma.proxy.sides import SERVING, make_side_template, make_slot_template
+from ikoma.proxy.sides import SERVING, make_side_template, make_upstream_template
 
 _SIDE = "ikoma_side"
 _TRY_INTERVAL = "100ms"
@@ -89,7 +89,7 @@ def _build_reverse_proxy(route: Route, side: Side) -> dict[str, Any]:
     # it would go on with a request whose client is gone.
     return {
         "handler": "reverse_proxy",
-        "upstreams": [{"dial": make_slot_template(route.app, side, slot)} for slot in range(route.slots)],
+        "upstreams": [{"dial": make_upstream_template(route.app, side, number)} for number in range(route.upstreams)],
         "load_balancing": _build_balancing(route),
         # Web servers behind it compress less for who comes through a proxy.
         "headers": {"request": {"delete": ["Via"]}},
@@ -100,7 +100,7 @@ def _build_reverse_proxy(route: Route, side: Side) -> dict[str, Any]:
 
 def _build_balancing(route: Route) -> dict[str, Any]:
     """A try that found no connection is repeated for every request, one that lost it only where that is harmless."""
-    balancing: dict[str, Any] = {"selection_policy": {"policy": "round_robin" if route.slots > 1 else "first"}}
+    balancing: dict[str, Any] = {"selection_policy": {"policy": "round_robin" if route.upstreams > 1 else "first"}}
     if route.hold > 0:
         balancing |= {
             "try_duration": format_duration(route.hold),

@@ -21,7 +21,7 @@ _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})+")
 _LOCAL = ".localhost"
 _PRIVATE = (_LOCAL, ".internal", ".local", ".lan", ".home", ".corp", ".home.arpa", ".test", ".example", ".invalid")
-_MOST_SLOTS = 1000
+_MOST_UPSTREAMS = 1000
 
 
 def list_local_names(route: Route) -> list[str]:
@@ -67,8 +67,8 @@ def _find_problems(route: Route) -> Iterator[str]:
             yield f"{name!r} is no domain"
     if not 0 < route.port < 65536:
         yield f"{route.port} is no port"
-    if not 0 < route.slots <= _MOST_SLOTS:
-        yield f"{route.slots} slots"
+    if not 0 < route.upstreams <= _MOST_UPSTREAMS:
+        yield f"{route.upstreams} upstreams"
     if route.hold < 0 or (route.timeout is not None and route.timeout <= 0):
         yield "a duration is negative"
     if route.largest_body is not None and route.largest_body <= 0:
@@ -82,7 +82,7 @@ class RouteBook:
         self._path = path
 
     def write(self, routes: Sequence[Route]) -> None:
-        content = json.dumps([asdict(route) for route in routes], indent=1)
+        content = json.dumps([_dump_route(route) for route in routes], indent=1)
         if not self._path.is_file() or self._path.read_text() != content:
             write_file(self._path, content, mode=0o600)
 
@@ -93,6 +93,14 @@ class RouteBook:
             return []
 
 
+_UPSTREAMS = "slots"
+"""The name of the number of upstreams in the file, as versions before have written it."""
+
+
+def _dump_route(route: Route) -> dict[str, Any]:
+    return {_UPSTREAMS if key == "upstreams" else key: value for key, value in asdict(route).items()}
+
+
 def _read_route(kept: Mapping[str, Any]) -> Route:
-    fields = {**kept, "app": AppName(kept["app"]), "domains": tuple(kept["domains"])}
-    return Route(**fields)
+    fields = {"upstreams" if key == _UPSTREAMS else key: value for key, value in kept.items()}
+    return Route(**fields | {"app": AppName(kept["app"]), "domains": tuple(kept["domains"])})

@@ -5,7 +5,7 @@ read these files, IKOMA alone writes them.
 
     APP/side              blue, green, down or maintenance
     APP/blue.addresses    where the release on that side answers, a line each
-    APP/blue.0, blue.1 …  the address that the slot of that side leads to now
+    APP/blue.0, blue.1 …  the address that each upstream of that side leads to now
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from ikoma.ports.proxy import Side
 
 FOLDER = "apps"
 SERVING = (Side.BLUE, Side.GREEN)
+_COUNT = "slots"
+"""The file that says how many upstreams a side has, named as versions before named it."""
 _NOWHERE = "127.0.0.1:0"  # a port that nobody can listen on: connecting fails at once, and the request waits
 _ADDRESS = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 
@@ -31,9 +33,9 @@ def make_side_template(app: AppName) -> str:
     return f"{{file.{FOLDER}/{app}/side}}"
 
 
-def make_slot_template(app: AppName, side: Side, slot: int) -> str:
-    """The text that Caddy replaces with the address of a slot, and counts the slot's requests by."""
-    return f"{{file.{FOLDER}/{app}/{side.value}.{slot}}}"
+def make_upstream_template(app: AppName, side: Side, number: int) -> str:
+    """The text that Caddy replaces with the address of an upstream, and counts its requests by."""
+    return f"{{file.{FOLDER}/{app}/{side.value}.{number}}}"
 
 
 class Sides:
@@ -42,16 +44,16 @@ class Sides:
     def __init__(self, root: Path) -> None:
         self._root = root / FOLDER
 
-    def prepare(self, app: AppName, slots: int) -> None:
-        """Have a file for each slot that the configuration will name: a missing one would be an error to Caddy."""
-        if self._has(app) and self._count_slots(app) == slots:
+    def prepare(self, app: AppName, upstreams: int) -> None:
+        """Have a file for each upstream that the configuration will name: a missing one would be an error to Caddy."""
+        if self._has(app) and self._count_upstreams(app) == upstreams:
             return
         make_folder(self._root, 0o711)
         if not make_folder(self._root / app, 0o711):
             sweep(self._root / app)
         self._write(app, "side", self.find_side(app).value)
-        self._lay_out(app, self.find_side(app), slots)
-        self._write(app, "slots", str(slots))  # last: it says that all the others are there
+        self._lay_out(app, self.find_side(app), upstreams)
+        self._write(app, _COUNT, str(upstreams))  # last: it says that all the others are there
 
     def set_upstreams(self, app: AppName, side: Side, addresses: Sequence[str]) -> None:
         for address in addresses:
@@ -60,7 +62,7 @@ class Sides:
                 raise ValueError(f"{address!r} is no host:port")
         self._ensure(app)
         self._write(app, f"{side.value}.addresses", "\n".join(addresses))
-        self._lay_out(app, self.find_side(app), self._count_slots(app))
+        self._lay_out(app, self.find_side(app), self._count_upstreams(app))
 
     def list_upstreams(self, app: AppName, side: Side) -> Sequence[str]:
         with suppress(FileNotFoundError):
@@ -71,9 +73,9 @@ class Sides:
     def switch(self, app: AppName, side: Side) -> None:
         self._ensure(app)
         if side in SERVING:
-            self._fill(app, side, self.list_upstreams(app, side), self._count_slots(app))
+            self._fill(app, side, self.list_upstreams(app, side), self._count_upstreams(app))
         self._write(app, "side", side.value)
-        self._lay_out(app, side, self._count_slots(app))
+        self._lay_out(app, side, self._count_upstreams(app))
 
     def find_side(self, app: AppName) -> Side:
         with suppress(FileNotFoundError, ValueError):
@@ -89,23 +91,23 @@ class Sides:
             self.prepare(app, 1)
 
     def _has(self, app: AppName) -> bool:
-        return (self._root / app / "slots").is_file()
+        return (self._root / app / _COUNT).is_file()
 
-    def _lay_out(self, app: AppName, serving: Side, slots: int) -> None:
-        """Let each slot lead where it should while `serving` serves.
+    def _lay_out(self, app: AppName, serving: Side, upstreams: int) -> None:
+        """Let each upstream lead where it should while `serving` serves.
 
-        The slots of the other side lead to the serving one as well: a request that waits for a container of the old
+        The upstreams of the other side lead to the serving one as well: a request that waits for a container of the old
         release, or was about to connect to it when the switch came, is answered by the new one.
         """
         for side in SERVING:
-            self._fill(app, side, self.list_upstreams(app, serving if serving in SERVING else side), slots)
+            self._fill(app, side, self.list_upstreams(app, serving if serving in SERVING else side), upstreams)
 
-    def _fill(self, app: AppName, side: Side, addresses: Sequence[str], slots: int) -> None:
-        for slot in range(slots):
-            self._write(app, f"{side.value}.{slot}", addresses[slot % len(addresses)])
+    def _fill(self, app: AppName, side: Side, addresses: Sequence[str], upstreams: int) -> None:
+        for number in range(upstreams):
+            self._write(app, f"{side.value}.{number}", addresses[number % len(addresses)])
 
-    def _count_slots(self, app: AppName) -> int:
-        return int((self._root / app / "slots").read_text())
+    def _count_upstreams(self, app: AppName) -> int:
+        return int((self._root / app / _COUNT).read_text())
 
     def _write(self, app: AppName, name: str, content: str) -> None:
         path = self._root / app / name

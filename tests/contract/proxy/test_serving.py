@@ -163,7 +163,7 @@ def test_without_encryption_a_domain_is_served_plainly(
         {"redirects": {"www.example.com": "evil.com/{http.request.uri}"}},
         {"redirects": {"app.localhost": "example.com"}},
         {"port": 70000},
-        {"slots": 0},
+        {"upstreams": 0},
         {"hold": -1},
         {"timeout": 0},
         {"largest_body": 0},

@@ -170,11 +170,11 @@ def test_an_app_that_dies_is_asked_again_though_its_time_is_limited(
     do(rude.stop())
 
 
-def test_slots_share_the_requests_and_one_that_is_dead_costs_none(
+def test_upstreams_share_the_requests_and_one_that_is_dead_costs_none(
     do: Do[Any], proxy: CaddyProxy, serve: Serve, backend: Start
 ) -> None:
     one, two = backend("one"), backend("two")
-    route = serve(one, two, slots=3)
+    route = serve(one, two, upstreams=3)
 
     async def ask() -> set[tuple[int, str]]:
         return {await get(route.port) for _ in range(12)}
@@ -188,7 +188,7 @@ def test_what_is_under_way_is_counted_on_the_side_that_it_began_on(
     do: Do[Any], proxy: CaddyProxy, serve: Serve, backend: Start
 ) -> None:
     blue, green = backend("blue"), backend("green")
-    route = serve(blue, slots=2)
+    route = serve(blue, upstreams=2)
 
     async def both() -> tuple[int, int]:
         return await proxy.count_in_flight(APP, Side.BLUE), await proxy.count_in_flight(APP, Side.GREEN)

@@ -17,11 +17,10 @@ from ikoma.apps.app import Apps
 from ikoma.apps.policy.waivers import Waivers
 from ikoma.apps.source.webhook import Delivery, Webhooks
 from ikoma.errors import ApprovalNeeded, AuditUnavailable, DiskFull
-from ikoma.kernel import waiting
 from ikoma.kernel.audit.chain import verify
 from ikoma.kernel.audit.entry import AuditEntry
 from ikoma.kernel.audit.log import AuditLog
-from ikoma.kernel.state import store
+from ikoma.kernel.state import store, waiting
 from ikoma.kernel.state.store import Store
 from ikoma.model import AppName, Role
 from tests.unit.kernel.small_pipeline import House

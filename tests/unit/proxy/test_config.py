@@ -140,9 +140,9 @@ def test_addresses_leave_standard_ports_out() -> None:
 
 def test_the_configuration_names_no_side_and_no_address() -> None:
     """A deploy changes files only: were its changes in here, every deploy would be a reload."""
-    text = json.dumps(build([replace(SHOP, slots=2)], PLACE, ALL))
+    text = json.dumps(build([replace(SHOP, upstreams=2)], PLACE, ALL))
     assert "{file.apps/shop/side}" in text
-    assert [upstream["dial"] for upstream in reverse_proxy(replace(SHOP, slots=2))["upstreams"]] == [
+    assert [upstream["dial"] for upstream in reverse_proxy(replace(SHOP, upstreams=2))["upstreams"]] == [
         "{file.apps/shop/blue.0}",
         "{file.apps/shop/blue.1}",
     ]

@@ -27,7 +27,7 @@ def test_what_was_never_switched_is_down(sides: Sides, tmp_path: Path) -> None:
     assert (sides.find_side(APP), kept(tmp_path, "side")) == (Side.DOWN, "down")
 
 
-def test_fewer_addresses_than_slots_are_repeated_and_more_are_not_all_used(sides: Sides, tmp_path: Path) -> None:
+def test_fewer_addresses_than_upstreams_are_repeated_and_more_are_not_all_used(sides: Sides, tmp_path: Path) -> None:
     sides.prepare(APP, 3)
     sides.set_upstreams(APP, Side.BLUE, ["10.0.0.1:80", "10.0.0.2:80"])
     assert [kept(tmp_path, f"blue.{slot}") for slot in range(3)] == ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.1:80"]
@@ -51,7 +51,7 @@ def test_the_side_that_does_not_serve_leads_to_the_one_that_does(sides: Sides, t
     assert (kept(tmp_path, "blue.0"), kept(tmp_path, "green.0")) == ("10.0.0.1:80", "10.0.0.2:80")
 
 
-def test_slots_that_are_added_lead_somewhere(sides: Sides, tmp_path: Path) -> None:
+def test_upstreams_that_are_added_lead_somewhere(sides: Sides, tmp_path: Path) -> None:
     sides.set_upstreams(APP, Side.BLUE, ["10.0.0.1:80", "10.0.0.2:80"])
     sides.prepare(APP, 2)
     assert kept(tmp_path, "blue.1") == "10.0.0.2:80"

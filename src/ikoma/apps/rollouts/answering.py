@@ -61,8 +61,8 @@ class Answering:
                 containers = there or containers
                 explained = await self._probe.explain_first(web, containers, secrets)
                 check = check if explained.passed else explained
-                hint = _hint(web, check, None if ended or given_up else timeout)
-                raise await self._no_answer(web, check, containers, secrets, hint)
+                hint = _choose_hint(web, check, None if ended or given_up else timeout)
+                raise await self._explain_silence(web, check, containers, secrets, hint)
             await asyncio.sleep(min(_PAUSE + (clock() - began) / 50, _LONGEST_PAUSE))
 
     async def _is_wrong(self, web: Web, check: ProbeResult, containers: Sequence[Replica]) -> bool:
@@ -79,7 +79,7 @@ class Answering:
                 return True
         return False
 
-    async def _no_answer(
+    async def _explain_silence(
         self, web: Web, check: ProbeResult, containers: Sequence[Replica], secrets: Sequence[Secret], hint: str | None
     ) -> DeployFailed:
         logs = await self._runtime.read_last_lines(containers[0], 20, secrets) if containers else []
@@ -101,7 +101,7 @@ class Answering:
         )
 
 
-def _hint(web: Web, check: ProbeResult, timeout: float | None) -> str | None:
+def _choose_hint(web: Web, check: ProbeResult, timeout: float | None) -> str | None:
     """Tell what mends it, where that is known.
 
     Args:

@@ -45,17 +45,17 @@ async def provide(
         DeployFailed: an image could not be built or pulled; what was named is forgotten again.
     """
     described = render_builds(model, place)
-    makers = _makers(described["services"], model)
+    makers = _find_makers(described["services"], model)
     built = {name: service for name, service in described["services"].items() if makers[name] == name}
-    await _vet_bases(store, model, built, place, folder, progress=progress, secrets=secrets)
+    await _check_bases(store, model, built, place, folder, progress=progress, secrets=secrets)
     compose_file = folder / "build.json"
-    whole = {**described, "services": {**built, **_pulled(model)}}
+    whole = {**described, "services": {**built, **_list_pulled(model)}}
     write_file(compose_file, encode(write_dockerfiles(folder, whole)), mode=0o600)
     await store.prepare(
         place.app,
         compose_file,
         build=list(built),
-        pull=[name for name in _pulled(model) if await _is_wanted(store, model.services[name])],
+        pull=[name for name in _list_pulled(model) if await _is_wanted(store, model.services[name])],
         progress=progress,
         secrets=secrets,
     )
@@ -65,7 +65,7 @@ async def provide(
         reference = service.image
         built_as = name if name in makers else own.get(reference)
         source = reference if built_as is None else name_release_image(place.app, makers[built_as], place.release)
-        found[name] = await _named(store, source, name_release_image(place.app, name, place.release), name)
+        found[name] = await _find_named(store, source, name_release_image(place.app, name, place.release), name)
     return found
 
 
@@ -93,10 +93,10 @@ async def provide_one(
     others = {name: identity for name, identity in kept.items() if name != service}
     await require_and_name(store, place.app, place.release, others)
     if await _is_wanted(store, described):
-        wanted = {"image": described.image, **_platform(described)}
+        wanted = {"image": described.image, **_get_platform(described)}
         await _pull(store, service, wanted, place, folder, progress=progress, secrets=secrets)
     name = name_release_image(place.app, service, place.release)
-    return {**others, service: await _named(store, described.image, name, service)}
+    return {**others, service: await _find_named(store, described.image, name, service)}
 
 
 async def require_and_name(store: Images, app: AppName, release: str, images: Mapping[str, str]) -> None:
@@ -120,7 +120,7 @@ async def forget(store: Images, app: AppName, which: Callable[[str], bool] = lam
             await store.forget(name)
 
 
-async def _vet_bases(
+async def _check_bases(
     store: Images,
     model: ComposeModel,
     built: Mapping[str, Any],
@@ -136,27 +136,27 @@ async def _vet_bases(
     """
     own = {name_image(place.app, name) for name in built}
     for service, described in built.items():
-        for base in sorted(await asyncio.to_thread(_bases, described["build"]) - own):
-            wanted = {"image": base, **_platform(model.services[service])}
+        for base in sorted(await asyncio.to_thread(_list_bases, described["build"]) - own):
+            wanted = {"image": base, **_get_platform(model.services[service])}
             if described["build"].get("pull") or not await store.has(base):
                 with suppress(DeployFailed):
                     await _pull(store, service, wanted, place, folder, progress=progress, secrets=secrets)
             if (image := await store.find(base)) is not None:
-                await asyncio.to_thread(_vet, image, base, service)
+                await asyncio.to_thread(_check_image, image, base, service)
 
 
-def _makers(described: Mapping[str, Any], model: ComposeModel) -> dict[str, str]:
+def _find_makers(described: Mapping[str, Any], model: ComposeModel) -> dict[str, str]:
     """Service → the one whose build makes its image: of services with the same build, the first."""
     first: dict[bytes, str] = {}
     return {
         name: first.setdefault(
-            orjson.dumps([service["build"], _platform(model.services[name])], option=orjson.OPT_SORT_KEYS), name
+            orjson.dumps([service["build"], _get_platform(model.services[name])], option=orjson.OPT_SORT_KEYS), name
         )
         for name, service in described.items()
     }
 
 
-def _bases(build: Mapping[str, Any]) -> set[str]:
+def _list_bases(build: Mapping[str, Any]) -> set[str]:
     """The images that a build names, in a Dockerfile as `freeze` left it."""
     args = {name: str(value).replace("$$", "$") for name, value in (build.get("args") or {}).items()}
     named = {
@@ -167,14 +167,14 @@ def _bases(build: Mapping[str, Any]) -> set[str]:
     return (named - contexts.keys()) | others
 
 
-def _vet(image: Image, base: str, service: str) -> None:
+def _check_image(image: Image, base: str, service: str) -> None:
     if any(dockerfile.find_problems("\n".join(image.triggers), {})):
         what = "has ONBUILD instructions that take from other images, or fetch"
     elif image.passes_by:
         what = f"has the label {image.passes_by}, by which the containers of the build would pass for a project's"
     else:
         return
-    raise _unusable(
+    raise _explain_unusable(
         service, f"The image {base}, with which {service} is built, {what}.", "Build it from another image."
     )
 
@@ -194,17 +194,17 @@ async def _pull(
     await store.prepare(place.app, compose_file, build=[], pull=[service], progress=progress, secrets=secrets)
 
 
-def _pulled(model: ComposeModel) -> dict[str, Any]:
+def _list_pulled(model: ComposeModel) -> dict[str, Any]:
     """The services whose images come from elsewhere."""
     own = {service.image for service in model.services.values() if service.build is not None}
     return {
-        name: {"image": service.image, **_platform(service)}
+        name: {"image": service.image, **_get_platform(service)}
         for name, service in model.services.items()
         if service.build is None and service.image not in own
     }
 
 
-def _platform(service: Service) -> dict[str, Any]:
+def _get_platform(service: Service) -> dict[str, Any]:
     return {"platform": platform} if (platform := service.raw.get("platform")) else {}
 
 
@@ -216,13 +216,13 @@ async def _is_wanted(store: Images, service: Service) -> bool:
     return policy in ("always", "daily", "weekly") or policy.startswith("every_") or not await store.has(service.image)
 
 
-async def _named(store: Images, source: str, name: str, service: str) -> str:
+async def _find_named(store: Images, source: str, name: str, service: str) -> str:
     image = await store.find(source)
     if image is None:
-        raise _unusable(service, f"The image of {service} is not on this machine.")
+        raise _explain_unusable(service, f"The image of {service} is not on this machine.")
     if image.hidden_by:
         hint = "Take the label out of its Dockerfile, or use another image."
-        raise _unusable(
+        raise _explain_unusable(
             service, f"The image of {service} has the label {image.hidden_by}, which hides its containers.", hint
         )
     if source != name:
@@ -230,5 +230,5 @@ async def _named(store: Images, source: str, name: str, service: str) -> str:
     return image.id
 
 
-def _unusable(service: str, message: str, hint: str | None = None) -> DeployFailed:
+def _explain_unusable(service: str, message: str, hint: str | None = None) -> DeployFailed:
     return DeployFailed(message, hint=hint, service=service, exitCode=None, logs=[])

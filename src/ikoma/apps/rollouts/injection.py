@@ -64,11 +64,11 @@ def freeze(
         _limit(service, memory)
         if "build" in service:
             _freeze_dockerfile(app, service["build"])
-            service["build"]["args"] = _given(service["build"].get("args")) | {_CACHES: str(app.name)}
+            service["build"]["args"] = _drop_unset(service["build"].get("args")) | {_CACHES: str(app.name)}
         mounts = model.services[name].mounts
         service["volumes"] = [_freeze_mount(mount) for mount in mounts if not is_missing_clock(mount)]
         # A name without a value would get the value that it has where Compose runs.
-        service["environment"] = _given(service.get("environment"))
+        service["environment"] = _drop_unset(service.get("environment"))
         service["environment"] |= dotenv.escape(env)
         # Said in any case: an image may have such labels too.
         labels = {"ikoma.app": str(app.name), "ikoma.one-shot": kinds.get(name, "false")}
@@ -108,7 +108,7 @@ def inject_database(app: App, model: ComposeModel, endpoint: Endpoint) -> Compos
         if parts and names:
             service["environment"] |= dotenv.escape({key: parts[part] for key, part in names.items()})
             if endpoint.on_this_machine:
-                service["extra_hosts"] = [*_hosts(service), map_to_this_machine(endpoint.host)]
+                service["extra_hosts"] = [*_list_hosts(service), map_to_this_machine(endpoint.host)]
     return parse_model(result)
 
 
@@ -130,7 +130,7 @@ def _name_images(app: App, services: Mapping[str, Any]) -> None:
             service["image"] = names[service["image"]]
 
 
-def _given(values: Mapping[str, Any] | None) -> dict[str, Any]:
+def _drop_unset(values: Mapping[str, Any] | None) -> dict[str, Any]:
     return {name: value for name, value in (values or {}).items() if value is not None}
 
 
@@ -174,7 +174,7 @@ def write_dockerfiles(folder: Path, model: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _hosts(service: Mapping[str, Any]) -> Sequence[str]:
+def _list_hosts(service: Mapping[str, Any]) -> Sequence[str]:
     hosts = service.get("extra_hosts") or []
     if isinstance(hosts, Mapping):
         return [f"{name}={address}" for name, address in hosts.items()]

@@ -66,10 +66,10 @@ async def _keep(runtime: Runtime, app: App, identity: str, containers: Sequence[
     said = {(line.at, service, line.text) for service, line in read_logs(app, identity)}
     for item, lines in zip(containers, found, strict=True):
         said |= {(line.at, item.service, redact(line.text, hidden)[:_LONGEST_LINE]) for line in lines}
-    write_file(folder / KEPT_LOGS, orjson.dumps(_last(sorted(said))), mode=0o600)
+    write_file(folder / KEPT_LOGS, orjson.dumps(_select_last(sorted(said))), mode=0o600)
 
 
-def _last(lines: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+def _select_last(lines: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
     """The last of them that are not too many bytes."""
     kept, size = list[tuple[str, str, str]](), 0
     for line in reversed(lines):

@@ -58,7 +58,7 @@ class Rollouts:
 
     async def recover(self, app: App, progress: Progress = ignore_progress) -> str | None:
         """Finish or undo a rollout that was interrupted; what was done, or None where there was nothing to do."""
-        return await self._runtime.recover(app, self._hooks(app), progress)
+        return await self._runtime.recover(app, self._make_hooks(app), progress)
 
     def is_ending(self, app: App) -> bool:
         """Whether replicas that were replaced are still ending."""
@@ -66,7 +66,7 @@ class Rollouts:
 
     async def end_standby(self, app: App) -> None:
         """Let go of what was kept of the rollout before."""
-        await self._runtime.end_standby(app, self._hooks(app))
+        await self._runtime.end_standby(app, self._make_hooks(app))
 
-    def _hooks(self, app: App) -> AppHooks:
+    def _make_hooks(self, app: App) -> AppHooks:
         return AppHooks(self._runtime, self._routes, self._migrator, app)

@@ -73,8 +73,8 @@ class ReleaseHooks(AppHooks):
     async def check(self, model: ComposeModel) -> None:
         await self.judge(model)
 
-    async def set_route(self, slots: int) -> None:
-        await self.routes.set_route(self.app, self.target.web, self.target.extension, slots)
+    async def set_route(self, replicas: int) -> None:
+        await self.routes.set_route(self.app, self.target.web, self.target.extension, replicas)
 
     async def pause(self) -> None:
         await self.routes.pause(self.app, self.target.extension.drain)

@@ -35,7 +35,7 @@ def tell_way_out(cause: IkomaError, underway: Underway, trouble: IkomaError) -> 
     told = f" The database could not be taken back to {underway.backup}: "
     cause.message += told + trouble.message
     cause.audit_message += told + trouble.audit_message
-    cause.hint = _hint(trouble)
+    cause.hint = _choose_hint(trouble)
     cause.details = {**cause.details, "restore": {"code": trouble.code, "error": trouble.message, **trouble.details}}
     cause.args = (cause.message,)
 
@@ -49,10 +49,10 @@ def tell_cause(app: App, underway: Underway, trouble: IkomaError) -> None:
         f"The rollout of {underway.release} failed, and the database must be taken back to {underway.backup} first: "
         f"{trouble.message} Why it failed: {why}"
     )
-    trouble.hint = _hint(trouble)
+    trouble.hint = _choose_hint(trouble)
     trouble.details = {**trouble.details, "release": underway.release, "cause": why}
     trouble.args = (trouble.message,)
 
 
-def _hint(trouble: IkomaError) -> str:
+def _choose_hint(trouble: IkomaError) -> str:
     return trouble.hint if isinstance(trouble, DatabasesUnavailable) else _HINT

@@ -85,7 +85,7 @@ class Routes:
             # Always in the same order: another one would be another configuration, and loading it ends connections.
             await self._proxy.apply([routes[name] for name in sorted(routes)])
 
-    async def set_route(self, app: App, web: Web | None, extension: Extension, slots: int) -> None:
+    async def set_route(self, app: App, web: Web | None, extension: Extension, replicas: int) -> None:
         """Make sure that an app has the route that a release of it wants.
 
         Raises:
@@ -95,7 +95,7 @@ class Routes:
         if web is None:
             return
         self.check_domains(app, (*extension.domains, *extension.redirects))
-        coming = self._make_route(app, extension, slots, choose_port(app, self._apps))
+        coming = self._make_route(app, extension, replicas, choose_port(app, self._apps))
         if coming != self._find_route(app):
             self._ahead.add(app)
         await self.apply(coming)
@@ -271,7 +271,7 @@ class Routes:
         """List the addresses of the app while a release serves; none before it is first deployed."""
         if release is None or release.web is None:
             return ()
-        route = self._find_route_of(app, release.x_ikoma, slots=1)
+        route = self._find_route_of(app, release.x_ikoma, replicas=1)
         if route is None:
             return ()
         # Browsers and curl know that *.localhost is this machine; many programs do not, so theirs comes before it.
@@ -346,13 +346,13 @@ class Routes:
         if release is None or release.web is None:
             return None
         service = release.web["service"]
-        slots = fit_scale(app, Releases(app).read_model(release.id)).get(service, release.count_replicas(service))
-        return self._find_route_of(app, release.x_ikoma, slots)
+        replicas = fit_scale(app, Releases(app).read_model(release.id)).get(service, release.count_replicas(service))
+        return self._find_route_of(app, release.x_ikoma, replicas)
 
-    def _find_route_of(self, app: App, extension: Extension, slots: int) -> Route | None:
+    def _find_route_of(self, app: App, extension: Extension, replicas: int) -> Route | None:
         """Find the route that a release has. It only reads: whoever looks writes nothing, and the app may be going."""
         port = read_port(app)
-        return None if port is None else self._make_route(app, extension, slots, port)
+        return None if port is None else self._make_route(app, extension, replicas, port)
 
     def _restore_port(self, app: App) -> None:
         """Choose a port for an app that serves and whose own is lost."""
@@ -360,14 +360,14 @@ class Routes:
         if release is not None and release.web is not None:
             choose_port(app, self._apps)
 
-    def _make_route(self, app: App, extension: Extension, slots: int, port: int) -> Route:
+    def _make_route(self, app: App, extension: Extension, replicas: int, port: int) -> Route:
         names = dict.fromkeys((*extension.domains, *read_domains(app)))
         return Route(
             app=app.name,
             port=port,
             domains=tuple(name for name in names if name not in extension.redirects),
             redirects=extension.redirects,
-            slots=max(1, slots),
+            upstreams=max(1, replicas),
             hold=extension.hold,
             timeout=extension.timeout,
             largest_body=extension.max_body,

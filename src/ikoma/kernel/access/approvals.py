@@ -70,7 +70,7 @@ class Approvals:
             ApprovalDenied: it was refused.
         """
         found = self._find_latest(caller.id, digest)
-        if found is None or found.state in (USED, EXPIRED) or found.expires_at <= _now():
+        if found is None or found.state in (USED, EXPIRED) or found.expires_at <= _format_now():
             return False
         if found.state == DENIED:
             raise ApprovalDenied(f"{found.decided_by} has refused this call of {capability}.", approval=found.id)
@@ -85,7 +85,7 @@ class Approvals:
         with self._store.transaction():
             taken = self._store.execute(
                 "UPDATE approvals SET state = ? WHERE id = ? AND state = ? AND expires_at > ?",
-                (USED, found.id, APPROVED, _now()),
+                (USED, found.id, APPROVED, _format_now()),
             )
         return taken.rowcount == 1
 
@@ -115,8 +115,8 @@ class Approvals:
             caller_id=caller.id,
             caller=caller.name,
             state=PENDING,
-            created_at=_at(now),
-            expires_at=_at(now + _LIFE),
+            created_at=_format_time(now),
+            expires_at=_format_time(now + _LIFE),
             decided_by=None,
             decided_at=None,
             decided_by_id=None,
@@ -137,7 +137,7 @@ class Approvals:
         self._store.execute(
             "DELETE FROM approvals WHERE expires_at <= ? AND id NOT IN "
             "(SELECT id FROM approvals ORDER BY created_at DESC, rowid DESC LIMIT ?)",
-            (_now(), _KEEP),
+            (_format_now(), _KEEP),
         )
         return request
 
@@ -162,7 +162,7 @@ class Approvals:
             done = self._store.execute(
                 "UPDATE approvals SET state = ?, decided_by = ?, decided_by_id = ?, decided_at = ? "
                 "WHERE id = ? AND state = ? AND expires_at > ?",
-                (state, caller.name, caller.decides_as, _now(), identity, PENDING, _now()),
+                (state, caller.name, caller.decides_as, _format_now(), identity, PENDING, _format_now()),
             )
         now = self.get(identity)
         assert now is not None
@@ -184,13 +184,12 @@ class Approvals:
 
     def _select(self, where: str, values: tuple[str, ...]) -> list[Approval]:
         return [
-            _as_of_now(item)
-            for item in self._approvals.iterate(f"{where} ORDER BY created_at DESC, rowid DESC", values)
+            _expire(item) for item in self._approvals.iterate(f"{where} ORDER BY created_at DESC, rowid DESC", values)
         ]
 
 
-def _as_of_now(stored: Approval) -> Approval:
-    ended = stored.state in (PENDING, APPROVED) and stored.expires_at <= _now()
+def _expire(stored: Approval) -> Approval:
+    ended = stored.state in (PENDING, APPROVED) and stored.expires_at <= _format_now()
     return replace(stored, state=EXPIRED) if ended else stored
 
 
@@ -207,9 +206,9 @@ def _make_refusal(request: Approval) -> ApprovalNeeded:
     )
 
 
-def _now() -> str:
-    return _at(datetime.now(UTC))
+def _format_now() -> str:
+    return _format_time(datetime.now(UTC))
 
 
-def _at(moment: datetime) -> str:
+def _format_time(moment: datetime) -> str:
     return format_moment(moment, "milliseconds")

@@ -130,9 +130,9 @@ class Callers:
         digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
         found: Caller | None = None
         for stored, until, caller in self._turn.share("keys", self, (), self._list_taken):
-            if hmac.compare_digest(stored, digest) and (until is None or until > _now()):
+            if hmac.compare_digest(stored, digest) and (until is None or until > _format_now()):
                 found = caller
-        if found is None or (found.expires_at is not None and found.expires_at <= _now()):
+        if found is None or (found.expires_at is not None and found.expires_at <= _format_now()):
             raise Unauthenticated("This API key is not valid.")
         if found.id != ADMIN:
             self._note_use(found.id)
@@ -160,7 +160,7 @@ class Callers:
             apps=tuple(apps),
             capabilities=tuple(capabilities),
             read_only=read_only,
-            created_at=_now(),
+            created_at=_format_now(),
             expires_at=expires_at,
             needs_approval=needs_approval,
             rate=rate,
@@ -181,15 +181,15 @@ class Callers:
             InvalidArguments: the one before the former is still taken, as was promised. Without an overlap all end.
         """
         key = make_key()
-        until = _stamp(datetime.now(UTC) + timedelta(seconds=overlap))
+        until = _format_time(datetime.now(UTC) + timedelta(seconds=overlap))
         with self._store.transaction():
             done = self._store.execute(
                 "UPDATE keys SET previous_hash = hash, previous_until = ?, hash = ? WHERE id = ? "
                 "AND revoked_at IS NULL AND (? = 0 OR previous_until IS NULL OR previous_until <= ?)",
-                (until, _hash_key(key), identity, overlap, _now()),
+                (until, _hash_key(key), identity, overlap, _format_now()),
             )
         if done.rowcount == 0:
-            promised = self._live(identity).previous_until
+            promised = self._find_live(identity).previous_until
             raise InvalidArguments(
                 f"overlap: the key before this one is taken until {promised}, and only one former key can be.",
                 hint="Rotate it after that, or with overlap 0, which ends all former keys at once.",
@@ -199,7 +199,7 @@ class Callers:
 
     def find(self, identity: str) -> Caller:
         """The live key of that id, or NotFound."""
-        return self._live(identity).caller
+        return self._find_live(identity).caller
 
     def has_ended(self, identity: str) -> bool:
         """Whether the key that decided under this id was revoked or replaced, or has expired.
@@ -208,12 +208,12 @@ class Callers:
         """
         kind, _, digest = identity.partition(":")
         if kind == ADMIN:
-            return digest != self._current_admin_hash()
+            return digest != self._read_admin_hash()
         found = next((stored for stored in self.list_keys() if stored.caller.id == identity), None)
         if found is None:
             return False
         expires_at = found.caller.expires_at
-        return found.revoked_at is not None or (expires_at is not None and expires_at <= _now())
+        return found.revoked_at is not None or (expires_at is not None and expires_at <= _format_now())
 
     def list_keys(self) -> Sequence[StoredKey]:
         rows = self._keys.iterate("TRUE ORDER BY created_at, id")
@@ -225,19 +225,19 @@ class Callers:
         """End a key at once, everywhere; NotFound when there is no live key of that id."""
         with self._store.transaction():
             done = self._store.execute(
-                "UPDATE keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL", (_now(), identity)
+                "UPDATE keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL", (_format_now(), identity)
             )
         if done.rowcount == 0:
             raise _report_no_key(identity)
         self._forget_seen()
 
-    def _live(self, identity: str) -> StoredKey:
+    def _find_live(self, identity: str) -> StoredKey:
         for stored in self.list_keys():
             if stored.caller.id == identity and stored.revoked_at is None:
                 return stored
         raise _report_no_key(identity)
 
-    def _current_admin_hash(self) -> str | None:
+    def _read_admin_hash(self) -> str | None:
         try:
             status = os.stat(self._env_file)
             stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
@@ -258,7 +258,7 @@ class Callers:
         now = time.monotonic()
         if now - self._noted.get(identity, -_NOTE_SECONDS) < _NOTE_SECONDS:
             return
-        used = partial(self._store.execute, "UPDATE keys SET last_used_at = ? WHERE id = ?", (_now(), identity))
+        used = partial(self._store.execute, "UPDATE keys SET last_used_at = ? WHERE id = ?", (_format_now(), identity))
         self._noted[identity] = now
         with suppress(DiskFull):  # a full disk keeps nobody out
             if not self._store.change_now(used):  # another process writes: the next call notes it
@@ -266,10 +266,10 @@ class Callers:
 
     def _list_taken(self) -> list[_Taken]:
         """All keys that are taken, as they are now."""
-        admin = self._current_admin_hash()
-        return [*([] if admin is None else [(admin, None, _make_admin(admin))]), *self._current_keys()]
+        admin = self._read_admin_hash()
+        return [*([] if admin is None else [(admin, None, _make_admin(admin))]), *self._read_keys()]
 
-    def _current_keys(self) -> list[_Taken]:
+    def _read_keys(self) -> list[_Taken]:
         """The keys of the store, and those that were rotated."""
         version = self._store.changes_elsewhere
         if version != self._seen_version:  # our own writes reset it
@@ -297,9 +297,9 @@ def _report_no_key(identity: str) -> NotFound:
     )
 
 
-def _now() -> str:
-    return _stamp(datetime.now(UTC))
+def _format_now() -> str:
+    return _format_time(datetime.now(UTC))
 
 
-def _stamp(moment: datetime) -> str:
+def _format_time(moment: datetime) -> str:
     return format_moment(moment)

@@ -42,7 +42,7 @@ class Throttle:
         if seen is None or seen.blocked_until == 0.0:
             return
         left = seen.blocked_until - time.monotonic()
-        if left > 0 and (key is None or _digest(key) not in seen.known):
+        if left > 0 and (key is None or _compute_digest(key) not in seen.known):
             raise TooManyFailures(f"Too many wrong keys came from {address}.", retryAfter=int(left) + 1)
 
     def count_failure(self, address: str) -> None:
@@ -60,7 +60,7 @@ class Throttle:
         """Remember a key that was good at this address."""
         known = self._find_address(address, time.monotonic()).known
         if len(known) < _MOST_KNOWN:
-            known.add(_digest(key))
+            known.add(_compute_digest(key))
 
     def _find_address(self, address: str, now: float) -> _Address:
         found = self._addresses.get(address)
@@ -73,5 +73,5 @@ class Throttle:
         return found
 
 
-def _digest(key: str) -> bytes:
+def _compute_digest(key: str) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()

@@ -60,7 +60,7 @@ class Tokens:
             Unauthenticated: without saying what is wrong with it.
         """
         try:
-            keys = self._keys = self._keys or jwt.PyJWKClient(self._where(), timeout=_SECONDS, cache_keys=True)
+            keys = self._keys = self._keys or jwt.PyJWKClient(self._find_keys_url(), timeout=_SECONDS, cache_keys=True)
             key = keys.get_signing_key_from_jwt(token)
             claims: dict[str, Any] = jwt.decode(
                 token,
@@ -72,22 +72,22 @@ class Tokens:
                 options={"require": ["exp", "iss", "aud", "sub"]},
             )
         except (jwt.PyJWKClientConnectionError, OSError) as error:
-            raise _no_keys(error) from error
+            raise _explain_missing_keys(error) from error
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
             raise Unauthenticated("This token is not valid.") from error
-        role = _role(claims)
+        role = _read_role(claims)
         if role is None:
             raise Unauthenticated("This token has no scope of IKOMA.", hint="Ask for a scope such as ikoma:operator.")
         subject = str(claims["sub"])
-        return Caller(id=self._identity(subject), name=subject[:_LONGEST], role=role)
+        return Caller(id=self._name_subject(subject), name=subject[:_LONGEST], role=role)
 
-    def _identity(self, subject: str) -> str:
+    def _name_subject(self, subject: str) -> str:
         """An id that no two subjects share."""
         if len(subject) <= _LONGEST:
             return f"jwt:{self._issuer}:{subject}"
         return f"jwt:{self._issuer}#{hashlib.sha256(subject.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
-    def _where(self) -> str:
+    def _find_keys_url(self) -> str:
         if self._jwks_url:
             return self._jwks_url
         metadata = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
@@ -98,10 +98,10 @@ class Tokens:
                 raise TypeError("jwks_uri is no text")
             return where
         except (OSError, http.client.HTTPException, ValueError, TypeError, KeyError) as error:
-            raise _no_keys(error) from error
+            raise _explain_missing_keys(error) from error
 
 
-def _no_keys(error: Exception) -> Unauthenticated:
+def _explain_missing_keys(error: Exception) -> Unauthenticated:
     log.warning("the issuer of tokens does not tell its keys: %s: %s", type(error).__name__, error)
     return Unauthenticated(
         "Tokens cannot be checked: their issuer does not tell its keys.",
@@ -109,7 +109,7 @@ def _no_keys(error: Exception) -> Unauthenticated:
     )
 
 
-def _role(claims: dict[str, Any]) -> Role | None:
+def _read_role(claims: dict[str, Any]) -> Role | None:
     given = claims.get("scope") or claims.get("scp") or []
     scopes = given.split() if isinstance(given, str) else given if isinstance(given, list) else []
     roles = [role for role in Role if f"{_SCOPE}{role}" in scopes]

@@ -40,7 +40,7 @@ class Leading:
             made: the capability that was called.
             given: its arguments. What is secret of them is not told again.
         """
-        found = (self._complete_one(item, _plain(made, given)) for item in known)
+        found = (self._complete_one(item, _drop_sensitive(made, given)) for item in known)
         return tuple(item for item in found if item is not None and item != Next(made.name, dict(given)))
 
     def choose(
@@ -64,7 +64,7 @@ class Leading:
             if not isinstance(holder, dict) or "next" not in holder:
                 return holder
             known = [Next(**holder["next"])] if holder["next"] else []
-            found = self.choose(known, caller, role, _plain(capability, given), lists)
+            found = self.choose(known, caller, role, _drop_sensitive(capability, given), lists)
             rest = {name: value for name, value in holder.items() if name != "next"}
             return rest if found is None else rest | {"next": dump_next(found)}
 
@@ -109,7 +109,7 @@ def _list_callable(registry: Registry, size: int, caller: Caller, role: Role) ->
     return tuple(item.name for item in registry if may_call(item, caller, role))
 
 
-def _plain(made: Capability, given: Mapping[str, Any]) -> dict[str, Any]:
+def _drop_sensitive(made: Capability, given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name not in made.sensitive}
 
 

@@ -99,7 +99,9 @@ class Telling:
         for clause, gap in zip(clauses[::2], ["", *clauses[1::2]], strict=True):
             if beyond := self._find_unreachable(clause, reader):
                 begins = not fitted or fitted[-1].endswith(".") or "\n" in gap
-                clause = self._who_can(beyond[0], reader, begins=begins) + (clause[-1] if clause[-1] in ".;" else "")
+                clause = self._tell_who_can(beyond[0], reader, begins=begins) + (
+                    clause[-1] if clause[-1] in ".;" else ""
+                )
                 if clause in fitted:
                     continue
             fitted += [gap, clause]
@@ -119,7 +121,7 @@ class Telling:
         named = (self._registry.get(name) for name in self._names.find(text, reader.data))
         return [item for item in named if not may_call(item, reader.caller, reader.role)]
 
-    def _who_can(self, capability: Capability, reader: Reader, *, begins: bool) -> str:
+    def _tell_who_can(self, capability: Capability, reader: Reader, *, begins: bool) -> str:
         if reader.role < capability.role:
             who = f"{'an' if str(capability.role)[0] in 'aeiou' else 'a'} {capability.role} key"
         elif reader.caller.read_only and capability.effect is not Effect.READS:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import orjson
 
-from ikoma.kernel.waiting import wait_for, wait_in_turn
+from ikoma.kernel.state.waiting import wait_for, wait_in_turn
 
 NOTHING = "0" * 64
 """Stands for the hash of the entry before the very first one."""

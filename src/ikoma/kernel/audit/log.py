@@ -32,7 +32,7 @@ from ikoma.kernel.audit.head import NOTHING, Head, HeadFile
 from ikoma.kernel.audit.lost_entries import LostEntries
 from ikoma.kernel.audit.query import read_last
 from ikoma.kernel.coalesce import Coalesced
-from ikoma.kernel.waiting import runs_loop
+from ikoma.kernel.state.waiting import runs_loop
 
 log = logging.getLogger("ikoma.audit")
 

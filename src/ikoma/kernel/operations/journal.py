@@ -58,12 +58,12 @@ class Record:
     failure: dict[str, Any] | None = None
     started_at: str = field(default_factory=lambda: make_stamp())
     finished_at: str | None = None
-    process: str = field(default_factory=lambda: _ours())
+    process: str = field(default_factory=lambda: _name_own_process())
 
     @property
     def is_ours(self) -> bool:
         """Whether this very process works on it."""
-        return self.process == _ours()
+        return self.process == _name_own_process()
 
 
 STEPS = Codec(
@@ -175,19 +175,19 @@ def make_stamp() -> str:
     return format_moment(datetime.now(UTC), "milliseconds")
 
 
-def _ours() -> str:
+def _name_own_process() -> str:
     return _remembered(os.getpid())
 
 
 @lru_cache(maxsize=1)
 def _remembered(pid: int) -> str:
     """The name of this process, which stays; a child of it has another id."""
-    name = _process(pid)
+    name = _name_process(pid)
     assert name is not None, "a process that asks for its own name is alive"
     return name
 
 
-def _process(pid: int) -> str | None:
+def _name_process(pid: int) -> str | None:
     """Names a live process so that a later one with the same id is told apart, also one of after a reboot.
 
     The time of day has no part in it: when the clock is set, every process would seem to be another one.
@@ -197,4 +197,4 @@ def _process(pid: int) -> str | None:
 
 
 def _is_alive(process: str) -> bool:
-    return _process(int(process.partition("@")[0])) == process
+    return _name_process(int(process.partition("@")[0])) == process

@@ -85,7 +85,7 @@ class Operations:
                 f"This key was used for another call, {found.capability} (request {found.id}).",
                 next=Next("operations.get", {"operationId": found.id}),
             )
-        return self._here.get(found.id) or self._from_journal(found)
+        return self._here.get(found.id) or self._restore_operation(found)
 
     async def start(
         self,
@@ -183,7 +183,7 @@ class Operations:
     async def wait(self, identity: str, caller: Caller, role: Role, *, seconds: float, progress: Progress) -> Record:
         """The record when it has ended, or as it is after that many seconds."""
         record = self.get(identity, caller, role)
-        operation = self._here.get(identity) or self._from_journal(record)
+        operation = self._here.get(identity) or self._restore_operation(record)
         with follow(operation, progress), contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._forget_ended(operation)
@@ -359,7 +359,7 @@ class Operations:
             with contextlib.suppress(IkomaError):  # a full disk: it is known for as long as it runs
                 operation.journalled = self._journal.change_now(partial(self._journal.begin, operation.record))
 
-    def _from_journal(self, record: Record) -> Operation:
+    def _restore_operation(self, record: Record) -> Operation:
         operation = Operation(record, bytes, steps=list(record.steps))
         if record.state != RUNNING:
             take_over(operation, record)

@@ -70,7 +70,7 @@ CREATE TABLE schedule_runs (
 """
 
 
-def _from_before_numbers(state: sqlite3.Connection) -> None:
+def _make_tables(state: sqlite3.Connection) -> None:
     """Make all tables, or bring those up to date that a version without numbered migrations made."""
     for statement in _TABLES.split(";"):
         state.execute(statement)
@@ -87,18 +87,18 @@ def _from_before_numbers(state: sqlite3.Connection) -> None:
         state.execute("DROP TABLE hook_last")
 
 
-def _events(state: sqlite3.Connection) -> None:
+def _add_events(state: sqlite3.Connection) -> None:
     """Make room for recent events, which other processes read."""
     state.execute(_EVENTS)
 
 
-def _schedule_runs(state: sqlite3.Connection) -> None:
+def _add_schedule_runs(state: sqlite3.Connection) -> None:
     """Make room for the runs of schedules."""
     state.execute(_SCHEDULE_RUNS)
 
 
 MIGRATIONS: Mapping[int, Callable[[sqlite3.Connection], None]] = {
-    1: _from_before_numbers,
-    2: _events,
-    3: _schedule_runs,
+    1: _make_tables,
+    2: _add_events,
+    3: _add_schedule_runs,
 }

@@ -19,7 +19,7 @@ import orjson
 
 from ikoma.errors import DiskFull, StartRefused
 from ikoma.kernel.state.migrations import MIGRATIONS
-from ikoma.kernel.waiting import PATIENCE, runs_loop, wait_for, wait_in_turn
+from ikoma.kernel.state.waiting import PATIENCE, runs_loop, wait_for, wait_in_turn
 
 T = TypeVar("T")
 
@@ -111,7 +111,7 @@ class Store:
             self._connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
             self.execute("PRAGMA synchronous = FULL")
-            if _code(error) in _BUSY:
+            if _read_code(error) in _BUSY:
                 return False
             with _report_failures():
                 raise
@@ -213,7 +213,7 @@ def _report_locked() -> DiskFull:
     return DiskFull("state.db cannot be written (database is locked).")
 
 
-def _code(error: sqlite3.Error) -> int:
+def _read_code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF  # the upper bits say more of the same
 
 
@@ -223,6 +223,6 @@ def _report_failures() -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        if _code(error) not in _UNWRITABLE:
+        if _read_code(error) not in _UNWRITABLE:
             raise
         raise DiskFull(f"state.db cannot be written ({error}).") from error

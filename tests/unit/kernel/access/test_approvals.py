@@ -59,7 +59,7 @@ def test_a_refusal_holds_until_its_hour_is_over(approvals: Approvals, monkeypatc
     with pytest.raises(ApprovalDenied, match="ann"):
         use(approvals, BOT, "apps.remove", "this")
     later = (datetime.now(UTC) + timedelta(minutes=61)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    monkeypatch.setattr(module, "_now", lambda: later)
+    monkeypatch.setattr(module, "_format_now", lambda: later)
     assert use(approvals, BOT, "apps.remove", "this") is False
 
 
@@ -97,7 +97,7 @@ def test_only_requests_whose_hour_is_over_are_forgotten(approvals: Approvals, mo
     first = [ask(approvals, f"early {number}") for number in range(5)]
     assert len(approvals.list_visible(ANN, closed=True)) == 5
     later = (datetime.now(UTC) + timedelta(minutes=61)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    monkeypatch.setattr(module, "_now", lambda: later)
+    monkeypatch.setattr(module, "_format_now", lambda: later)
     kept = ask(approvals, "late")
     assert [item.id for item in approvals.list_visible(ANN, closed=True)] == [kept, first[-1]]
 
@@ -106,7 +106,7 @@ def test_a_request_ends_after_an_hour(approvals: Approvals, monkeypatch: pytest.
     waiting, granted = ask(approvals), ask(approvals, "other")
     approvals.decide(granted, ANN, APPROVED)
     later = (datetime.now(UTC) + timedelta(minutes=61)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    monkeypatch.setattr(module, "_now", lambda: later)
+    monkeypatch.setattr(module, "_format_now", lambda: later)
     with pytest.raises(ApprovalClosed, match="expired"):
         approvals.decide(waiting, ANN, APPROVED)
     assert use(approvals, BOT, "apps.remove", "other") is False

@@ -23,10 +23,10 @@ _FILE = "volumes.json"
 
 def read_noted(app: App) -> dict[str, list[AnonymousVolume]]:
     """service → its volumes, the one that it had last at the end."""
-    return app.read_state(_FILE, _carried) or {}
+    return app.read_state(_FILE, _parse_carried) or {}
 
 
-def _carried(stored: Mapping[str, Any]) -> dict[str, list[AnonymousVolume]]:
+def _parse_carried(stored: Mapping[str, Any]) -> dict[str, list[AnonymousVolume]]:
     return {service: [AnonymousVolume(**volume) for volume in volumes] for service, volumes in stored.items()}
 
 

@@ -66,23 +66,23 @@ class RolloutFacts:
 
 def decide(facts: RolloutFacts, there: Sequence[Container]) -> list[ServiceDecision]:
     """For each service, in the order in which they need each other, what becomes of it; then the ones that go."""
-    decisions = _decided(facts, there)
-    leaving = _leaving(facts, decisions) if any(item.new for item in decisions) else frozenset[str]()
-    return _decided(replace(facts, leaving=leaving), there) if leaving else decisions
+    decisions = _decide_services(facts, there)
+    leaving = _find_leaving(facts, decisions) if any(item.new for item in decisions) else frozenset[str]()
+    return _decide_services(replace(facts, leaving=leaving), there) if leaving else decisions
 
 
-def _leaving(facts: RolloutFacts, decisions: Sequence[ServiceDecision]) -> frozenset[str]:
+def _find_leaving(facts: RolloutFacts, decisions: Sequence[ServiceDecision]) -> frozenset[str]:
     """The earlier rollouts that are too many: the oldest ones, those first whose containers need not stop for it."""
     stops: dict[str, bool] = {}
     for decision in decisions:
-        alone = bool(decision.kept and _alone(facts, decision.service, decision.kept))
+        alone = bool(decision.kept and _explain_alone(facts, decision.service, decision.kept))
         for rollout in {item.rollout for item in decision.kept if item.rollout}:
             stops[rollout] = stops.get(rollout, False) or alone
     too_many = max(0, len(stops) - _MOST_ROLLOUTS)
     return frozenset(sorted(stops, key=lambda rollout: (stops[rollout], rollout))[:too_many])
 
 
-def _decided(facts: RolloutFacts, there: Sequence[Container]) -> list[ServiceDecision]:
+def _decide_services(facts: RolloutFacts, there: Sequence[Container]) -> list[ServiceDecision]:
     services = facts.model.services
     one_shot = facts.model.one_shot
     found: dict[str, ServiceDecision] = {}
@@ -94,7 +94,7 @@ def _decided(facts: RolloutFacts, there: Sequence[Container]) -> list[ServiceDec
         kept = [item for item in fitting if item.rollout not in facts.leaving][: _count(facts, name)]
         replaced = [item for item in containers if item not in kept]
         new = _count(facts, name) - len(kept)
-        alone = _alone(facts, name, replaced) if new and any(item.is_active for item in replaced) else None
+        alone = _explain_alone(facts, name, replaced) if new and any(item.is_active for item in replaced) else None
         outdated = bool(new) and any(item.rollout in facts.leaving for item in fitting)
         found[name] = ServiceDecision(name, tuple(kept), tuple(replaced), new, alone, outdated=outdated)
     gone = {item.service for item in there} - set(services)
@@ -102,10 +102,10 @@ def _decided(facts: RolloutFacts, there: Sequence[Container]) -> list[ServiceDec
         ServiceDecision(name, replaced=tuple(item for item in there if item.service == name)) for name in sorted(gone)
     ]
     going = [item for decision in (*found.values(), *removed) for item in decision.replaced if item.is_active]
-    return [*(_with_room(facts, decision, going) for decision in found.values()), *removed]
+    return [*(_add_room(facts, decision, going) for decision in found.values()), *removed]
 
 
-def _alone(facts: RolloutFacts, name: str, replaced: Sequence[Container]) -> str | None:
+def _explain_alone(facts: RolloutFacts, name: str, replaced: Sequence[Container]) -> str | None:
     strategy = facts.extension.find_strategy(name)
     if reason := explain_alone(facts.app, facts.model, name, facts.sources, strategy, facts.before):
         return reason
@@ -114,7 +114,7 @@ def _alone(facts: RolloutFacts, name: str, replaced: Sequence[Container]) -> str
     return None
 
 
-def _with_room(facts: RolloutFacts, decision: ServiceDecision, going: Sequence[Container]) -> ServiceDecision:
+def _add_room(facts: RolloutFacts, decision: ServiceDecision, going: Sequence[Container]) -> ServiceDecision:
     """The decision with what must stop before its new containers start."""
     if not decision.new:
         return decision

@@ -39,12 +39,12 @@ def name_lasting(app: AppName, key: str, network: Mapping[str, Any]) -> str | No
     subnets = (network.get("ipam") or {}).get("config")
     if not subnets:
         return None
-    return f"{default}-at-{_digest(orjson.dumps(subnets, option=orjson.OPT_SORT_KEYS))}"
+    return f"{default}-at-{_compute_digest(orjson.dumps(subnets, option=orjson.OPT_SORT_KEYS))}"
 
 
 def make_lasting_key(key: str, name: str) -> str:
     """The key for Compose of a network with a name that lasts: under one key it knows but one, and removes another."""
-    return f"{key}-{_digest(name.encode())}"
+    return f"{key}-{_compute_digest(name.encode())}"
 
 
 def is_of_subnets(network: str) -> bool:
@@ -56,8 +56,12 @@ def add_existing(model: Mapping[str, Any], existing: ResourceInventory) -> dict[
     """The file for Compose: what is there of its volumes and networks is not its own to make."""
     return {
         **model,
-        "volumes": {key: _kept(item or {}, existing.volumes) for key, item in (model.get("volumes") or {}).items()},
-        "networks": {key: _kept(item or {}, existing.networks) for key, item in (model.get("networks") or {}).items()},
+        "volumes": {
+            key: _mark_external(item or {}, existing.volumes) for key, item in (model.get("volumes") or {}).items()
+        },
+        "networks": {
+            key: _mark_external(item or {}, existing.networks) for key, item in (model.get("networks") or {}).items()
+        },
     }
 
 
@@ -66,20 +70,23 @@ def find_differences(app: AppName, model: ComposeModel, existing: ResourceInvent
     for key, wanted in model.volumes.items():
         made = existing.volumes.get(str(wanted.get("name") or f"{app.project}_{key}"))
         if made is not None and made.project == app.project and not wanted.get("external"):
-            if (made.driver, dict(made.options)) != (wanted.get("driver") or "local", _texts(wanted, "driver_opts")):
-                yield _differ("volume", key, "driver options")
-            if not _labelled(wanted, made):
-                yield _differ("volume", key, "labels", matters=False)
+            if (made.driver, dict(made.options)) != (
+                wanted.get("driver") or "local",
+                _read_texts(wanted, "driver_opts"),
+            ):
+                yield _make_difference("volume", key, "driver options")
+            if not _has_labels(wanted, made):
+                yield _make_difference("volume", key, "labels", matters=False)
     for key, wanted in model.networks.items():
         name = name_lasting(app, key, wanted)
         made = existing.networks.get(name) if name else None
         if made is not None and made.project == app.project and not wanted.get("external"):
-            yield from (_differ("network", key, what) for what in _otherwise(wanted, made))
-            if not _labelled(wanted, made):
-                yield _differ("network", key, "labels", matters=False)
+            yield from (_make_difference("network", key, what) for what in _find_differences(wanted, made))
+            if not _has_labels(wanted, made):
+                yield _make_difference("network", key, "labels", matters=False)
 
 
-def _differ(kind: str, key: str, what: str, *, matters: bool = True) -> Difference:
+def _make_difference(kind: str, key: str, what: str, *, matters: bool = True) -> Difference:
     return Difference(kind, key, what, matters, _WAY_OUT[kind])
 
 
@@ -89,9 +96,9 @@ def find_overlaps(app: AppName, model: ComposeModel, existing: ResourceInventory
         name = name_lasting(app, key, wanted)
         if name is None or name in existing.networks or wanted.get("external"):
             continue
-        for subnet in sorted(_subnets(wanted)):
+        for subnet in sorted(_list_subnets(wanted)):
             for other, made in sorted(existing.networks.items()):
-                if other != _AT.sub("", name) and any(_overlap(subnet, taken) for taken in made.subnets):
+                if other != _AT.sub("", name) and any(_do_overlap(subnet, taken) for taken in made.subnets):
                     yield SubnetOverlap(key, subnet, other, is_own=made.project == app.project)
 
 
@@ -102,23 +109,23 @@ def require_alike(app: AppName, model: ComposeModel, existing: ResourceInventory
             raise DeployFailed(found.problem, hint=found.fix)
 
 
-def _digest(content: bytes) -> str:
+def _compute_digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:12]
 
 
-def _kept(item: Mapping[str, Any], there: Mapping[str, ResourceInfo]) -> Mapping[str, Any]:
+def _mark_external(item: Mapping[str, Any], there: Mapping[str, ResourceInfo]) -> Mapping[str, Any]:
     name = str(item.get("name"))
     if name in there:
         return {"name": name, "external": True}
     # Networks were not always named after their subnets.
     former = _AT.sub("", name)
     made = there.get(former) if former != name else None
-    if isinstance(made, NetworkInfo) and set(made.subnets) == _subnets(item):
+    if isinstance(made, NetworkInfo) and set(made.subnets) == _list_subnets(item):
         return {"name": former, "external": True}
     return item
 
 
-def _overlap(subnet: str, taken: str) -> bool:
+def _do_overlap(subnet: str, taken: str) -> bool:
     try:
         one, other = (ipaddress.ip_network(text, strict=False) for text in (subnet, taken))
     except ValueError:  # Compose or the engine says so
@@ -128,28 +135,28 @@ def _overlap(subnet: str, taken: str) -> bool:
     return isinstance(one, ipaddress.IPv6Network) and isinstance(other, ipaddress.IPv6Network) and one.overlaps(other)
 
 
-def _otherwise(network: Mapping[str, Any], made: NetworkInfo) -> Iterator[str]:
+def _find_differences(network: Mapping[str, Any], made: NetworkInfo) -> Iterator[str]:
     if made.internal != bool(network.get("internal")):
         yield "internal"
     if network.get("driver") not in (None, "default", made.driver):
         yield "driver"
-    if not _texts(network, "driver_opts").items() <= made.options.items():
+    if not _read_texts(network, "driver_opts").items() <= made.options.items():
         yield "driver options"
-    if (subnets := _subnets(network)) and subnets != set(made.subnets):
+    if (subnets := _list_subnets(network)) and subnets != set(made.subnets):
         yield "subnets"
 
 
-def _subnets(network: Mapping[str, Any]) -> set[str]:
+def _list_subnets(network: Mapping[str, Any]) -> set[str]:
     given = (network.get("ipam") or {}).get("config") or []
     return {str(item["subnet"]) for item in given if item.get("subnet")}
 
 
-def _labelled(item: Mapping[str, Any], made: ResourceInfo) -> bool:
+def _has_labels(item: Mapping[str, Any], made: ResourceInfo) -> bool:
     """Whether labels are the same, less those that Compose adds."""
-    return _texts(item, "labels") == {
+    return _read_texts(item, "labels") == {
         key: value for key, value in made.labels.items() if not key.startswith("com.docker.compose.")
     }
 
 
-def _texts(item: Mapping[str, Any], key: str) -> dict[str, str]:
+def _read_texts(item: Mapping[str, Any], key: str) -> dict[str, str]:
     return {str(name): str(value) for name, value in (item.get(key) or {}).items()}

@@ -274,21 +274,21 @@ class NewRollout:
 
     async def take_over(self, containers: Sequence[Container]) -> None:
         """From here on this is what serves."""
-        await self._route()
+        await self._set_route()
         self._hooks.serve(self.rollout)
         checkpoint("recorded")
         self._hooks.switch(make_replicas(select_of_web(self._target, containers)))
         checkpoint("switched")
 
-    async def _route(self) -> None:
+    async def _set_route(self) -> None:
         """Let the app have the route that this wants. Requests that wait for a container would be lost by a new one."""
         web = self._target.web
         coming = sum(
             len(item.kept) + item.new for item in self.decisions if web is not None and item.service == web.service
         )
-        # Slots that are not needed any more stay until the requests that they have are finished, and the routes change.
-        slots = max(coming, len(select_of_web(self._target, self._there)))
-        await self._hooks.set_route(slots)
+        # Upstreams that are not needed any more stay until their requests are finished, and the routes change.
+        replicas = max(coming, len(select_of_web(self._target, self._there)))
+        await self._hooks.set_route(replicas)
 
     def _note(self) -> None:
         """Write down what is under way: who stays, and who was stopped."""
@@ -340,14 +340,14 @@ class NewRollout:
         for new in self._new:
             if new.service == decision.service:
                 for network in left:
-                    await self._engine.connect(network, new.id, self._aliases(decision.service))
+                    await self._engine.connect(network, new.id, self._list_aliases(decision.service))
 
     async def _stop(self, containers: Sequence[Container], progress: Progress = ignore_progress) -> None:
         """Stop containers that serve now; requests that they would answer wait meanwhile."""
         running = [item for item in containers if item.is_active]
         answers = any(item.service in find_answering(self._target) for item in running)
         if answers:
-            await self._route()
+            await self._set_route()
         self._stopped += [item.id for item in running]
         self._note()
         if answers:
@@ -356,7 +356,7 @@ class NewRollout:
             progress(f"stopping {item.service}")
         await self._engine.stop_containers([item.id for item in running])
 
-    def _aliases(self, service: str) -> list[str]:
+    def _list_aliases(self, service: str) -> list[str]:
         return list(dict.fromkeys(alias for names in self._rendered.joined[service].values() for alias in names))
 
 

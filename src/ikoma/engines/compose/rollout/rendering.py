@@ -72,15 +72,15 @@ def render(
         for item in (result.get(kind) or {}).values():
             if item.get("file") and (inside := place.find_inside(item["file"])):
                 item["file"] = str(inside)
-    files |= _as_files(place, result)
+    files |= _give_as_files(place, result)
     renamed = _rename_networks(place.app, result, rollout)
-    _links_as_aliases(result)
-    joined = {name: _joined(result, name, service) for name, service in result["services"].items()}
-    _free_container_names(result)
+    _turn_links_into_aliases(result)
+    joined = {name: _list_joined(result, name, service) for name, service in result["services"].items()}
+    _withdraw_container_names(result)
     return Rendered(parse_model(result), joined, frozenset(renamed), files)
 
 
-def _as_files(place: Placement, model: dict[str, Any]) -> dict[Path, GivenFile]:
+def _give_as_files(place: Placement, model: dict[str, Any]) -> dict[Path, GivenFile]:
     """Let services mount what configs and secrets take from the file itself or from variables.
 
     Compose would copy it into containers as it starts them, and starting is not its work here.
@@ -90,12 +90,12 @@ def _as_files(place: Placement, model: dict[str, Any]) -> dict[Path, GivenFile]:
         for kind, home in (("configs", ""), ("secrets", "/run/secrets")):
             for number, joined in enumerate(service.get(kind) or []):
                 item = (model.get(kind) or {}).get(joined.get("source")) or {}
-                content = _content(item, place.given)
+                content = _find_content(item, place.given)
                 if content is None:
                     continue
                 path = place.files / f"{service_name}-{kind}-{number}"
                 owner = (int(joined.get("uid") or 0), int(joined.get("gid") or 0))
-                files[path] = GivenFile(content, _mode(joined.get("mode")), owner)
+                files[path] = GivenFile(content, _parse_mode(joined.get("mode")), owner)
                 key = path.name
                 model[kind][key] = {"name": f"{model['name']}_{key}", "file": str(path)}
                 target = str(joined.get("target") or joined["source"])
@@ -105,14 +105,14 @@ def _as_files(place: Placement, model: dict[str, Any]) -> dict[Path, GivenFile]:
     return files
 
 
-def _content(item: Mapping[str, Any], given: Mapping[str, str]) -> str | None:
+def _find_content(item: Mapping[str, Any], given: Mapping[str, str]) -> str | None:
     if item.get("environment"):
         return given.get(item["environment"], "")
     content = item.get("content")
     return None if content is None else str(content).replace("$$", "$")
 
 
-def _mode(chosen: Any) -> int:
+def _parse_mode(chosen: Any) -> int:
     """The mode as Compose has it: octal in text, 0444 where nothing is said."""
     return 0o444 if chosen is None else int(str(chosen), 8) & 0o777
 
@@ -167,7 +167,7 @@ def _rename_networks(app: AppName, model: dict[str, Any], rollout: str) -> list[
     return own
 
 
-def _links_as_aliases(model: dict[str, Any]) -> None:
+def _turn_links_into_aliases(model: dict[str, Any]) -> None:
     """Let a service be found under the names that others link it by: a link itself would lead to its old container."""
     for service in model["services"].values():
         for link in service.pop("links", None) or []:
@@ -181,7 +181,7 @@ def _links_as_aliases(model: dict[str, Any]) -> None:
                 networks[key] = {**options, "aliases": list(aliases)}
 
 
-def _joined(model: Mapping[str, Any], name: str, service: Mapping[str, Any]) -> dict[str, list[str]]:
+def _list_joined(model: Mapping[str, Any], name: str, service: Mapping[str, Any]) -> dict[str, list[str]]:
     """Network → the names under which the service is found there."""
     networks: Mapping[str, Any] = service.get("networks") or {}
     alias = [service["container_name"]] if service.get("container_name") else []
@@ -193,7 +193,7 @@ def _joined(model: Mapping[str, Any], name: str, service: Mapping[str, Any]) -> 
     }
 
 
-def _free_container_names(model: dict[str, Any]) -> None:
+def _withdraw_container_names(model: dict[str, Any]) -> None:
     """A name can't be had twice: the new container gets it when the old one is gone, and is found under it before."""
     for service in model["services"].values():
         chosen = service.pop("container_name", None)

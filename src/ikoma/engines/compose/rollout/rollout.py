@@ -260,14 +260,14 @@ class ComposeRollouts:
         """Stop what was replaced; it is removed then, or kept stopped while the new release is watched."""
         state = RolloutState(app)
         identities = tuple(item.id for item in old)
-        if watch and before is not None and _could_return(app, before.release, old):
+        if watch and before is not None and _can_return(app, before.release, old):
             kept = underway.kept if (underway := state.read_underway()) else ()
             done = tuple(item.id for item in old if item.is_done)
             state.write(Standby(before.release, before.rollout, identities, time.time() + watch, kept, done))
             state.finish()
-            await self._in_time(app, self._engine.stop_containers(identities))
+            await self._wait_briefly(app, self._engine.stop_containers(identities))
         else:
-            await self._in_time(app, self._remove(app, hooks, identities, stop=True))
+            await self._wait_briefly(app, self._remove(app, hooks, identities, stop=True))
         checkpoint("retired")
 
     async def _name(self, app: App, target: RolloutTarget, containers: Sequence[Container]) -> None:
@@ -287,7 +287,7 @@ class ComposeRollouts:
             except IkomaError as error:  # it serves, whatever it is called
                 log.warning("%s: a container of %s cannot be named %s: %s", app.name, item.service, name, error.message)
 
-    async def _in_time(self, app: App, work: Coroutine[Any, Any, None]) -> None:
+    async def _wait_briefly(self, app: App, work: Coroutine[Any, Any, None]) -> None:
         """Wait for work, but not for long: what is not done by then goes on, and the next rollout waits for it."""
         task = self._ending[app] = asyncio.ensure_future(work)
         await asyncio.wait([task], timeout=_STOP_PATIENCE)
@@ -318,7 +318,7 @@ class ComposeRollouts:
             await self._engine.remove_network(name)
 
 
-def _could_return(app: App, release: str, containers: Sequence[Container]) -> bool:
+def _can_return(app: App, release: str, containers: Sequence[Container]) -> bool:
     """Whether containers as they were when others took over are worth going back to: nobody is led to broken ones."""
     lasting = [item for item in containers if not item.one_shot and not item.is_done]
     for item in lasting:

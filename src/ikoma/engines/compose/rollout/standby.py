@@ -84,14 +84,14 @@ class StandbyReactivation:
 
     async def take_over(self, containers: Sequence[Container]) -> None:
         """From here on the earlier containers are what serves."""
-        await self._route(containers)
+        await self._set_route(containers)
         self._hooks.serve(self._standby.rollout)
         self._state.end_standby()
         checkpoint("recorded")
         self._hooks.switch(make_replicas(select_of_web(self._target, containers)))
         checkpoint("switched")
 
-    async def _route(self, containers: Sequence[Container]) -> None:
+    async def _set_route(self, containers: Sequence[Container]) -> None:
         await self._hooks.set_route(len(select_of_web(self._target, containers)))
 
     def _note(self) -> None:
@@ -124,7 +124,7 @@ class StandbyReactivation:
         running = [item for item in running if item.id not in self._stopped]
         answers = any(item.service in find_answering(self._target) for item in running)
         if answers:  # a new route would lose requests that wait for a container
-            await self._route(self._earlier)
+            await self._set_route(self._earlier)
         self._stopped += [item.id for item in running]
         self._note()
         if answers:
