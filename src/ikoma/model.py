@@ -10,7 +10,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, Any, Self
 
@@ -24,9 +24,7 @@ __all__ = [
     "BackupName",
     "DomainName",
     "Effect",
-    "EntryTime",
     "FilePath",
-    "FutureTime",
     "GitRef",
     "ImageReference",
     "ReleaseId",
@@ -81,7 +79,7 @@ class ParsedText(str):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return _parsed_text(cls.parse)
+        return make_text_schema(cls.parse)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
@@ -214,7 +212,7 @@ class FilePath(str):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return _parsed_text(cls.parse)
+        return make_text_schema(cls.parse)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
@@ -236,50 +234,11 @@ class RequestPath(str):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return _parsed_text(cls.parse)
+        return make_text_schema(cls.parse)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {"type": "string", "examples": [cls.example]}
-
-
-class _Moment(str):
-    """A moment: RFC 3339 in UTC."""
-
-    precision: str
-    example: str
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """The moment; one without a zone is UTC. ValueError where it is no time."""
-        return cls(format_moment(parse_moment(text), cls.precision))
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return _parsed_text(cls.parse)
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"type": "string", "format": "date-time", "examples": [cls.example]}
-
-
-class FutureTime(_Moment):
-    """A moment that is still to come, to the second."""
-
-    precision, example = "seconds", "2099-12-31T00:00:00Z"
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """The moment; ValueError where it is no time, or past."""
-        if parse_moment(text) <= datetime.now(UTC):
-            raise ValueError("is in the past")
-        return super().parse(text)
-
-
-class EntryTime(_Moment):
-    """A moment as the audit log writes it, so that texts compare as times do: to the millisecond."""
-
-    precision, example = "milliseconds", "2026-01-02T15:04:05Z"
 
 
 class DomainName(ParsedText):
@@ -326,26 +285,6 @@ class ReleaseId(ParsedText):
             return cls(f"{second}-{int(mark, 16) + 1:04x}")
         following = datetime.strptime(second, "%Y%m%d-%H%M%S") + timedelta(seconds=1)
         return cls(f"{following:%Y%m%d-%H%M%S}-0000")
-
-
-def format_moment(moment: datetime, precision: str = "seconds") -> str:
-    """Write a moment of UTC as RFC 3339 has it, ending in Z.
-
-    Args:
-        precision: seconds, milliseconds or microseconds.
-    """
-    return moment.isoformat(timespec=precision).replace("+00:00", "Z")
-
-
-def parse_moment(text: str) -> datetime:
-    """A time of ISO 8601, in UTC; one without a zone is UTC. ValueError where it is none."""
-    try:
-        when = datetime.fromisoformat(text)
-        return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
-    except OverflowError:  # its zone puts it before the first year, or after the last
-        raise ValueError("is no time that there is") from None
-    except ValueError:
-        raise ValueError("is no time of ISO 8601, such as 2026-01-02T15:04:05Z") from None
 
 
 def _is_text(text: str) -> bool:
@@ -417,7 +356,8 @@ class Secret:
         return hash(self._text)
 
 
-def _parsed_text(parse: Callable[[str], object]) -> CoreSchema:
+def make_text_schema(parse: Callable[[str], object]) -> CoreSchema:
+    """The schema of text that `parse` turns into a value, or refuses."""
     from pydantic_core import core_schema  # where something is validated, and not in every command
 
     return core_schema.no_info_after_validator_function(parse, core_schema.str_schema(strict=True))

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from ikoma.durable import remove_tree, write_file
-from ikoma.model import format_moment
+from ikoma.moments import format_moment
 from tests.apps import make_app
 from tests.faults.server_observations import Background, half_written, named
 from tests.rollouts.self_killing_server import COMMAND

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ikoma.model import AppName, BackupName, EntryTime, FutureTime, ImageReference, ReleaseId, Role, Secret, SqlFileName
+from ikoma.model import AppName, BackupName, ImageReference, ReleaseId, Role, Secret, SqlFileName
+from ikoma.moments import EntryTime, FutureTime
 
 HOSTILE = [
     "",

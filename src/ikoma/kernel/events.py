@@ -19,7 +19,7 @@ from enum import StrEnum
 from ikoma.errors import DiskFull
 from ikoma.kernel.redaction.redaction import withhold_if_long
 from ikoma.kernel.state.store import Codec, Store, StoreTable
-from ikoma.model import format_moment
+from ikoma.moments import format_moment
 
 log = logging.getLogger("ikoma")
 

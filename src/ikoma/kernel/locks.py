@@ -18,7 +18,8 @@ from pathlib import Path
 import orjson
 
 from ikoma.errors import AppBusy, Next
-from ikoma.model import AppName, format_moment
+from ikoma.model import AppName
+from ikoma.moments import format_moment
 from ikoma.ports.progress import Progress, ignore_progress
 
 PATIENCE = 2.0

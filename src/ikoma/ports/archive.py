@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ikoma.model import EntryTime
+from ikoma.moments import EntryTime
 from ikoma.ports.databases import Credentials, Dump
 from ikoma.ports.progress import Progress
 

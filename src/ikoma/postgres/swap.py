@@ -19,7 +19,8 @@ import psycopg
 from psycopg import sql
 
 from ikoma.errors import AppBusy, DatabaseMissing, UndoMissing
-from ikoma.model import AppName, parse_moment
+from ikoma.model import AppName
+from ikoma.moments import parse_moment
 from ikoma.ports.databases import UndoCopy
 from ikoma.postgres import provision
 from ikoma.postgres.connect import Connection, connected

@@ -13,7 +13,8 @@ from typing import Any
 import orjson
 
 from ikoma.durable import write_file
-from ikoma.model import AppName, EntryTime, Secret, format_moment, parse_moment
+from ikoma.model import AppName, Secret
+from ikoma.moments import EntryTime, format_moment, parse_moment
 from ikoma.ports.archive import RecoveryWindow
 from ikoma.ports.databases import Credentials
 from ikoma.postgres.archive.archive import Archive

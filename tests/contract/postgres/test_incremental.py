@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from ikoma.errors import ArchiveBroken
-from ikoma.model import EntryTime
+from ikoma.moments import EntryTime
 from ikoma.postgres.archive import archive as looking_after
 from ikoma.postgres.archive import chain as chains
 from ikoma.postgres.archive.archive import drop_slot

@@ -12,7 +12,8 @@ import psycopg
 import pytest
 
 from ikoma.errors import ArchiveBroken, DatabaseMissing, TimeOutsideWindow
-from ikoma.model import AppName, Secret, parse_moment
+from ikoma.model import AppName, Secret
+from ikoma.moments import parse_moment
 from ikoma.ports.databases import Credentials
 from ikoma.postgres.archive import point_in_time
 from ikoma.postgres.archive.archive import Archive, drop_slot

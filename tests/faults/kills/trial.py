@@ -19,7 +19,7 @@ import psutil
 import pyrage
 
 from ikoma.durable import remove_tree, write_file
-from ikoma.model import format_moment
+from ikoma.moments import format_moment
 from tests.apps import make_app
 from tests.faults.kills import sights
 from tests.faults.kills.sights import Ledger, Parts

@@ -37,7 +37,7 @@ from ikoma.apps.database.proof import BackupProof
 from ikoma.checkpoints import checkpoint
 from ikoma.durable import open_whole_file, remove_tree
 from ikoma.errors import BackupDamaged, BackupFailed, BackupUnproven, IkomaError
-from ikoma.model import format_moment
+from ikoma.moments import format_moment
 from ikoma.ports.databases import Databases, Dump
 from ikoma.ports.progress import Progress
 from ikoma.ports.runtime import Engine

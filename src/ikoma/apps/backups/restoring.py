@@ -28,7 +28,7 @@ from ikoma.apps.releases.release import Releases
 from ikoma.checkpoints import checkpoint
 from ikoma.durable import write_file
 from ikoma.errors import BackupDamaged, BackupUnproven, IkomaError, Next
-from ikoma.model import format_moment
+from ikoma.moments import format_moment
 from ikoma.ports.databases import Databases
 from ikoma.ports.progress import Progress
 from ikoma.ports.volumes import ResourceInfo, Volumes

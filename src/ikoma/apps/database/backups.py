@@ -24,7 +24,8 @@ import orjson
 from ikoma.apps.signing import BackupKey, read_signed
 from ikoma.durable import sweep, sync_folder, write_file
 from ikoma.errors import BackupDamaged, BackupExists, BackupForeign, BackupMissing
-from ikoma.model import DUMP_ENDINGS, AppName, BackupName, format_moment
+from ikoma.model import DUMP_ENDINGS, AppName, BackupName
+from ikoma.moments import format_moment
 from ikoma.ports.databases import Dump
 
 log = logging.getLogger("ikoma")

@@ -19,7 +19,7 @@ from ikoma.apps.database.restoring import (
 from ikoma.apps.database.restoring_tables import RestoredAppTables, TableRestorer, TableSource
 from ikoma.checkpoints import checkpoint
 from ikoma.errors import PointInTimeOff
-from ikoma.model import EntryTime
+from ikoma.moments import EntryTime
 from ikoma.ports.archive import PointInTime, RecoveryWindow
 from ikoma.ports.databases import Credentials, Databases, Dump
 from ikoma.ports.progress import Progress

@@ -22,7 +22,8 @@ from ikoma.apps.database.backups import BackupManifest, Backups
 from ikoma.checkpoints import checkpoint
 from ikoma.durable import write_file
 from ikoma.errors import DatabaseMissing
-from ikoma.model import AppName, format_moment, quote_name
+from ikoma.model import AppName, quote_name
+from ikoma.moments import format_moment
 from ikoma.ports.databases import Credentials, Databases, Dump, UndoCopy
 from ikoma.ports.progress import Progress
 from ikoma.rollout_state import RolloutState

@@ -32,7 +32,8 @@ from ikoma.apps.yaml import file_choice
 from ikoma.compose.mounts import find_sources
 from ikoma.durable import open_whole_file_at, translate_disk_full
 from ikoma.errors import FileMissing, IkomaError, Next, NotAFile
-from ikoma.model import FilePath, format_moment, make_printable
+from ikoma.model import FilePath, make_printable
+from ikoma.moments import format_moment
 
 _COMPOSE_MODE = 0o644
 

@@ -20,7 +20,7 @@ from ikoma.apps.environment.entries import parse_entries
 from ikoma.apps.files.file_history import KEPT_DAYS
 from ikoma.durable import make_folder, write_file
 from ikoma.errors import Next, VersionNotFound
-from ikoma.model import format_moment
+from ikoma.moments import format_moment
 
 _MOST, _MOST_BYTES = 500, 64 << 20
 """The most bytes of one app: who writes the same variable without end fills no disk."""

@@ -25,7 +25,8 @@ from pathlib import Path
 from ikoma.app_folder import App, list_folder
 from ikoma.durable import open_file, remove_tree, sync_folder, write_file
 from ikoma.errors import Next, VersionNotFound
-from ikoma.model import FilePath, format_moment, quote_name
+from ikoma.model import FilePath, quote_name
+from ikoma.moments import format_moment
 
 KEPT_DAYS = 30
 _MOST_VERSIONS = 100

@@ -19,7 +19,8 @@ from ikoma.app_folder import App
 from ikoma.apps.files import file_history
 from ikoma.durable import open_file, sweep_at, write_at
 from ikoma.errors import AppNotFound, FileChanged, FileMissing, Next, NotAFile, PathOutside, TextNotFound
-from ikoma.model import FilePath, format_moment, quote_name
+from ikoma.model import FilePath, quote_name
+from ikoma.moments import format_moment
 
 MOST_ENTRIES = 1000
 LARGEST_EDITED = 8 << 20

@@ -15,7 +15,7 @@ from ikoma.apps.secrets import app_secrets
 from ikoma.compose.services import make_service_not_found
 from ikoma.errors import InvalidArguments, ServiceNotFound
 from ikoma.kernel.redaction.redaction import list_encodings, redact
-from ikoma.model import parse_moment
+from ikoma.moments import parse_moment
 from ikoma.ports.replicas import Replica, ReplicaPart
 from ikoma.ports.runtime import LogLine, Runtime
 from ikoma.rollout_state import RolloutState

@@ -26,7 +26,8 @@ from ikoma.apps.schedules.runs import ScheduleRuns
 from ikoma.apps.schedules.schedule import BACKUP, Schedule, make_nightly, read_schedules
 from ikoma.errors import IkomaError
 from ikoma.kernel.events import Event, EventKind, Severity
-from ikoma.model import DUMP_ENDINGS, AppName, format_moment
+from ikoma.model import DUMP_ENDINGS, AppName
+from ikoma.moments import format_moment
 from ikoma.ports.progress import Progress, ignore_progress
 
 log = logging.getLogger("ikoma")

@@ -19,7 +19,7 @@ import orjson
 from ikoma.apps.offsite.copy import OffsiteCopy
 from ikoma.durable import make_folder, write_file
 from ikoma.errors import IkomaError, OffsiteOff, OffsiteUnreachable, rebuild_failure
-from ikoma.model import format_moment
+from ikoma.moments import format_moment
 from ikoma.offsite_place import OffsitePlace
 from ikoma.ports.progress import Progress, ignore_progress
 from ikoma.run import follow

@@ -26,7 +26,7 @@ from ikoma.apps.offsite.store import OffsiteStore
 from ikoma.apps.signing import BackupKey
 from ikoma.checkpoints import checkpoint
 from ikoma.errors import OffsiteDamaged, OffsiteMissing, OffsiteRefused, OffsiteUnreachable
-from ikoma.model import format_moment
+from ikoma.moments import format_moment
 from ikoma.ports.progress import Progress
 
 _AT_ONCE = 2

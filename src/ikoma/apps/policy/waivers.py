@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from ikoma.apps.yaml.violation import quote
 from ikoma.errors import Next, NotFound
 from ikoma.kernel.state.store import Store, StoreTable
-from ikoma.model import AppName, format_moment
+from ikoma.model import AppName
+from ikoma.moments import format_moment
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,8 @@ from ikoma.compose.model import ComposeModel
 from ikoma.compose.mounts import find_dockerfiles, find_sources, list_deployed_data
 from ikoma.durable import make_folder, remove_tree, sync_folder, write_file
 from ikoma.errors import FileMissing, PathOutside, PreviewNameTaken, TooManyPreviews
-from ikoma.model import AppName, format_moment
+from ikoma.model import AppName
+from ikoma.moments import format_moment
 from ikoma.ports.databases import Databases
 from ikoma.ports.progress import Progress
 

@@ -19,7 +19,8 @@ from ikoma.apps.backups.names import SERVER, AppBackupName
 from ikoma.apps.schedules.runs import Outcome, ScheduleRun, ScheduleRuns
 from ikoma.apps.schedules.timetable import compute_delay, find_last
 from ikoma.errors import IkomaError
-from ikoma.model import AppName, format_moment
+from ikoma.model import AppName
+from ikoma.moments import format_moment
 
 log = logging.getLogger("ikoma")
 

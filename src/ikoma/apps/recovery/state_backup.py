@@ -32,7 +32,7 @@ from ikoma.kernel.audit.copying import copy_log
 from ikoma.kernel.audit.files import hash_line, read_last_line
 from ikoma.kernel.audit.head import HeadFile
 from ikoma.kernel.state.copying import check_state, copy_state
-from ikoma.model import format_moment
+from ikoma.moments import format_moment
 from ikoma.ports.progress import Progress
 from ikoma.settings import Settings
 

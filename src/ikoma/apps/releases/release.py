@@ -27,7 +27,8 @@ from ikoma.compose.model import ComposeModel, parse_model
 from ikoma.compose.x_ikoma import Extension
 from ikoma.durable import translate_disk_full, write_file
 from ikoma.errors import DiskFull, NotDeployed, ReleaseNotFound
-from ikoma.model import ReleaseId, format_moment
+from ikoma.model import ReleaseId
+from ikoma.moments import format_moment
 from ikoma.rollout_state import RolloutState, Serving
 
 T = TypeVar("T")

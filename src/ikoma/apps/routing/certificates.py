@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ikoma.apps.routing.request import make_unchecked_context
-from ikoma.model import format_moment
+from ikoma.moments import format_moment
 from ikoma.ports.proxy import Entrance
 
 if TYPE_CHECKING:

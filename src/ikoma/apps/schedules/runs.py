@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from ikoma.kernel.operations.journal import RUNNING, Journal
 from ikoma.kernel.state.store import FLAG, Codec, Store, StoreTable
-from ikoma.model import format_moment
+from ikoma.moments import format_moment
 
 _KEPT = 200
 

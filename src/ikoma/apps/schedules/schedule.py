@@ -13,7 +13,8 @@ import orjson
 from ikoma.app_folder import App
 from ikoma.durable import write_file
 from ikoma.errors import ScheduleNotFound
-from ikoma.model import ParsedText, format_moment
+from ikoma.model import ParsedText
+from ikoma.moments import format_moment
 
 _FILE = "schedules.json"
 BACKUP, COMMAND = "db.backup", "apps.run"

@@ -27,7 +27,8 @@ from ikoma.apps.schedules.schedule import (
 )
 from ikoma.apps.schedules.timetable import compute_delay, find_last
 from ikoma.errors import IkomaError
-from ikoma.model import AppName, format_moment
+from ikoma.model import AppName
+from ikoma.moments import format_moment
 from ikoma.ports.databases import Databases
 
 log = logging.getLogger("ikoma")

@@ -25,7 +25,8 @@ from ikoma.apps.app import Apps
 from ikoma.apps.database import credentials
 from ikoma.durable import remove_tree, sweep, sync_folder, write_file
 from ikoma.errors import TrashEntryBusy, TrashEntryIncomplete, TrashEntryMissing
-from ikoma.model import AppName, Secret, format_moment, parse_moment
+from ikoma.model import AppName, Secret
+from ikoma.moments import format_moment, parse_moment
 from ikoma.ports.volumes import ResourceInfo
 
 _ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}-[0-9]{8}-[0-9]{6}-[0-9a-f]{4}")

@@ -21,7 +21,8 @@ from ikoma.capabilities.context import Call
 from ikoma.errors import AppNameTaken, IkomaError, Next
 from ikoma.kernel.page import Fact, ResultPage
 from ikoma.kernel.registry import AppRequest, Loss, Result, capability, listed, make_optional
-from ikoma.model import AppName, Effect, Role, parse_moment
+from ikoma.model import AppName, Effect, Role
+from ikoma.moments import parse_moment
 
 _START_SECONDS = 300.0
 

@@ -10,7 +10,8 @@ from ikoma.capabilities.context import Call
 from ikoma.capabilities.sentences import say_health
 from ikoma.errors import Next
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed, make_optional
-from ikoma.model import AppName, Effect, Role, format_moment
+from ikoma.model import AppName, Effect, Role
+from ikoma.moments import format_moment
 
 
 class AppsStatusService(Result):

@@ -10,7 +10,8 @@ from pydantic import Field
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import Request, Result, capability, listed
 from ikoma.kernel.sentences import count_field
-from ikoma.model import Effect, EntryTime, Role
+from ikoma.model import Effect, Role
+from ikoma.moments import EntryTime
 
 
 class AuditQueryRequest(Request):

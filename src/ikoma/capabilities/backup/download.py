@@ -13,7 +13,8 @@ from ikoma.apps.backups.names import AnyBackupName, AppBackupName
 from ikoma.capabilities.context import Call
 from ikoma.kernel.page import Fact, ResultPage
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability, listed
-from ikoma.model import DUMP_ENDINGS, BackupName, Effect, Role, format_moment
+from ikoma.model import DUMP_ENDINGS, BackupName, Effect, Role
+from ikoma.moments import format_moment
 
 
 class BackupDownloadRequest(AppRequest):

@@ -19,7 +19,8 @@ from ikoma.capabilities.context import Call
 from ikoma.errors import Next, RoleTooLow
 from ikoma.kernel.page import Column, Fact, ResultPage
 from ikoma.kernel.registry import AppRequest, Loss, Result, Untrusted, capability, listed, make_optional
-from ikoma.model import DUMP_ENDINGS, AppName, BackupName, Effect, EntryTime, Role, quote_name
+from ikoma.model import DUMP_ENDINGS, AppName, BackupName, Effect, Role, quote_name
+from ikoma.moments import EntryTime
 
 TableName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 """As db.status shows it; with its schema where that is not public."""

@@ -12,7 +12,8 @@ from ikoma.kernel.access.caller import Caller
 from ikoma.kernel.access.reach import describe_reach
 from ikoma.kernel.page import Fact, ResultPage
 from ikoma.kernel.registry import Request, Result, Sensitive, capability, listed
-from ikoma.model import Effect, FutureTime, Role
+from ikoma.model import Effect, Role
+from ikoma.moments import FutureTime
 
 Glob = Annotated[str, Field(min_length=1, max_length=200)]
 

@@ -14,7 +14,8 @@ from ikoma.apps.policy.rules import RULES
 from ikoma.capabilities.context import Call
 from ikoma.errors import NotWaivable
 from ikoma.kernel.registry import AppRequest, Result, capability, listed
-from ikoma.model import Effect, FutureTime, Role, parse_moment
+from ikoma.model import Effect, Role
+from ikoma.moments import FutureTime, parse_moment
 
 _MOST_DAYS = 366
 

@@ -14,7 +14,8 @@ from ikoma.apps.schedules.timetable import compute_delay, find_next
 from ikoma.capabilities.context import Call
 from ikoma.kernel.page import Column, ResultPage
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed
-from ikoma.model import Effect, Role, format_moment
+from ikoma.model import Effect, Role
+from ikoma.moments import format_moment
 
 
 class SchedulesListRequest(AppRequest):

@@ -16,7 +16,7 @@ from typing import Any
 from ikoma.errors import ApprovalClosed, ApprovalDenied, ApprovalNeeded, ApprovalNotYours, ApprovalsFull, Next, NotFound
 from ikoma.kernel.access.caller import Caller
 from ikoma.kernel.state.store import JSON, Store, StoreTable
-from ikoma.model import format_moment
+from ikoma.moments import format_moment
 
 PENDING, APPROVED, DENIED, USED, EXPIRED = "pending", "approved", "denied", "used", "expired"
 

@@ -23,7 +23,8 @@ from ikoma.kernel.access.caller import Caller
 from ikoma.kernel.coalesce import Turn
 from ikoma.kernel.redaction.redaction import KEY_PREFIX
 from ikoma.kernel.state.store import FLAG, NAMES, Codec, Store, StoreTable
-from ikoma.model import Role, format_moment
+from ikoma.model import Role
+from ikoma.moments import format_moment
 from ikoma.settings import read_api_key_hash
 
 ADMIN = "admin"

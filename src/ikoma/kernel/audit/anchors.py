@@ -19,7 +19,7 @@ import orjson
 
 from ikoma.errors import IkomaError
 from ikoma.kernel.audit.log import AuditLog
-from ikoma.model import format_moment
+from ikoma.moments import format_moment
 
 log = logging.getLogger("ikoma.audit")
 

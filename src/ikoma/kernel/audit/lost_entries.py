@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from ikoma.model import format_moment
+from ikoma.moments import format_moment
 
 _MOST_KINDS = 20
 _OTHERS = "others"

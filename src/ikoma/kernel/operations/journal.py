@@ -20,7 +20,7 @@ import orjson
 
 from ikoma.errors import IdempotencyMismatch
 from ikoma.kernel.state.store import JSON, Codec, Store, StoreTable
-from ikoma.model import format_moment
+from ikoma.moments import format_moment
 from ikoma.processes import identify
 
 RUNNING, SUCCEEDED, FAILED, CANCELLED, INTERRUPTED = "running", "succeeded", "failed", "cancelled", "interrupted"

@@ -22,7 +22,7 @@ import psycopg
 
 from ikoma.durable import make_folder
 from ikoma.errors import ArchiveFailed, IkomaError
-from ikoma.model import format_moment, parse_moment
+from ikoma.moments import format_moment, parse_moment
 from ikoma.ports.archive import RecoveryWindow
 from ikoma.postgres.archive import chain as chains
 from ikoma.postgres.archive import tools

@@ -21,7 +21,7 @@ import orjson
 from ikoma.checkpoints import checkpoint
 from ikoma.durable import make_folder, remove_tree, sync_folder, write_file
 from ikoma.errors import ArchiveBroken, ArchiveFailed, DiskFull
-from ikoma.model import format_moment
+from ikoma.moments import format_moment
 from ikoma.postgres.archive import tools
 from ikoma.postgres.archive.chain import PASSING, BaseBackup, Chain
 from ikoma.postgres.archive.segments import locate, name_segment

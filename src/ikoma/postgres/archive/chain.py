@@ -21,7 +21,7 @@ import orjson
 
 from ikoma.durable import make_folder, remove_tree, sync_folder, write_file
 from ikoma.errors import ArchiveBroken
-from ikoma.model import format_moment, parse_moment
+from ikoma.moments import format_moment, parse_moment
 from ikoma.postgres.archive.segments import SEGMENT, UNFINISHED, locate, name_segment, read_number
 
 PASSING = "."

@@ -15,7 +15,8 @@ from datetime import UTC
 from pathlib import Path
 
 from ikoma.errors import ArchiveBroken, ArchiveFailed, DatabaseMissing, DiskFull, RecoveryFailed, TimeOutsideWindow
-from ikoma.model import AppName, EntryTime, format_moment, parse_moment
+from ikoma.model import AppName
+from ikoma.moments import EntryTime, format_moment, parse_moment
 from ikoma.ports.archive import RecoveryWindow
 from ikoma.ports.databases import Credentials, Dump
 from ikoma.ports.progress import Progress

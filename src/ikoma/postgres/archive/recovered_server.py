@@ -23,7 +23,7 @@ from typing import Any
 
 from ikoma.durable import make_folder, remove_tree
 from ikoma.errors import ArchiveBroken, DatabasesUnavailable, RecoveryFailed, TimeOutsideWindow
-from ikoma.model import EntryTime
+from ikoma.moments import EntryTime
 from ikoma.ports.databases import Credentials, Endpoint
 from ikoma.postgres.archive import tools
 from ikoma.postgres.connect import connected

@@ -25,7 +25,8 @@ from psycopg.conninfo import make_conninfo
 from ikoma import __version__
 from ikoma.durable import open_whole_file
 from ikoma.errors import AppBusy, BackupExists, BackupFailed, DiskFull, IkomaError
-from ikoma.model import AppName, format_moment, quote_name
+from ikoma.model import AppName, quote_name
+from ikoma.moments import format_moment
 from ikoma.ports.databases import Dump
 from ikoma.ports.progress import Progress
 from ikoma.postgres.backup.plain_dump import PlainDump, UnexpectedDump

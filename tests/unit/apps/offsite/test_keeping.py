@@ -23,7 +23,8 @@ from ikoma.apps.signing import BackupKey
 from ikoma.kernel.events import Event
 from ikoma.kernel.operations.journal import Journal
 from ikoma.kernel.state.store import Store
-from ikoma.model import AppName, format_moment
+from ikoma.model import AppName
+from ikoma.moments import format_moment
 from ikoma.offsite_place import OffsitePlace
 
 SHOP = AppName("shop")

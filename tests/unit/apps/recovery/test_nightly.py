@@ -19,7 +19,8 @@ from ikoma.apps.signing import BackupKey
 from ikoma.errors import BackupFailed
 from ikoma.kernel.operations.journal import Journal
 from ikoma.kernel.state.store import Store
-from ikoma.model import AppName, format_moment
+from ikoma.model import AppName
+from ikoma.moments import format_moment
 
 FIRST = datetime(2026, 11, 1, 4, tzinfo=UTC)
 

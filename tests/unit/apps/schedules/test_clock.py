@@ -22,7 +22,8 @@ from ikoma.apps.schedules.schedule import Schedule
 from ikoma.apps.signing import BackupKey
 from ikoma.kernel.operations.journal import Journal, Record
 from ikoma.kernel.state.store import Store
-from ikoma.model import AppName, format_moment
+from ikoma.model import AppName
+from ikoma.moments import format_moment
 from tests.unit.apps.schedules.test_scheduler import Place
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)

@@ -27,7 +27,8 @@ from ikoma.apps.signing import BackupKey
 from ikoma.errors import IkomaError
 from ikoma.kernel.operations.journal import Journal, Record
 from ikoma.kernel.state.store import Store
-from ikoma.model import AppName, format_moment
+from ikoma.model import AppName
+from ikoma.moments import format_moment
 from ikoma.ports.databases import Databases
 
 SHOP = AppName("shop")

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from ikoma.errors import ArchiveBroken
-from ikoma.model import format_moment
+from ikoma.moments import format_moment
 from ikoma.postgres.archive.chain import MOST_LINKS, BaseBackup, Chain, ServerIdentity, list_chains, remove_aside, sweep
 from ikoma.postgres.archive.segments import find_hole, list_names, locate, name_segment, read_number, read_timeline
 
