@@ -29,6 +29,8 @@ MIGRATION = "CREATE TABLE visits (\n\tid bigserial PRIMARY KEY,\n\tseen timestam
 BACKUP = "myapp-20260101.sql"
 MARK = "--8<-- next command"
 STATE = "/tmp/shell"
+FOLLOWED_SECONDS = 20
+"""How long a person looks at `logs -f`, which ends by Ctrl-C alone."""
 
 SYSTEMCTL = """#!/bin/sh
 # Does what systemd would do for `systemctl restart docker`.
@@ -78,7 +80,7 @@ class Person:
             start_new_session=True,
         )
         try:
-            stdout, stderr = process.communicate("y\n", timeout=6 if follows else 600)
+            stdout, stderr = process.communicate("y\n", timeout=FOLLOWED_SECONDS if follows else 600)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGTERM)
             stdout, stderr = process.communicate()
@@ -160,6 +162,8 @@ def prepare(person: Person, title: str, number: int) -> None:
     """Do what the runbook takes for granted at this point."""
     if "Phase 3" in title:
         person.machine.do("tee", "/srv/apps/myapp/migrations/001_init.sql", input=MIGRATION)
+    elif is_about_logs(title):  # "Stop" is the section before: the person has the app run again
+        person.call("deploy.up")
     elif "In one call" in title:  # a release to go back from, the second time with a change of the database
         for _ in range(2 - number):
             person.shell("echo '// another' >>/srv/apps/myapp/src/server.js")
@@ -173,6 +177,10 @@ def prepare(person: Person, title: str, number: int) -> None:
             "git -c user.name=me -c user.email=me@example.org commit -qm first; git tag previous-release-tag"
         )
         person.psql("INSERT INTO visits DEFAULT VALUES; CREATE TABLE since (n int)")
+
+
+def is_about_logs(title: str) -> bool:
+    return title.lower().endswith(" logs")
 
 
 def check_expectations(person: Person, first: str) -> None:
@@ -197,6 +205,7 @@ def check_expectations(person: Person, first: str) -> None:
     assert verified["result"]["verified"] is True
     assert health["result"]["health"] == "healthy"
     assert ikoma["status"] == "healthy"
+    assert "Listening on port 3000" in of(" logs$")[0], "`logs -f` shows what the app says"
     check = json.loads(next(text for text in of("Platform Health") if text.startswith("{")))["result"]
     assert check["healthy"] is True
     assert check["checks"] == {"docker": True, "postgres": True, "appsRoot": True}
