@@ -1,20 +1,29 @@
 #!/usr/bin/env bash
-# Installs IKOMA on this machine: Debian 12 and 13, Ubuntu 22.04 and 24.04. It looks first whether anything stands in the
-# way, and changes nothing then. Killed anywhere and run again, it goes on where it was.
+# Installs IKOMA on this machine: Debian 12 and 13, Ubuntu 22.04 and 24.04.
+# It looks first whether anything stands in the way, and changes nothing then.
+# Killed anywhere and run again, it goes on where it was.
 #
 #   sudo ./install.sh [--embedded] [--yes] [--set NAME=VALUE]...
-#     (neither)         three containers, of /opt/ikoma/docker-compose.yml: PostgreSQL, proxy and IKOMA
-#     --embedded        a program under /opt/ikoma/versions and a systemd unit; IKOMA starts its PostgreSQL itself
+#     (neither)         three containers, of /opt/ikoma/docker-compose.yml:
+#                       PostgreSQL, proxy and IKOMA
+#     --embedded        a program under /opt/ikoma/versions and a systemd unit;
+#                       IKOMA starts its PostgreSQL itself
 #     --yes             ask nothing
-#     --set NAME=VALUE  a setting for /opt/ikoma/.env, such as HTTP_PORT=3001 or ACME_EMAIL=me@example.org
-#   sudo ./install.sh --check              only look what stands in the way
-#   sudo ./install.sh --upgrade [--to FILE|FOLDER|VERSION] [--check] [--yes] [--set NAME=VALUE]...
-#                                          bring another version here, as `ikoma upgrade` does; docs/upgrade.md
-#   sudo ./install.sh --upgrade --back     return to the former version
+#     --set NAME=VALUE  a setting for /opt/ikoma/.env, such as HTTP_PORT=3001
+#                       or ACME_EMAIL=me@example.org
+#   sudo ./install.sh --check
+#     only look what stands in the way
+#   sudo ./install.sh --upgrade [--to FILE|FOLDER|VERSION] [--check] [--yes]
+#                               [--set NAME=VALUE]...
+#     bring another version here, as `ikoma upgrade` does; docs/upgrade.md
+#   sudo ./install.sh --upgrade --back
+#     return to the former version
 #   sudo ./install.sh --upgrade --postgres [--check|--back|--forget] [--yes]
-#                                          bring PostgreSQL's data to the major version that IKOMA brings
-#   sudo ./install.sh --uninstall          stop and remove IKOMA; apps go on, all data stays
-#   sudo ./install.sh --uninstall --purge  remove the apps and all data as well, once the machine's name is typed
+#     bring PostgreSQL's data to the major version that IKOMA brings
+#   sudo ./install.sh --uninstall
+#     stop and remove IKOMA; apps go on, all data stays
+#   sudo ./install.sh --uninstall --purge
+#     remove the apps and all data as well, once the machine's name is typed
 set -euo pipefail
 umask 022 # users of their own must be able to read their programs
 export LC_ALL=C
@@ -36,8 +45,8 @@ PATH=$PATH:/usr/sbin:/sbin
 
 flavour=compose
 task=install
-unattended='' purge='' only_look='' target='' back='' upgraded='' repaired=''
-given=()
+unattended='' purge='' only_look='' target='' back='' repaired=''
+given=() upgraded=()
 
 main() {
     read_options "$@"
@@ -49,7 +58,7 @@ main() {
         esac
         return
     fi
-    [ "$(id -u)" -eq 0 ] || fail "You are not root: sudo ./install.sh $*"
+    [ "$(id -u)" -eq 0 ] || fail "You are not root:" "sudo ./install.sh $*"
     exec 9>/run/ikoma-install.lock
     flock -w 10 9 || fail "Another install.sh is at work."
     [ ! -e "$postgres_journal" ] || repair_postgres
@@ -132,8 +141,8 @@ install_ikoma() {
     "install_$flavour"
     step "What ikoma upgrade needs" never_done keep_installer
     step "First healthy answer" answers wait_for_answer
-    if [ -n "$upgraded" ]; then
-        say "$upgraded"
+    if [ ${#upgraded[@]} -gt 0 ]; then
+        say "${upgraded[@]}"
     else
         goodbye "$(seconds_since "$began")"
     fi

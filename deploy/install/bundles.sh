@@ -5,7 +5,7 @@
 # newest version's number in `latest`. Without it nothing is ever fetched.
 upgrade_from_bundle() {
     local folder place
-    [ -n "$(installed)" ] || fail "No IKOMA is installed here: sudo ./install.sh"
+    [ -n "$(installed)" ] || fail "No IKOMA is installed here:" "sudo ./install.sh"
     folder=$(mktemp -d /var/tmp/ikoma-upgrade-XXXXXX)
     # shellcheck disable=SC2064 # the folder of now
     trap "rm -rf '$folder'" EXIT
@@ -25,8 +25,11 @@ upgrade_from_bundle() {
         place=$unpacked
     fi
     judge_sources "$place"
-    [ -z "$fault" ] || fail "$fault Nothing was changed.
-  → $remedy"
+    if [ -n "$fault" ]; then
+        tell '✗ ' '  ' "$fault Nothing was changed." >&2
+        tell '  → ' '    ' "${remedy[@]}" >&2
+        exit 1
+    fi
     [ -x "$place/install.sh" ] && [ -e "$place/deploy/install/upgrade.sh" ] ||
         fail "$place has no install.sh that could upgrade: give a bundle, or a checkout of IKOMA."
     local options=()
@@ -42,8 +45,8 @@ upgrade_from_bundle() {
 fetch_bundle() {
     local url version=$2
     url=$(setting UPGRADE_URL)
-    [ -n "$url" ] || fail "Which version? Nothing is fetched unless UPGRADE_URL in $home/.env says where bundles are. With a file: \
-ikoma upgrade --to ikoma-VERSION-$(uname -m).tar"
+    [ -n "$url" ] || fail "Which version? Nothing is fetched unless UPGRADE_URL in $home/.env says where bundles are. With a file:" \
+        "ikoma upgrade --to ikoma-VERSION-$(uname -m).tar"
     fetch() { curl -fsS --proto =https,http --max-time 3600 -o "$2" "$url/$1" || fail "$url/$1 cannot be fetched."; }
     if [ -z "$version" ]; then
         fetch latest "$1/latest"

@@ -130,9 +130,9 @@ id_of() {
 tell_of_others() {
     local others
     others=$(list_others | paste -sd ' ')
-    [ -z "$others" ] || say "Of another version, and running on: ${others// / and }. To replace them, while apps fail for \
-seconds: sudo docker compose -f $home/docker-compose.yml up -d"
-    [ -z "$(behind_compose)" ] || say "PostgreSQL stays of its former major version until you say: ikoma upgrade --postgres"
+    [ -z "$others" ] || say "Of another version, and running on: ${others// / and }. To replace them, while apps fail for seconds:" \
+        "sudo docker compose -f $home/docker-compose.yml up -d"
+    [ -z "$(behind_compose)" ] || say "PostgreSQL stays of its former major version until you say:" "ikoma upgrade --postgres"
 }
 
 # What an upgrade to this version leaves to a person, told before it.

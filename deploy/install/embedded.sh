@@ -15,12 +15,12 @@ install_embedded() {
         step "Settings" never_done write_settings
     fi
     step "$home/current and the command ikoma" never_done switch_program
-    if [ -n "$upgraded" ]; then
+    if [ ${#upgraded[@]} -gt 0 ]; then
         return
     elif [ -d /run/systemd/system ]; then
         step "Service" never_done start_service
     else
-        say "There is no systemd: start it with $home/current/.venv/bin/ikoma up"
+        say "There is no systemd: start it yourself." "$home/current/.venv/bin/ikoma up"
         exit
     fi
 }

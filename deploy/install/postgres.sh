@@ -11,7 +11,7 @@ postgres_asked='' forget='' definition=''
 
 upgrade_postgres() {
     flavour=$(installed)
-    [ -n "$flavour" ] || fail "No IKOMA is installed here: sudo ./install.sh"
+    [ -n "$flavour" ] || fail "No IKOMA is installed here:" "sudo ./install.sh"
     [ -z "$(setting POSTGRES_HOST)" ] || fail "PostgreSQL is another's (POSTGRES_HOST), who upgrades it."
     if [ -n "$only_look" ]; then
         trap close_postgres EXIT
@@ -51,11 +51,14 @@ check_postgres() {
     fi
     case $there in
     '' | "$brings") ;;
-    *) note "PostgreSQL stays of its former major version ($there) in this upgrade." "Afterwards: ikoma upgrade --postgres" ;;
+    *) note "PostgreSQL stays of its former major version ($there) in this upgrade." "Afterwards:" "ikoma upgrade --postgres" ;;
     esac
 }
 
-last_words() { grep '^• ' "$log" | tail -n "$1"; }
+last_words() {
+    local line
+    grep '^• ' "$log" | tail -n "$1" | while read -r line; do say "${line#• }"; done
+}
 
 # change_postgres upgrade|back: with everything stopped. Whatever fails starts what was there before.
 change_postgres() {
@@ -77,7 +80,8 @@ change_postgres() {
     say "With POINT_IN_TIME the archive begins anew now."
     [ "$1" != back ] || return 0
     step "Statistics that did not come along" never_done "analyze_$flavour"
-    say "Where all is well: ikoma upgrade --postgres --forget removes the former data; --postgres --back returns to it."
+    say "To remove the former data, once all is well; and to return to it:" \
+        "ikoma upgrade --postgres --forget" "ikoma upgrade --postgres --back"
 }
 
 tell_of_change() {
@@ -104,7 +108,7 @@ repair_postgres() {
     close_postgres
     "return_$flavour" "$moved" >>"$log" 2>&1
     if ! "start_all_$flavour" >>"$log" 2>&1 && [ -z "$postgres_asked$back" ]; then
-        fail "PostgreSQL and IKOMA could not be started: see $log. Once that is mended: ikoma upgrade"
+        fail "PostgreSQL and IKOMA could not be started: see $log. Once that is mended:" "ikoma upgrade"
     fi
     rm -f "$postgres_journal"
     repaired=yes
@@ -120,8 +124,8 @@ close_postgres() {
 # --- Embedded: IKOMA itself starts PostgreSQL, and ends a switch that was cut off ---
 
 postgres_embedded() { (cd / && exec "$home/current/.venv/bin/python" -m ikoma.cli.commands.server.postgres_major "$@"); }
-open_postgres_embedded() { [ -d /run/systemd/system ] || fail "There is no systemd: stop IKOMA, then \
-$home/current/.venv/bin/python -m ikoma.cli.commands.server.postgres_major upgrade"; }
+open_postgres_embedded() { [ -d /run/systemd/system ] || fail "There is no systemd: stop IKOMA, then" \
+    "$home/current/.venv/bin/python -m ikoma.cli.commands.server.postgres_major upgrade"; }
 behind_embedded() { postgres_embedded check | grep -v 'nothing to do' || true; }
 stop_all_embedded() { systemctl stop ikoma; }
 change_embedded() { step "The work on the data ($1)" never_done postgres_embedded "$1"; }
@@ -303,5 +307,5 @@ forget_postgres_compose() {
         sh "${data#"$place"}" "$(major_of "$(docker inspect -f '{{.Config.Image}}' ikoma-postgres)")"
     docker run --rm -v "ikoma-postgres:$store" --entrypoint sh "ikoma:$(running_compose)" -c "rm -rf $store/*/docker-[0-9]*"
     rm -f "$postgres_former"
-    say "Removed. The image: docker rmi $image"
+    say "Removed. The image goes by" "docker rmi $image"
 }

@@ -26,9 +26,9 @@ preflight() {
     printf '✓ Nothing is in the way\n'
 }
 
-# obstacle WHAT REMEDY; note WHAT REMEDY
-obstacle() { obstacles=$((obstacles + 1)); printf '✗ %s\n  → %s\n' "$1" "$2"; }
-note() { printf '! %s\n  → %s\n' "$1" "$2"; }
+# obstacle WHAT REMEDY [COMMAND]...; note WHAT REMEDY [COMMAND]...
+obstacle() { obstacles=$((obstacles + 1)); tell '✗ ' '  ' "$1"; tell '  → ' '    ' "${@:2}"; }
+note() { tell '! ' '  ' "$1"; tell '  → ' '    ' "${@:2}"; }
 
 check_system() {
     local name release
@@ -49,7 +49,7 @@ check_system() {
 check_bundle() {
     judge_sources "$root"
     if [ -n "$fault" ]; then
-        obstacle "$fault" "$remedy"
+        obstacle "$fault" "${remedy[@]}"
     elif [ -n "$verified" ]; then
         say "$verified"
     fi
@@ -64,7 +64,7 @@ check_size() {
     for place in /var/lib /srv; do
         free=$(df -Pm "$place" | awk 'NR == 2 { print $4 }')
         [ "${free:-0}" -ge "$least_disk_mb" ] ||
-            obstacle "$place has ${free:-0} MB free." "Make room for $least_disk_mb MB (docker system df; apt-get clean)."
+            obstacle "$place has ${free:-0} MB free." "Make room for $least_disk_mb MB:" "docker system df" "apt-get clean"
     done
 }
 
@@ -82,7 +82,8 @@ check_earlier() {
     there=$(installed)
     if [ -n "$there" ] && [ "$there" != "$flavour" ]; then
         obstacle "An IKOMA of the other kind ($there) is installed." \
-            "Keep it: sudo ./install.sh$(option_of "$there"). Or remove it, without its data: sudo ./install.sh --uninstall"
+            "Keep it by the first of these, or remove it, without its data, by the second:" \
+            "sudo ./install.sh$(option_of "$there")" "sudo ./install.sh --uninstall"
     elif [ "$flavour" = compose ] && [ -d /var/lib/ikoma/postgres ]; then
         obstacle "/var/lib/ikoma/postgres holds the databases of an embedded IKOMA, which this flavour does not use." \
             "sudo ./install.sh --embedded"
@@ -110,7 +111,7 @@ check_ports() {
         port=$(wanted "${name%=*}" "${name#*=}")
         if listens_at "$port"; then
             obstacle "Something listens at port $port." \
-                "See what: ss -ltnp 'sport = :$port'. Stop it, or give IKOMA another: --set ${name%=*}=PORT"
+                "Stop it, or give IKOMA another by --set ${name%=*}=PORT. See what it is:" "ss -ltnp 'sport = :$port'"
         fi
     done
 }
@@ -137,10 +138,11 @@ check_docker() {
     place=$(command -v docker) || return 0 # it will be installed
     case $(readlink -f "$place") in
     */snap/* | */snap) obstacle "Docker is the one from snap, which sees only some folders." \
-        "snap remove docker; install.sh then installs the distribution's" ;;
+        "Remove it, and install.sh installs the distribution's:" "snap remove docker" ;;
     esac
     if ! api=$(timeout 30 docker version -f '{{.Server.APIVersion}}' 2>/dev/null); then
-        [ ! -S "$(socket)" ] || obstacle "Docker does not answer." "systemctl restart docker; journalctl -u docker"
+        [ ! -S "$(socket)" ] || obstacle "Docker does not answer." "Restart it, and see what it says:" \
+            "systemctl restart docker" "journalctl -u docker"
         return 0
     fi
     [ "$(printf '%s\n' "$least_api" "$api" | sort -V | head -n 1)" = "$least_api" ] ||
@@ -148,7 +150,7 @@ check_docker() {
     words=$(timeout 60 docker info -f '{{.SecurityOptions}}' 2>/dev/null || true)
     case $words in
     *rootless*) obstacle "Docker runs rootless: it can give apps neither low ports nor the machine's folders." \
-        "unset DOCKER_HOST; install.sh then uses the machine's own Docker" ;;
+        "Let install.sh use the machine's own Docker:" "unset DOCKER_HOST" ;;
     esac
 }
 
@@ -165,8 +167,10 @@ check_networks() {
         mask=$((16#${mask:6:2}${mask:4:2}${mask:2:2}${mask:0:2}))
         if [ $((0xAC110000 & mask)) -eq $destination ] || [ $((destination & 0xFFFF0000)) -eq $((0xAC110000)) ]; then
             obstacle "The machine's network at $card has addresses that Docker gives out (172.17.0.0/16)." \
-                "In /etc/docker/daemon.json: {\"bip\": \"10.210.0.1/24\", \"default-address-pools\": \
-[{\"base\": \"10.211.0.0/16\", \"size\": 24}]}, then systemctl restart docker"
+                "Have this in /etc/docker/daemon.json, then restart Docker:" \
+                '{"bip": "10.210.0.1/24",' \
+                ' "default-address-pools": [{"base": "10.211.0.0/16", "size": 24}]}' \
+                "systemctl restart docker"
         fi
     done </proc/net/route
 }

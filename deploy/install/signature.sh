@@ -9,13 +9,14 @@ has_trusted_keys() { [ -n "$(ls -A "$trusted" 2>/dev/null)" ]; }
 
 # judge_sources FOLDER: sets `fault` and `remedy` where it may not be installed, else `verified` to what is known of it.
 judge_sources() {
-    fault='' remedy='' verified=''
+    fault='' verified=''
+    remedy=()
     if [ -e "$1/SHA256SUMS" ]; then
         judge_sums "$1"
         [ -n "$fault" ] || judge_signature "$1"
     elif has_trusted_keys; then
         fault="$1 is no bundle, and this server takes signed bundles alone: it has keys in $trusted."
-        remedy="Take a bundle that one of them signed, or remove the keys."
+        remedy=("Take a bundle that one of them signed, or remove the keys.")
     fi
 }
 
@@ -28,7 +29,7 @@ judge_sums() {
     verified="The bundle is whole: $(wc -l <"$1/SHA256SUMS") files by their checksums."
     [ -z "$wrong" ] || {
         fault="This bundle is not whole: $(head -n 5 <<<"$wrong" | paste -sd '|' | sed 's/|/, /g')."
-        remedy="Fetch it again, compare it (sha256sum -c $(basename "$1").tar.sha256), and unpack it anew."
+        remedy=("Fetch it again, compare it, and unpack it anew:" "sha256sum -c $(basename "$1").tar.sha256")
     }
 }
 
@@ -39,20 +40,23 @@ judge_signature() {
     if [ ! -e "$signed.sig" ]; then
         verified+=" Nobody signed it."
         has_trusted_keys || return 0
-        fault="Nobody signed this bundle, and this server has keys in $trusted." remedy="Take one that one of them signed."
+        fault="Nobody signed this bundle, and this server has keys in $trusted."
+        remedy=("Take one that one of them signed.")
     elif ! command -v ssh-keygen >/dev/null; then
         verified+=" It is signed; by whom was not looked at: ssh-keygen is missing."
         has_trusted_keys || return 0
-        fault="Who signed this bundle cannot be seen: ssh-keygen is missing." remedy="apt-get install openssh-client"
+        fault="Who signed this bundle cannot be seen: ssh-keygen is missing."
+        remedy=("apt-get install openssh-client")
     elif ! said=$(ssh-keygen -Y check-novalidate -n $namespace -s "$signed.sig" <"$signed" 2>&1); then
-        fault="The signature of this bundle is wrong." remedy="Fetch it again from where you trust; do not run it."
+        fault="The signature of this bundle is wrong."
+        remedy=("Fetch it again from where you trust; do not run it.")
     elif ! has_trusted_keys; then
         verified+=" It is signed by a key that this server does not know, ${said##* }: docs/upgrade.md, Signed bundles."
     elif name=$(find_signer "$signed"); then
         verified+=" It is signed by $trusted/$name, ${said##* }."
     else
         fault="This bundle is signed by ${said##* }, which is none of the keys in $trusted."
-        remedy="Take one that one of them signed, or have the new key there: docs/upgrade.md, Signed bundles."
+        remedy=("Take one that one of them signed, or have the new key there: docs/upgrade.md, Signed bundles.")
     fi
 }
 

@@ -4,8 +4,30 @@
 log=/dev/null
 at_failure="Run install.sh again to go on from here."
 
-say() { printf '• %s\n' "$*"; }
-fail() { printf '✗ %s\n' "$*" >&2; exit 1; }
+# say WORDS [COMMAND]...; fail WORDS [COMMAND]...: a command to be copied stands on a line of its own.
+say() { tell '• ' '  ' "$@"; }
+fail() { tell '✗ ' '  ' "$@" >&2; exit 1; }
+
+# tell BEGIN BLANKS WORDS [COMMAND]...: on a terminal words go on in the next line before column 80, after as many blanks
+# as BEGIN is wide. A file or a pipe gets them whole, and commands are cut nowhere.
+tell() {
+    if [ -t 1 ]; then wrap "$1" "$2" "$3"; else printf '%s%s\n' "$1" "$3"; fi
+    [ $# -eq 3 ] || printf '    %s\n' "${@:4}"
+}
+
+wrap() {
+    local line='' word words
+    printf '%s' "$1"
+    read -r -d '' -a words <<<"$3" || true
+    for word in "${words[@]}"; do
+        if [ -n "$line" ] && [ $((${#2} + ${#line} + 1 + ${#word})) -gt 80 ]; then
+            printf '%s\n%s' "$line" "$2"
+            line=
+        fi
+        line+=${line:+ }$word
+    done
+    printf '%s\n' "$line"
+}
 
 # step WORDS DONE DO ARGUMENT...: do it unless it is done. Both are functions; what DO says goes to the log.
 step() {
@@ -44,7 +66,7 @@ write_whole() {
 random_hex() { head -c 24 /dev/urandom | od -An -tx1 | tr -d ' \n'; }
 
 # setting NAME: its value in /opt/ikoma/.env, or nothing.
-setting() { sed -n "s/^$1=//p" "$home/.env" 2>/dev/null | tail -n 1; }
+setting() { { sed -n "s/^$1=//p" "$home/.env" 2>/dev/null || true; } | tail -n 1; }
 
 # wanted NAME DEFAULT: what --set says, else the file, else the default.
 wanted() {

@@ -18,14 +18,15 @@ uninstall() {
         say "IKOMA, its apps and all data are gone."
     else
         say "IKOMA is gone. What it kept: ${kept_folders[*]}, the volume ikoma-postgres, and the apps' containers."
-        say "sudo ./install.sh brings it back with all of it; sudo ./install.sh --uninstall --purge removes it for good."
+        say "To bring it back with all of it; and to remove all of it for good:" \
+            "sudo ./install.sh" "sudo ./install.sh --uninstall --purge"
     fi
 }
 
 # Not even --yes answers this.
 confirm_purge() {
     local answer
-    printf 'This removes all apps, their databases and volumes, and all backups on this machine. There is no way back.\n'
+    tell '' '' "This removes all apps, their databases and volumes, and all backups on this machine. There is no way back."
     printf "Type the machine's name (%s) to go on: " "$(uname -n)"
     read -r answer || true
     [ "$answer" = "$(uname -n)" ] || fail "That is not its name. Nothing was changed."

@@ -21,7 +21,7 @@ upgrade_to() {
     step "Settings" never_done write_settings
     step "Trial of $to with a copy of the state" never_done "try_$flavour"
     change_over
-    upgraded="$to serves. $from is kept: ikoma upgrade --back returns to it."
+    upgraded=("$to serves. $from is kept; to return to it:" "ikoma upgrade --back")
 }
 
 back_to_former() {
@@ -44,7 +44,7 @@ then (keys, approvals, schedules' runs, operations) is lost; apps, releases, bac
     [ ! -e "$former/from.service" ] || cp "$former/from.service" "$work/to.service"
     [ "$(version_of_state "$former/state.db")" = "$(sql "PRAGMA user_version")" ] || cp -p "$former/state.db" "$work/to.db"
     change_over
-    say "$to serves. $from is kept: ikoma upgrade --back returns to it."
+    say "$to serves. $from is kept; to return to it:" "ikoma upgrade --back"
 }
 
 # begin FROM TO: a place for what is kept; from now on an end that is no success leads back.
@@ -163,7 +163,7 @@ go_back() {
     local began=$EPOCHREALTIME from to words
     from=$(noted from) to=$(noted to) moves="$from $to"
     mark back
-    words=$(return_to_from 2>>"$log") || fail "$from could not be brought back: ${words:-see $log}. Once that is mended: ikoma upgrade"
+    words=$(return_to_from 2>>"$log") || fail "$from could not be brought back: ${words:-see $log}. Once that is mended:" "ikoma upgrade"
     forget
     say "$from serves again, after $(seconds_since "$began") s. ${words}What $to said: $log"
 }
@@ -237,16 +237,16 @@ check_upgrade() {
     to=$(name_of_sources)
     [ "$from" != "$to" ] || return 0
     if is_older "${to%-*}" "${from%-*}"; then
-        obstacle "${to%-*} is older than ${from%-*}, which is installed." "The former version: ikoma upgrade --back"
+        obstacle "${to%-*} is older than ${from%-*}, which is installed." "Return to the former version:" "ikoma upgrade --back"
         return
     fi
     while read -r stop why; do
         case $stop in '' | '#'*) continue ;; esac
         if is_older "${from%-*}" "$stop" && is_older "$stop" "${to%-*}"; then
-            obstacle "The way from ${from%-*} to ${to%-*} leads over $stop: $why" "ikoma upgrade --to $stop, then this one"
+            obstacle "The way from ${from%-*} to ${to%-*} leads over $stop: $why" "First go there, then take this one:" "ikoma upgrade --to $stop"
         fi
     done <"$root/deploy/install/stops"
-    printf '• %s takes the place of %s; apps go on, IKOMA is away for seconds\n' "$to" "$from"
+    say "$to takes the place of $from; apps go on, IKOMA is away for seconds"
     "tell_what_stays_$flavour"
     check_postgres
 }

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import pty
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from scripts.bundle import write_checksums
@@ -27,12 +28,14 @@ def check(
     files: Mapping[str, str] | None = None,
     prepare: str = ":",
     install: Path = INSTALL,
+    on_terminal: bool = False,
 ) -> tuple[int, str]:
     """Look at this machine, with these programs and files in place of its own; exit code and output.
 
     Args:
         prepare: shell commands that make the machine what it is.
         install: the script, where it is another.
+        on_terminal: whether a person reads it, and not a pipe.
 
     It runs in mount and network namespaces of its own, so that the files are another's, and no port is taken.
     """
@@ -48,14 +51,28 @@ def check(
         lines.append(f"mount --bind {folder}/{number} {covered}")
     lines += [prepare, "exec 2>&1"]
     lines.append(f'PATH={folder}/bin:$PATH exec {install} --check "$@"')
-    finished = subprocess.run(
-        ["unshare", "--mount", "--net", "bash", "-c", "\n".join(lines), "check", *options],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        env={"PATH": os.environ["PATH"]},
-    )
+    command = ["unshare", "--mount", "--net", "bash", "-c", "\n".join(lines), "check", *options]
+    if on_terminal:
+        return read_on_terminal(command)
+    environment = {"PATH": os.environ["PATH"]}
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
     return finished.returncode, finished.stdout + finished.stderr
+
+
+def read_on_terminal(command: Sequence[str]) -> tuple[int, str]:
+    """Run a command whose output goes to a terminal; exit code and what stands there."""
+    reader, terminal = pty.openpty()
+    environment = {"PATH": os.environ["PATH"]}
+    process = subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment)
+    os.close(terminal)
+    written = b""
+    try:
+        while piece := os.read(reader, 65536):
+            written += piece
+    except OSError:  # EIO: nobody has the terminal open any more
+        pass
+    os.close(reader)
+    return process.wait(240), written.decode().replace("\r\n", "\n")
 
 
 def make_checkout(folder: Path, version: str) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.install.preflight_machine import check, make_checkout, write_sums
+from tests.install.preflight_machine import INSTALL, check, make_checkout, read_on_terminal, write_sums
 
 
 def test_a_fit_machine_has_nothing_in_the_way(tmp_path: Path) -> None:
@@ -119,8 +119,9 @@ def test_what_the_machine_has_already_is_in_the_way(
 def test_each_port_that_is_taken_is_told_with_the_setting_for_another(tmp_path: Path) -> None:
     code, output = check(tmp_path, {}, prepare=listen(80, 3000))
     for port, setting in ((80, "PROXY_HTTP_PORT"), (3000, "HTTP_PORT")):
-        told = f"✗ Something listens at port {port}.\n  → See what: ss -ltnp 'sport = :{port}'."
-        assert (code, told in output, f"--set {setting}=PORT" in output) == (1, True, True), output
+        told = f"✗ Something listens at port {port}.\n  → Stop it, or give IKOMA another by --set {setting}=PORT."
+        assert (code, told in output) == (1, True), output
+        assert f"    ss -ltnp 'sport = :{port}'" in output.splitlines()
 
 
 def test_docker_that_does_not_answer_is_in_the_way(tmp_path: Path) -> None:
@@ -128,14 +129,58 @@ def test_docker_that_does_not_answer_is_in_the_way(tmp_path: Path) -> None:
     socket.socket(socket.AF_UNIX).bind(str(place))
     silent = f"export DOCKER_HOST=unix://{place}"
     code, output = check(tmp_path, {"docker": "exit 1"}, prepare=silent)
-    assert (code, "✗ Docker does not answer.\n  → systemctl restart docker" in output) == (1, True), output
+    assert (code, "✗ Docker does not answer.\n  → Restart it" in output) == (1, True), output
+    assert "    systemctl restart docker" in output.splitlines()
 
 
-def test_every_line_fits_a_terminal(tmp_path: Path) -> None:
-    """Words wrap at 80 columns only where a command would be cut in two."""
-    programs = {name: script for made, _ in UNFIT.values() for name, script in made.items()}
-    _, output = check(tmp_path, programs)
-    assert [line for line in output.splitlines() if len(line) > 110] == []
+def find_long_lines(output: str) -> list[str]:
+    return [line for line in output.splitlines() if len(line) > 80]
+
+
+ALL = {name: script for made, _ in UNFIT.values() for name, script in made.items()}
+LONG: dict[str, tuple[dict[str, str], tuple[str, ...], str]] = {
+    "programs": ({**ALL, "getent": "false"}, (), ":"),
+    "snap": ({"readlink": "echo /usr/bin/snap"}, (), ":"),
+    "ports": ({}, (), listen(80, 443, 3000)),
+    "network": ({}, (), f"{CARD} && ip addr add 172.17.3.4/24 dev wide"),
+    "remote Docker": ({}, (), "export DOCKER_HOST=tcp://192.0.2.1:2375"),
+    "embedded": ({}, (), f"{OPT}/versions /opt/ikoma/current"),
+    "compose": ({}, ("--embedded",), f"{OPT} && touch /opt/ikoma/docker-compose.yml"),
+    "databases": ({}, (), "mount -t tmpfs none /var/lib && mkdir -p /var/lib/ikoma/postgres"),
+    "keys": ({}, (), f"{OPT}/trusted && echo key >/opt/ikoma/trusted/maker.pub"),
+    "newer": ({}, (), f"{OPT} && echo '    image: ikoma:9.0.0-aaaaaaaa' >/opt/ikoma/docker-compose.yml"),
+    "no version": ({}, ("--upgrade",), f"{OPT} && touch /opt/ikoma/docker-compose.yml"),
+    "nothing installed": ({}, ("--upgrade",), ":"),
+    "mistyped": ({}, ("--postgres", "--to", "9.0.0"), ":"),
+}
+
+
+@pytest.mark.parametrize(("programs", "options", "prepare"), LONG.values(), ids=LONG)
+def test_every_line_fits_a_terminal(
+    tmp_path: Path, programs: dict[str, str], options: tuple[str, ...], prepare: str
+) -> None:
+    code, output = check(tmp_path, programs, *options, prepare=prepare, on_terminal=True)
+    assert (code, "✗ " in output, find_long_lines(output)) == (1, True, []), output
+
+
+def test_a_line_goes_on_below_its_first_word_and_a_command_is_whole(tmp_path: Path) -> None:
+    network = f"{CARD} && ip addr add 172.17.3.4/24 dev wide"
+    _, output = check(tmp_path, {}, prepare=network, on_terminal=True)
+    assert output == (
+        "✗ The machine's network at wide has addresses that Docker gives out\n"
+        "  (172.17.0.0/16).\n"
+        "  → Have this in /etc/docker/daemon.json, then restart Docker:\n"
+        '    {"bip": "10.210.0.1/24",\n'
+        '     "default-address-pools": [{"base": "10.211.0.0/16", "size": 24}]}\n'
+        "    systemctl restart docker\n"
+        "\n"
+        "✗ 1 thing(s) in the way; nothing was changed.\n"
+    )
+
+
+def test_the_help_fits_a_terminal() -> None:
+    code, output = read_on_terminal([str(INSTALL), "--help"])
+    assert (code, "--purge" in output, find_long_lines(output)) == (0, True, []), output
 
 
 def test_networks_beside_those_of_docker_are_not_in_the_way(tmp_path: Path) -> None:
