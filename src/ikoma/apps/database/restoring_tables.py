@@ -9,7 +9,6 @@ a kill whether it was committed.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -18,15 +17,13 @@ import orjson
 
 from ikoma.app_folder import App
 from ikoma.apps.database.backups import BackupManifest, Backups
-from ikoma.apps.database.proof import BackupProof
+from ikoma.apps.database.proof import BackupProof, prove_after_change
 from ikoma.apps.database.restoring import DatabaseRestorer, TableComparison, name_work, write_note
 from ikoma.checkpoints import checkpoint
-from ikoma.errors import DatabasesUnavailable, IkomaError
+from ikoma.errors import DatabasesUnavailable
 from ikoma.model import AppName
 from ikoma.ports.databases import Credentials, Databases, Dump
 from ikoma.ports.progress import Progress
-
-log = logging.getLogger("ikoma")
 
 _LONGEST_COUNT = 20.0
 
@@ -158,7 +155,7 @@ class TableRestorer:
         checkpoint("put back")
         self._forget(made[:-1])
         if made[-1].proven_at is None:
-            await self._prove(app, owned, made[-1], progress)
+            await prove_after_change(self._databases, self._backups, app, made[-1].name, progress)
         return RestoredAppTables(done.rows, made[-1].name, done.waited)
 
     async def _back_up(self, app: App, owned: Credentials, progress: Progress) -> BackupManifest:
@@ -179,15 +176,6 @@ class TableRestorer:
         target = self._backups.reserve(app.name, None)
         dump = await self._databases.dump(app.name, target, summed=True, progress=progress)
         return self._backups.record(app.name, dump)
-
-    async def _prove(self, app: App, owned: Credentials, manifest: BackupManifest, progress: Progress) -> None:
-        """Prove what was backed up last; the tables are back whatever comes of it, and it stays."""
-        proof = BackupProof(self._databases, owned, manifest.name, progress)
-        try:
-            await proof.make(self._backups.describe(manifest))
-            self._backups.record_proof(manifest, proof.require())
-        except IkomaError as error:
-            log.warning("%s: %s is not proven: %s", app.name, manifest.name, error.message)
 
     def _forget(self, made: Sequence[BackupManifest]) -> None:
         """Remove backups of what nobody has changed, or of what a later one holds."""
