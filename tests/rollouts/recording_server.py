@@ -13,25 +13,31 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+from ikoma.apps.database import migration_files
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.resolution import resolver
+from ikoma.apps.yaml import form
 from ikoma.cli import run
+from ikoma.engines.compose import runtime
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.engines.docker.docker_api import DockerApi
 from ikoma.kernel.redaction.redaction import Scrubber
+from ikoma.postgres.app_sessions import AppSessions
 from ikoma.postgres.backup import dump
-from ikoma.postgres.migrations import ledger, sending
+from ikoma.postgres.migrations import sending
 
 COMMAND = (sys.executable, "-P", str(Path(__file__).resolve()), "up")
 FILE = "asked"
 QUESTIONS: dict[str, tuple[Any, str]] = {
-    "resolve": (ComposeEngine, "resolve"),
+    "resolve": (runtime, "resolve"),
+    "read YAML": (form, "read"),
     "parse": (resolver, "parse_model"),
+    "read a migration": (migration_files, "_read"),
     "judge": (Policy, "judge"),
     "judge what is made": (Policy, "require_fixed"),
     "list volumes and networks": (DockerApi, "list_resources"),
     "list own networks": (ComposeEngine, "list_networks"),
-    "connect for the ledger": (ledger, "connected"),
+    "log in for the ledger": (AppSessions, "_log_in"),
     "connect for a migration": (sending, "connected"),
     "connect for a backup": (dump, "connected"),
     "redact": (Scrubber, "scrub_json"),

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from ikoma.kernel.sentences import Says
+if TYPE_CHECKING:
+    from ikoma.kernel.sentences import Says
 
 Task = Literal[
     "start",
