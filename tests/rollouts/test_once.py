@@ -45,7 +45,7 @@ def test_a_deploy_asks_once(counted: Server) -> None:
         found = {question: count for question, count in asked.items() if not question.startswith("open ")}
         found.pop("list own networks", None)  # of what was replaced, where something was
         # For validation, before a change, and after it where there was one: a session of the last second serves again.
-        assert 1 <= found.pop("log in for the ledger") <= (3 if migrated else 2)
+        assert found.pop("log in for the ledger", 0) <= (3 if migrated else 2)
         assert found == {
             "resolve": 1,
             "read YAML": 1,

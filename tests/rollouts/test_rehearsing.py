@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -58,6 +59,10 @@ def backups(app: LiveApp) -> int:
     return len(list(app.server.backups.glob(f"{app.name}-*.sql")))
 
 
+def read_backup(app: LiveApp, name: str) -> dict[str, Any]:
+    return next(item for item in app.do("backup.list")["backups"] if item["name"] == name)
+
+
 def copies(app: LiveApp) -> object:
     return value(app, "SELECT count(*) FROM pg_database WHERE datname LIKE 'ikoma-stand-in-%'")
 
@@ -95,32 +100,25 @@ def test_a_backup_that_cannot_be_restored_stops_nothing(app: LiveApp) -> None:
         app.do("db.migrate", sql="DROP TABLE area; DROP FUNCTION is_zone; DROP TABLE zone;")
 
 
-def test_a_backup_that_a_deploy_made_is_proven_once_it_serves(app: LiveApp) -> None:
-    migrate(app, "5_size.sql", "ALTER TABLE shop ADD COLUMN size int;")
-    app.write("good")
+def test_a_backup_that_a_deploy_made_is_proven_once_it_serves_or_told_of(server: Server) -> None:
+    app = new_app(server, "live-proven")
+    app.do("db.create")
+    migrate(app, "1_shop.sql", SHOP)
     deployed = app.do("deploy.up")["details"]
-    assert (deployed["migrations"], deployed["warnings"]) == (["5_size.sql"], [])
-    made = next(item for item in app.do("backup.list")["backups"] if item["name"] == deployed["backup"])
+    assert (deployed["migrations"], deployed["warnings"]) == (["1_shop.sql"], [])
+    made = read_backup(app, deployed["backup"])
     assert made["provenAt"] >= made["createdAt"]
     checks = {item["name"]: item for item in app.do("artifact.verify_release")["checks"]}
     assert deployed["backup"] in checks["backup"]["details"]
-    assert copies(app) == 0
 
-
-def test_a_backup_that_a_deploy_made_and_that_cannot_be_restored_is_told(app: LiveApp) -> None:
     app.do("db.migrate", sql=UNRESTORABLE)
-    try:
-        migrate(app, "6_color.sql", "ALTER TABLE shop ADD COLUMN color text;")
-        app.write("good")
-        deployed = app.do("deploy.up")["details"]
-        assert deployed["migrations"] == ["6_color.sql"]
-        said = [item for item in deployed["warnings"] if "is not proven" in item]
-        assert len(said) == 1 and deployed["backup"] in said[0] and "area" in said[0]
-        made = next(item for item in app.do("backup.list")["backups"] if item["name"] == deployed["backup"])
-        assert made["provenAt"] is None
-        assert copies(app) == 0
-    finally:
-        app.do("db.migrate", sql="DROP TABLE area; DROP FUNCTION is_zone; DROP TABLE zone;")
+    migrate(app, "2_color.sql", "ALTER TABLE shop ADD COLUMN color text;")
+    deployed = app.do("deploy.up")["details"]
+    assert deployed["migrations"] == ["2_color.sql"]
+    (said,) = [item for item in deployed["warnings"] if "is not proven" in item]
+    assert deployed["backup"] in said and "area" in said
+    assert read_backup(app, deployed["backup"])["provenAt"] is None
+    assert copies(app) == 0
 
 
 def test_a_first_migration_that_fails_leaves_nothing_to_restore(app: LiveApp) -> None:
