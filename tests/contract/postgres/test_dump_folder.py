@@ -76,6 +76,26 @@ def test_another_app_can_have_it(postgres: Postgres, app: AppName, owned: Creden
         postgres.do(postgres.databases.drop(heir))
 
 
+def test_its_restore_tells_how_far_it_is(postgres: Postgres, app: AppName, owned: Credentials, tmp_path: Path) -> None:
+    fill(postgres, owned, "; ".join(f"{ROWS.replace('TABLE t', f'TABLE t{number}')}" for number in range(3)))
+    told = dump(postgres, app, tmp_path / "folder")
+    heard: list[float] = []
+
+    def hear(message: str, fraction: float | None = None) -> None:
+        if message.startswith("restore: "):
+            assert fraction is not None
+            heard.append(fraction)
+
+    async def restored() -> None:
+        async with postgres.databases.make_stand_in(owned) as place:
+            await postgres.databases.prove(owned, told, place, what="It differs", progress=hear)
+
+    postgres.do(restored())
+    assert len(heard) == 3
+    assert heard == sorted(heard)
+    assert heard[-1] == 0.99
+
+
 # --- failing -----------------------------------------------------------------------------------------------
 
 

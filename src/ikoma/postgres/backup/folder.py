@@ -13,7 +13,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -26,23 +26,26 @@ from ikoma.model import AppName
 from ikoma.ports.databases import Credentials, Dump
 from ikoma.ports.progress import Progress
 from ikoma.postgres.backup.dump import explain_failure, explain_locked
+from ikoma.postgres.backup.restore import PsqlOutput
 from ikoma.postgres.backup.row_counts import hold_snapshot
 from ikoma.postgres.blockers import watched
 from ikoma.postgres.connect import connected
 from ikoma.postgres.server.server import PostgresServer
 from ikoma.postgres.server.tools import find_tool
-from ikoma.run import ProcessResult, run
+from ikoma.run import ProcessResult, follow, run
 
 _SECONDS = 24 * 3600.0
 _PAUSE = 0.5
 _MOST_WORKERS = 4
 _PIECE = 1 << 20
-_MOST_LINES, _LONGEST = 20, 500
+_MOST_LINES = 20
 _SIZE = "SELECT pg_database_size(current_database())"
 _ROWS = re.compile(rb"^(\d+); 0 (\d+) TABLE DATA ", re.MULTILINE)
 _NOT_THE_APPS = re.compile(rb"^\d+; \d+ \d+ ACL pg_catalog .*\n", re.MULTILINE)
 """IKOMA has taken functions from the apps of every database, and the app's role need not and may not."""
 _END = b"\\.\n\n\n"
+_FINISHED = re.compile(r"pg_restore: finished item (\d+) TABLE DATA ")
+_TROUBLE = ("pg_restore: error: ", "pg_restore: warning: ", "pg_restore: detail: ", "pg_restore: hint: ")
 
 
 async def dump_folder(server: PostgresServer, app: AppName, target: Path, progress: Progress) -> Dump:
@@ -89,7 +92,9 @@ async def dump_folder(server: PostgresServer, app: AppName, target: Path, progre
     )
 
 
-async def restore_folder(server: PostgresServer, path: Path, place: Credentials, *, is_heir: bool) -> None:
+async def restore_folder(
+    server: PostgresServer, path: Path, place: Credentials, progress: Progress, *, is_heir: bool
+) -> None:
     """Restore a folder into an empty database, as the role that enters it; the caller drops it where that fails.
 
     Args:
@@ -109,16 +114,34 @@ async def restore_folder(server: PostgresServer, path: Path, place: Credentials,
         argv = [
             *(str(program), "--format=directory", f"--jobs={_count_workers()}", "--exit-on-error", "--no-password"),
             *(("--no-owner", "--no-privileges") if is_heir else ()),
-            f"--use-list={wanted.name}",
+            *("--verbose", f"--use-list={wanted.name}"),
         ]
-        finished = await _run(argv, server.make_app_login(place), str(path))
-    if finished.code != 0:
-        lines = finished.stderr.decode(errors="replace").strip().splitlines()
-        said = next((line for line in lines if "error:" in line), lines[-1] if lines else f"exit code {finished.code}")
-        reason = (said.partition("error: ")[2] or said)[:_LONGEST]
+        heard = _RestoreOutput(path, progress)
+        code = await _follow(argv, server.make_app_login(place), str(path), on_line=heard.hear)
+    if code != 0:
+        reason = heard.error or next(reversed(heard.lines), f"exit code {code}")
         raise RestoreFailed(
-            f"The restore failed: {reason}.", audit_message="The restore failed.", said=lines[:_MOST_LINES]
+            f"The restore failed: {reason}.", audit_message="The restore failed.", said=heard.lines[:_MOST_LINES]
         )
+
+
+class _RestoreOutput(PsqlOutput):
+    """pg_restore's output: what failed, and how many bytes of the tables are there, as each table is finished."""
+
+    def __init__(self, folder: Path, progress: Progress) -> None:
+        super().__init__()
+        self._sizes = {item.name: item.stat().st_size for item in folder.glob("*.dat")}
+        self._all = max(sum(self._sizes.values()), 1)
+        self._done = 0
+        self._progress = progress
+
+    def hear(self, line: str) -> None:
+        if (found := _FINISHED.match(line)) is not None:
+            self._done += self._sizes.get(f"{found[1]}.dat", 0)
+            said = f"restore: {self._done >> 20} of {self._all >> 20} MiB"
+            self._progress(said, min(self._done / self._all, 0.99))
+        elif not line.startswith("pg_restore: ") or line.startswith(_TROUBLE):
+            super().hear(line)  # all else it says only because it was asked to say what it does
 
 
 def _count_workers() -> int:
@@ -132,6 +155,13 @@ async def _run(argv: Sequence[str], login: Mapping[str, Any], *last: str) -> Pro
     return await run(
         [*argv, f"--dbname={make_conninfo(**parameters)}", *last], env={"PGPASSWORD": password}, timeout=_SECONDS
     )
+
+
+async def _follow(argv: Sequence[str], login: Mapping[str, Any], *last: str, on_line: Callable[[str], None]) -> int:
+    parameters = {**login}
+    env = {"PGPASSWORD": parameters.pop("password")}
+    argv = [*argv, f"--dbname={make_conninfo(**parameters)}", *last]
+    return await follow(argv, on_line=on_line, env=env, timeout=_SECONDS)
 
 
 async def _list(path: Path, major: int) -> bytes:

@@ -39,7 +39,7 @@ async def prove(
     try:
         if dump.path.is_dir():
             is_heir = credentials.role != place.role
-            await restore_folder(server, dump.path, place, is_heir=is_heir)
+            await restore_folder(server, dump.path, place, progress, is_heir=is_heir)
         else:
             sha256 = dump.sha256 if dump.is_kept else None
             await restore.restore(server, credentials, dump.path, progress, sha256=sha256, into=place)
