@@ -12,6 +12,9 @@ from typing import Any, Protocol
 from ikoma.model import AppName, Secret
 from ikoma.ports.progress import Progress
 
+_PACKED_BY = 8
+"""So many times smaller than its text a packed dump is, about."""
+
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
@@ -108,6 +111,16 @@ class Dump:
     """The seconds that writing it took, without the checksums."""
     is_kept: bool = False
     """Whether it has lain on a disk since: its SHA-256 is compared, in the very file that is restored."""
+
+    @property
+    def room(self) -> int:
+        """Bytes of its text, about: what a database takes at least that it fills."""
+        return measure_room(self.path, self.size)
+
+
+def measure_room(path: Path, size: int) -> int:
+    """Bytes of a dump's text, about, by its file, which may be packed."""
+    return size * _PACKED_BY if path.suffix == ".zst" else size
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,7 +209,7 @@ class Backups:
     def list_of(self, app: AppName) -> list[BackupManifest]:
         """List the app's backups whose files are still there."""
         found = []
-        for path in (path for ending in DUMP_ENDINGS for path in self.root.glob(f"*{ending}.json")):
+        for path in self._list_manifests():
             try:
                 manifest = self._read(path)
             except (BackupForeign, BackupDamaged) as error:
@@ -227,7 +227,7 @@ class Backups:
         Args:
             known: lists what this server has written down of its dumps; asked where there is one without a signature.
         """
-        unsigned = {path.stem: path for path in self.root.glob("*.sql.json") if _read_unsigned(path) is not None}
+        unsigned = {path.stem: path for path in self._list_manifests() if _read_unsigned(path) is not None}
         done = []
         for dump in known() if unsigned else ():
             path = unsigned.get(dump.name)
@@ -249,6 +249,10 @@ class Backups:
             )
             done.append(dump.name)
         return done
+
+    def _list_manifests(self) -> Iterator[Path]:
+        for ending in DUMP_ENDINGS:
+            yield from self.root.glob(f"*{ending}.json")
 
     def _read(self, path: Path) -> BackupManifest:
         """Read the manifest of this server's own backup; raises BackupForeign, BackupDamaged."""

@@ -24,7 +24,7 @@ from ikoma.durable import write_file
 from ikoma.errors import DatabaseMissing
 from ikoma.model import AppName, quote_name
 from ikoma.moments import format_moment
-from ikoma.ports.databases import Credentials, Databases, Dump, UndoCopy
+from ikoma.ports.databases import Credentials, Databases, Dump, UndoCopy, measure_room
 from ikoma.ports.progress import Progress
 from ikoma.rollout_state import RolloutState
 
@@ -85,7 +85,7 @@ class DatabaseRestorer:
             await self._databases.fill(place, dump, of=of, work=name_work(app), what=what, progress=progress)
             return dump.tables
 
-        return await self._replace(owned, note, dump.size, fill, progress)
+        return await self._replace(owned, note, dump.room, fill, progress)
 
     async def restore_foreign(
         self, app: App, name: str, path: Path, progress: Progress, *, size: int, told: Dump | None
@@ -109,7 +109,7 @@ class DatabaseRestorer:
 
         owned = await self.require(app)
         with self.noted(app, name) as note:
-            return await self._replace(owned, note, size, fill, progress)
+            return await self._replace(owned, note, measure_room(path, size), fill, progress)
 
     async def _replace(
         self,

@@ -112,7 +112,7 @@ class TableRestorer:
     ) -> AsyncIterator[Credentials]:
         """The dump in a database beside, with tables that fit, for the block."""
         dump, of = source.dump, source.of
-        async with self._databases.make_beside(owned, size=dump.size) as place:
+        async with self._databases.make_beside(owned, size=dump.room) as place:
             checkpoint("made beside")
             what = f"{source.name} cannot be restored, and the database was not touched"
             progress(f"restore {source.name} beside the database")

@@ -172,3 +172,31 @@ def test_the_unsigned_manifests_of_known_dumps_are_signed_and_no_others(tmp_path
     (tmp_path / "c.sql.json").unlink()
     (tmp_path / "b.sql.json").unlink()
     assert backups.sign_former(lambda: pytest.fail("nothing is unsigned")) == []
+
+
+def test_packed_dumps_of_before_are_signed_as_plain_ones_are(tmp_path: Path) -> None:
+    backups = make_backups(tmp_path)
+    manifest = make(backups, "night.sql.zst")
+    (tmp_path / "night.sql.zst.json").write_bytes(orjson.dumps(asdict(manifest)))
+    assert backups.list_of(SHOP) == []
+    known = [KnownDump("shop", "night.sql.zst", manifest.sha256, "2026-01-01T00:00:00Z", {"t": 7})]
+    assert backups.sign_former(lambda: known) == ["night.sql.zst"]
+    assert [item.name for item in backups.list_of(SHOP)] == ["night.sql.zst"]
+
+
+def test_a_packed_dump_comes_back_from_elsewhere_as_a_plain_one_does(tmp_path: Path) -> None:
+    backups = make_backups(tmp_path)
+    manifest = make(backups, "night.sql.zst")
+    place = tmp_path / "place"
+    place.mkdir()
+    for name in ("night.sql.zst", "night.sql.zst.json"):
+        (tmp_path / name).rename(place / name)
+    backups.take_in(SHOP, BackupName("night.sql.zst"), place)
+    assert backups.find(SHOP, BackupName("night.sql.zst")) == manifest
+    backups.remove("night.sql.zst")
+    assert list(tmp_path.glob("night*")) == []
+
+
+def test_a_packed_dump_is_given_the_room_of_its_text() -> None:
+    assert Dump(Path("a.sql"), 100, "").room == 100
+    assert Dump(Path("a.sql.zst"), 100, "").room == 800
