@@ -6,6 +6,8 @@ it, only their names.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ikoma.app_folder import App
 from ikoma.apps.database import credentials
 from ikoma.apps.database.backups import BackupManifest, Backups
@@ -16,6 +18,7 @@ from ikoma.apps.yaml import file_choice
 from ikoma.compose.variable_names import NAME
 from ikoma.durable import write_file
 from ikoma.errors import IkomaError
+from ikoma.model import AppName
 from ikoma.settings import Settings
 
 _MOST_BYTES = 1 << 20
@@ -143,8 +146,14 @@ def _render_database(app: App, backup: BackupManifest | None, settings: Settings
     return (
         f"## Database\n\n{last}\n\n"
         "Restore it over the database. It is one transaction: it equals the backup afterwards, or nothing changed.\n\n"
-        f"```bash\nikoma psql --admin {app.name} < {file}\n```"
+        f"```bash\n{render_restore(app.name, file)}\n```"
     )
+
+
+def render_restore(app: AppName, file: Path) -> str:
+    """The command that restores a dump by hand; psql takes text alone, so a packed one is unpacked on its way."""
+    psql = f"ikoma psql --admin {app}"
+    return f"zstd -dc {file} | {psql}" if file.suffix == ".zst" else f"{psql} < {file}"
 
 
 def _render_rollback(app: App, settings: Settings) -> str:

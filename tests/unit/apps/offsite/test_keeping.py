@@ -52,10 +52,10 @@ class Desk:
             self.offsite, Apps(folder / "apps"), self.backups, app_backups, self.runs, self.told.append
         )
 
-    def make(self, days: float, *, proven: bool = True, by_schedule: bool = True) -> str:
+    def make(self, days: float, *, proven: bool = True, by_schedule: bool = True, packed: bool = False) -> str:
         """A backup that is so many days old; its name."""
         made = format_moment(NOW - timedelta(days=days), "milliseconds")
-        name = f"shop-{days}-{'nightly' if by_schedule else 'mine'}.sql"
+        name = f"shop-{days}-{'nightly' if by_schedule else 'mine'}.sql{'.zst' if packed else ''}"
         (self.folder / "backups" / name).write_bytes(b"rows")
         told = {"app": "shop", "name": name, "created_at": made, "size": 4, "sha256": "", "tables": {}}
         told["proven_at"] = made if proven else None
@@ -130,7 +130,7 @@ def test_a_copy_that_was_made_while_the_clock_was_ahead_hides_no_lateness(desk: 
 def test_copies_of_schedules_are_let_go_of_by_their_age_and_those_of_people_never(desk: Desk) -> None:
     write_rule(desk, keep_days=2, keep_weeks=1, keep_months=1)
     ages = [1.0, 1.01, 2.0, 5.0, 45.0]
-    nightly = {days: desk.make(days) for days in ages}
+    nightly = {days: desk.make(days, packed=days != 1.01) for days in ages}  # they were plain once, and count alike
     mine = desk.make(300, by_schedule=False)
     desk.send(mine, *nightly.values())
     here = desk.here()

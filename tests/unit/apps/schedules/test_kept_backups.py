@@ -36,3 +36,10 @@ def test_the_last_proven_one_stays_whatever_the_rule_says() -> None:
     strict = Schedule(name="nightly", cron="0 2 * * *", keep_days=0, keep_weeks=0, keep_months=0)
     there = [made(0, proven=False), made(1), made(2)]
     assert choose_superfluous(there, there, strict) == {"shop-0.sql", "shop-2.sql"}
+
+
+def test_packed_and_plain_ones_count_alike() -> None:
+    plain = [made(days) for days in range(400)]
+    mixed = [made(days, name=f"shop-{days}.sql{'.zst' * (days % 2)}") for days in range(400)]
+    gone = choose_superfluous(plain, plain, RULE)
+    assert {name.removesuffix(".zst") for name in choose_superfluous(mixed, mixed, RULE)} == gone
