@@ -83,7 +83,7 @@ def _bring_back(settings: Settings, record: RecoveryRecord, source: BackupSource
     async def work() -> NoReturn:
         is_whole = await bring_back(settings, record, source, _say, _show_app)
         if is_whole:
-            click.echo("✓ All of it is back. Start the server: sudo systemctl start ikoma")
+            click.echo(f"✓ All of it is back. Start the server: {_name_start(settings)}")
         else:
             click.echo("✗ Not all of it is back. `ikoma recover` tries again what is missing; what is back stays.")
         sys.stdout.flush()
@@ -92,6 +92,12 @@ def _bring_back(settings: Settings, record: RecoveryRecord, source: BackupSource
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(work())
     raise AssertionError
+
+
+def _name_start(settings: Settings) -> str:
+    if settings.proxy_process == "given":  # three containers: the proxy takes the certificates that came back
+        return f"sudo docker compose -f {settings.ikoma_home}/docker-compose.yml restart proxy ikoma"
+    return "sudo systemctl start ikoma"
 
 
 def _show(plan: ServerRecoveryPlan) -> None:
