@@ -75,9 +75,13 @@ def test_two_tables_come_back_and_go_again_and_what_does_not_fit_is_refused(
         refused = server.call("db.restore", {**given, "tables": names})
         assert (refused.status, refused.code) == (status, code), refused.body
         assert refused.body["hint"]
-    for wrong in ({"undo": True, "backupName": None}, {"time": "2026-01-01T00:00:00Z", "backupName": None}):
-        arguments = {name: value for name, value in {**given, **wrong}.items() if value is not None}
-        assert server.call("db.restore", arguments).code == "invalid_arguments"
+    wrong: tuple[tuple[dict[str, Any], str], ...] = (
+        ({"undo": True}, "invalid_arguments"),
+        ({"time": "2026-01-01T00:00:00Z"}, "point_in_time_off"),
+    )
+    for given_instead, code in wrong:
+        arguments = {name: value for name, value in {**given, **given_instead}.items() if name != "backupName"}
+        assert server.call("db.restore", arguments).code == code
     assert digest(server) == spoilt
     names = [item["name"] for item in server.do("backup.list", {"appName": APP})["backups"]]
     done = server.do("db.restore", given)

@@ -17,6 +17,7 @@ import psutil
 import psycopg
 from psycopg import sql
 
+from ikoma.postgres.backup.text.packing import unpack
 from ikoma.postgres.server.tools import find_bundled
 from tests.faults.server_observations import half_written, list_proof_volumes, postgres_port, processes_of
 from tests.support import Server
@@ -92,10 +93,12 @@ def find_faulty_backups(server: Server, listed: list[str]) -> list[str]:
 
 
 def _compare_dump(path: Path) -> list[str]:
-    told = json.loads(path.with_name(f"{path.name}.json").read_text())
+    told = json.loads(path.with_name(f"{path.name}.json").read_text())["manifest"]
     content = path.read_bytes()
     same = (len(content), hashlib.sha256(content).hexdigest()) == (told["size"], told["sha256"])
-    whole = content.endswith(b"COMMIT;\n\\endif\n")
+    with path.open("rb") as file:
+        text = b"".join(unpack(file, path.name)) if path.suffix == ".zst" else content
+    whole = text.endswith(b"COMMIT;\n\\endif\n")
     return [] if same and whole else [f"{path.name} is not whole, or not what its manifest says"]
 
 

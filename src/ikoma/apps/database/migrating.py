@@ -21,7 +21,7 @@ from ikoma.apps.database.restoring import DatabaseRestorer
 from ikoma.apps.database.rollback_planning import DatabaseRollbackPlan, KnownBackup, RollbackMethod, plan_rollback
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.compose.roles.release_command import ReleaseCommand
-from ikoma.errors import CannotGoBack, DatabasesUnavailable, SqlFailed, SqlStopped
+from ikoma.errors import BackupMissing, CannotGoBack, DatabasesUnavailable, SqlFailed, SqlStopped
 from ikoma.model import BackupName, quote_name
 from ikoma.ports.databases import Credentials, Databases, LedgerEntry, Migration, MigrationRehearsal
 from ikoma.ports.progress import Progress, ignore_progress
@@ -228,8 +228,10 @@ class DatabaseMigrator:
     async def restore(self, app: App, backup: str, progress: Progress, *, into: Credentials | None = None) -> None:
         """Make the database, or the copy that stands in for it, equal to a backup again."""
         progress(f"restoring {backup}")
-        found = await asyncio.to_thread(self._backups.find, app.name, BackupName.parse(backup))
-        path = self._backups.root / found.name
+        path = self._backups.root / BackupName.parse(backup)
+        if not path.is_file():
+            raise BackupMissing(f"The backup {backup} is not there any more.")
+        found = await asyncio.to_thread(self._backups.find, app.name, BackupName(backup))
         owned = credentials.require(app)
         await self._databases.restore(owned, path, sha256=found.sha256, into=into, progress=progress)
 
