@@ -6,7 +6,7 @@ from tests.apps import make_app
 from tests.support import Server
 
 APP = {"appName": "migrating"}
-COPIES = "SELECT count(*) FROM pg_database WHERE datname LIKE 'ikoma-%'"
+COPIES = "SELECT count(*) FROM pg_database WHERE datname LIKE 'ikoma-stand-in-%'"
 
 
 def test_a_dry_run_tells_what_the_files_would_do_and_changes_nothing(server: Server) -> None:
