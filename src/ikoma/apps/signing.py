@@ -72,6 +72,13 @@ def _is_signed(content: bytes, public: str, signature: str) -> bool:
     return True
 
 
+@lru_cache(maxsize=4)  # each manifest of a list is compared with it
+def _derive_public(private: bytes) -> str:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    return Ed25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw().hex()
+
+
 class BackupKey:
     """An Ed25519 key in a file of the server's state, made when it is first needed."""
 
@@ -111,9 +118,7 @@ class BackupKey:
     @property
     def public(self) -> str:
         """The public key, in hexadecimal."""
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-        return Ed25519PrivateKey.from_private_bytes(self._obtain()).public_key().public_bytes_raw().hex()
+        return _derive_public(self._obtain())
 
     @property
     def fingerprint(self) -> str:

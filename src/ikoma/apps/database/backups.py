@@ -13,6 +13,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from itertools import count
@@ -227,11 +228,14 @@ class Backups:
         Args:
             known: lists what this server has written down of its dumps; asked where there is one without a signature.
         """
-        unsigned = {path.stem: path for path in self._list_manifests() if _read_unsigned(path) is not None}
+        unsigned = {}
+        for path in self._list_manifests():
+            with suppress(OSError):
+                if (told := _find_unsigned(path.read_bytes())) is not None:
+                    unsigned[path.stem] = told
         done = []
         for dump in known() if unsigned else ():
-            path = unsigned.get(dump.name)
-            if path is None or (told := _read_unsigned(path)) is None or told.get("sha256") != dump.sha256:
+            if (told := unsigned.get(dump.name)) is None or told.get("sha256") != dump.sha256:
                 continue
             try:
                 former = BackupManifest(**_select_known(told))
@@ -265,7 +269,7 @@ class Backups:
             ) from None
         except OSError as error:
             raise BackupDamaged(f"The manifest of {name} cannot be read.") from error
-        if _read_unsigned(path) is not None:
+        if _find_unsigned(content) is not None:
             raise BackupForeign(
                 f"The manifest of {name} is not signed, so nobody can tell who made it.", hint=_WORD_OF_AN_ADMIN
             )
@@ -285,11 +289,11 @@ class Backups:
             log.warning("%s", words)
 
 
-def _read_unsigned(path: Path) -> Mapping[str, Any] | None:
-    """Read what a manifest tells that nobody has signed, as earlier versions wrote it; None of all else."""
+def _find_unsigned(content: bytes) -> Mapping[str, Any] | None:
+    """Find what a manifest tells that nobody has signed, as earlier versions wrote it; None of all else."""
     try:
-        stored = orjson.loads(path.read_bytes())
-    except (OSError, ValueError):
+        stored = orjson.loads(content)
+    except ValueError:
         return None
     return stored if isinstance(stored, dict) and "sha256" in stored and "manifest" not in stored else None
 
