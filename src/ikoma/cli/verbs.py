@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from ikoma.cli import client, complete, consent, interrupts, output, views
+from ikoma.cli import client, complete, consent, interrupts, output, stdin, views
 from ikoma.cli.capability_index import Command, read_commands, read_verbs
 from ikoma.cli.naming import AnswerWording
 from ikoma.cli.progress import progress_bar
@@ -22,8 +22,6 @@ from ikoma.cli.progress import progress_bar
 LIMIT_OPTION = click.option("--limit", type=int, help="How many to show.")
 JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
-MOST = 32 << 20
-"""Bytes that are read of a file or of stdin, and one more: the server refuses what is larger, and says so."""
 _FROM_FILE = "@FILE reads it from a file"
 _LEFT_OUT = "left out, it comes from stdin"
 _TYPED = {"sql": "SQL", "new": "new text"}
@@ -170,7 +168,7 @@ def parse_pairs(name: str, pairs: tuple[str, ...]) -> dict[str, Any]:
 def read_file(path: str) -> str:
     """The content of a file of this machine, or of stdin for `-`."""
     try:
-        return _read_stdin() if path == "-" else Path(path).read_bytes().decode()
+        return stdin.read_text() if path == "-" else Path(path).read_bytes().decode()
     except OSError as error:
         raise click.UsageError(f"{path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
@@ -200,15 +198,7 @@ def _ask_secret(name: str) -> str:
     if output.is_terminal(sys.stdin) and name not in _TYPED:
         typed: str = click.prompt(name.capitalize(), hide_input=True)
         return typed
-    if output.is_terminal(sys.stdin):
-        click.echo(f"Type the {_TYPED[name]}; Ctrl-D ends it.", err=True)
-    return _read_stdin().removesuffix("\n")
-
-
-def _read_stdin() -> str:
-    if sys.stdin is None:
-        raise click.UsageError("There is nothing on stdin: it is closed.")
-    return sys.stdin.read(MOST + 1)
+    return stdin.read_text(_TYPED.get(name, "")).removesuffix("\n")
 
 
 def _is_long(name: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ikoma.cli import client, complete, output, verbs
+from ikoma.cli import client, complete, output, stdin, verbs
 
 _PIECE = 1 << 20
 
@@ -121,14 +121,10 @@ def _read_content(file: Path | None, content: str | None) -> bytes:
     if source is not None and str(source) != "-":
         try:
             with source.open("rb") as opened:
-                return opened.read(verbs.MOST + 1)
+                return opened.read(stdin.MOST + 1)
         except OSError as error:
             raise click.UsageError(f"{source} cannot be read: {error.strerror}.") from None
-    if sys.stdin is None:
-        raise click.UsageError("There is nothing on stdin: it is closed.")
-    if output.is_terminal(sys.stdin):
-        click.echo("Type the file; Ctrl-D ends it.", err=True)
-    return sys.stdin.buffer.read(verbs.MOST + 1)
+    return stdin.read_input("file")
 
 
 COMMANDS = {"cat": cat, "put": put}
