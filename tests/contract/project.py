@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.engines.compose.startup import ServiceStart
 from ikoma.engines.docker.containers import Container
+from ikoma.kernel.redaction.redaction import KnownSecrets, list_encodings
 from ikoma.model import AppName, Secret
 from tests import docker_api
 from tests.images import busybox_image
@@ -37,6 +38,8 @@ class Project:
     folder: Path
     engine: ComposeEngine
     runner: asyncio.Runner
+    hidden: list[str]
+    """Its secrets."""
     said: list[tuple[str, float | None]] = field(default_factory=list)
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
@@ -60,7 +63,7 @@ class Project:
     async def start(self, path: Path, *, timeout: float = 90, hidden: Sequence[str] = ()) -> Sequence[Container]:
         """Build, pull, create and start all that a resolved compose file says; the new containers."""
         services = json.loads(path.read_text())["services"]
-        secrets = [Secret(text) for text in hidden]
+        self.hidden += hidden
         there = await self.engine.list_containers(self.app)
         async with self.engine.watch_containers(self.app) as watching:
             await self.engine.prepare(
@@ -73,14 +76,12 @@ class Project:
                     if "build" not in service and not await self.engine.has_image(service["image"])
                 ],
                 progress=self.progress,
-                secrets=secrets,
             )
             made = await self.engine.create(
                 self.app,
                 path,
                 scale={name: 1 + sum(item.service == name for item in there) for name in services},
                 progress=self.progress,
-                secrets=secrets,
             )
             starts = [
                 ServiceStart(
@@ -97,13 +98,15 @@ class Project:
                 watching=watching,
                 timeout=timeout,
                 progress=self.progress,
-                secrets=secrets,
             )
 
     def up(
         self, services: dict[str, Any], *, timeout: float = 90, hidden: Sequence[str] = (), **more: Any
     ) -> Sequence[Container]:
         return self.do(self.start(self.release(services, **more), timeout=timeout, hidden=hidden))
+
+    def read_logs(self, container: str, lines: int) -> Sequence[str]:
+        return self.do(self.engine.read_logs(self.app, container, lines))
 
     def containers(self) -> dict[str, Container]:
         return {item.service: item for item in self.do(self.engine.list_containers(self.app))}
@@ -132,9 +135,10 @@ def a_project() -> Iterator[Project]:
     folder.chmod(0o711)
     app = AppName.parse(f"t-eng-{secrets.token_hex(3)}")
     with asyncio.Runner() as runner:
-        engine = ComposeEngine(DOCKER_HOST)
+        hidden: list[str] = []
+        engine = ComposeEngine(DOCKER_HOST, lambda app: KnownSecrets.of(list_encodings(map(Secret, hidden))))
         try:
-            yield Project(app, folder, engine, runner)
+            yield Project(app, folder, engine, runner, hidden)
         finally:
             runner.run(engine.close())
             _remove_all(app)

@@ -26,6 +26,7 @@ from ikoma.compose.placement import Placement
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.engines.compose.runtime import assemble
 from ikoma.errors import DeployFailed, IkomaError
+from ikoma.kernel.redaction.redaction import find_nothing
 from ikoma.model import AppName
 from ikoma.ports.progress import ignore_progress
 from ikoma.ports.replicas import AppState, Replica
@@ -42,7 +43,7 @@ _SECONDS = 60.0
 def engine_of(name: str) -> Engine:
     """The engine of that name; each passes the same suite."""
     assert name == "compose"
-    return assemble(ComposeEngine(DOCKER_HOST))
+    return assemble(ComposeEngine(DOCKER_HOST, find_nothing))
 
 
 def web_service(word: str, **more: Any) -> dict[str, Any]:
@@ -180,9 +181,7 @@ class Rolling:
         hooks = hooks or self.hooks(target.release)
         await self.engine.runtime.recover(self.app, hooks, ignore_progress)
         plan = await self.plan(target)
-        return await self.engine.runtime.roll(
-            self.app, target, plan, hooks, timeout=_SECONDS, progress=ignore_progress, secrets=()
-        )
+        return await self.engine.runtime.roll(self.app, target, plan, hooks, timeout=_SECONDS, progress=ignore_progress)
 
     def hooks(self, release: str, **more: Any) -> RecordedHooks:
         return RecordedHooks(self.app, release, **more)

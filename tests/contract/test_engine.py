@@ -112,7 +112,7 @@ def test_a_dotenv_is_not_in_effect_when_a_resolved_file_is_deployed(project: Pro
     project.up({"web": shell("echo value=$$VALUE; sleep 1000", environment={"VALUE": "${LD_PRELOAD:-none}"})})
     web = project.containers()["web"]
     assert web.name == f"{project.app}-web-1"
-    assert project.do(project.engine.read_logs(web.id, 5, [])) == ["value=none"]
+    assert project.read_logs(web.id, 5) == ["value=none"]
 
 
 # --- what fails --------------------------------------------------------------------------------------------

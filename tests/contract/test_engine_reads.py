@@ -17,7 +17,8 @@ import pytest
 from ikoma.engines.compose import resolving
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.errors import AppNameTaken, EngineUnavailable, IkomaError
-from ikoma.model import AppName, Secret
+from ikoma.kernel.redaction.redaction import find_nothing
+from ikoma.model import AppName
 from ikoma.ports.progress import ignore_progress
 from ikoma.ports.runtime import Resolved
 from ikoma.ports.volumes import ResourceInfo
@@ -204,27 +205,27 @@ def test_logs_are_both_streams_as_plain_lines(project: Project) -> None:
     project.up({"web": shell(script), "tty": shell("echo on a terminal; sleep 1000", tty=True)})
     containers = project.containers()
     said = ["one", "two", "red bell\ttab", "x" * 2000]
-    eventually(lambda: project.do(project.engine.read_logs(containers["web"].id, 20, [])) == said, "it has said all")
-    assert project.do(project.engine.read_logs(containers["web"].id, 1, [])) == ["x" * 2000]
+    eventually(lambda: project.read_logs(containers["web"].id, 20) == said, "it has said all")
+    assert project.read_logs(containers["web"].id, 1) == ["x" * 2000]
     said = ["on a terminal"]
-    eventually(lambda: project.do(project.engine.read_logs(containers["tty"].id, 20, [])) == said, "and this one too")
+    eventually(lambda: project.read_logs(containers["tty"].id, 20) == said, "and this one too")
 
 
 def test_a_line_longer_than_docker_s_own_pieces_is_one_line(project: Project) -> None:
     project.up({"web": shell("head -c 40000 /dev/zero | tr '\\0' x; echo; echo last; sleep 1000")})
     web = project.containers()["web"].id
     said = ["x" * 2000, "last"]
-    eventually(lambda: project.do(project.engine.read_logs(web, 20, [])) == said, "it has said all")
-    hidden = project.do(project.engine.read_logs(web, 20, [Secret("x" * 3000)]))
-    assert hidden == ["***" * 13 + "x" * 1000, "last"]
+    eventually(lambda: project.read_logs(web, 20) == said, "it has said all")
+    project.hidden.append("x" * 3000)
+    assert project.read_logs(web, 20) == ["***" * 13 + "x" * 1000, "last"]
 
 
 def test_a_container_that_is_gone_or_keeps_no_log_has_none(project: Project) -> None:
     project.up({"web": service(), "silent": shell("echo hello; sleep 1000", logging={"driver": "none"})})
     containers = project.containers()
-    assert project.do(project.engine.read_logs(containers["silent"].id, 5, [])) == []
+    assert project.read_logs(containers["silent"].id, 5) == []
     docker("rm", "-f", containers["web"].id)
-    assert project.do(project.engine.read_logs(containers["web"].id, 5, [])) == []
+    assert project.read_logs(containers["web"].id, 5) == []
 
 
 def test_changes_are_told_as_they_happen(project: Project) -> None:
@@ -433,11 +434,9 @@ QUESTIONS: dict[str, Question] = {
     "image_present": lambda engine, app, folder: engine.has_image("busybox"),
     "image_obtainable": lambda engine, app, folder: engine.check_image_obtainable("busybox"),
     "prepare": lambda engine, app, folder: engine.prepare(
-        app, _file(folder), build=[], pull=["web"], progress=ignore_progress, secrets=()
+        app, _file(folder), build=[], pull=["web"], progress=ignore_progress
     ),
-    "create": lambda engine, app, folder: engine.create(
-        app, _file(folder), scale={"web": 1}, progress=ignore_progress, secrets=()
-    ),
+    "create": lambda engine, app, folder: engine.create(app, _file(folder), scale={"web": 1}, progress=ignore_progress),
     "start_again": lambda engine, app, folder: engine.start_again(["0" * 64]),
     "stop_containers": lambda engine, app, folder: engine.stop_containers(["0" * 64]),
     "remove_containers": lambda engine, app, folder: engine.remove_containers(["0" * 64], volumes=True),
@@ -467,7 +466,7 @@ def test_an_engine_that_is_away_is_an_answer_soon(dead_engine: str, tmp_path: Pa
         return outcome, time.monotonic() - began
 
     async def ask() -> dict[str, tuple[BaseException | None, float]]:
-        engine = ComposeEngine(dead_engine)
+        engine = ComposeEngine(dead_engine, find_nothing)
         try:
             answers = await asyncio.gather(*(timed(engine, question) for question in QUESTIONS.values()))
         finally:
@@ -484,7 +483,7 @@ def test_an_engine_that_comes_later_is_found_and_one_that_comes_back_too(tmp_pat
     path = tmp_path / "docker.sock"
 
     async def story() -> None:
-        engine = ComposeEngine(f"unix://{path}")
+        engine = ComposeEngine(f"unix://{path}", find_nothing)
         for _ in range(2):
             with pytest.raises(EngineUnavailable):
                 await engine.list_all_containers()
@@ -501,7 +500,7 @@ def test_an_engine_that_goes_during_a_deploy_is_said(project: Project, tmp_path:
     path = project.release({"web": service(healthcheck=never)})
 
     async def story() -> None:
-        engine = ComposeEngine(f"unix://{tmp_path}/docker.sock")
+        engine = ComposeEngine(f"unix://{tmp_path}/docker.sock", find_nothing)
         with forwarded(tmp_path / "docker.sock"):
             deploying = asyncio.ensure_future(replace(project, engine=engine).start(path, timeout=60))
             while "web: waiting for health" not in project.messages:
@@ -520,7 +519,7 @@ def test_one_slow_answer_does_not_spoil_the_others(tmp_path: Path) -> None:
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(path))
             listener.listen(100)
-            engine = ComposeEngine(f"unix://{path}")
+            engine = ComposeEngine(f"unix://{path}", find_nothing)
             slow = asyncio.ensure_future(engine.list_all_containers())
             await asyncio.sleep(0.5)
             others = [asyncio.ensure_future(engine.list_containers(AppName("t-eng-away"))) for _ in range(5)]
@@ -535,7 +534,7 @@ def test_an_engine_that_is_busy_is_slow_and_not_away(tmp_path: Path) -> None:
     path = tmp_path / "docker.sock"
 
     async def story() -> None:
-        engine = ComposeEngine(f"unix://{path}")
+        engine = ComposeEngine(f"unix://{path}", find_nothing)
         with forwarded(path, late=6):
             began = time.monotonic()
             assert (await engine.read_version()).api

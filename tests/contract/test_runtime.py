@@ -230,7 +230,6 @@ def test_a_command_runs_once_like_a_replica_and_leaves_nothing(do: Do[Any], roll
             ["sh", "-c", script],
             timeout=seconds,
             progress=ignore_progress,
-            secrets=(),
             output=output,
         )
         return do(once), output.lines

@@ -26,6 +26,7 @@ from ikoma.compose.model import ComposeModel, parse_model
 from ikoma.engines.compose import resolving
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.engines.compose.runtime import TRAITS, assemble
+from ikoma.kernel.redaction.redaction import find_nothing
 from ikoma.model import AppName
 from tests.support import DOCKER_HOST
 
@@ -167,7 +168,7 @@ def lay_out(case: Case, root: Path) -> tuple[App, HostFacts]:
 
 async def judged(app: App, facts: HostFacts) -> tuple[list[Violation], str | None, ComposeModel | None]:
     """List what the policy finds, and Compose's own refusal where it does not come to a model."""
-    engine = ComposeEngine(DOCKER_HOST)
+    engine = ComposeEngine(DOCKER_HOST, find_nothing)
     facts = replace(facts, find_files=partial(read_paths, app))
     try:
         gathered = await Resolutions(assemble(engine)).gather(app)

@@ -70,7 +70,7 @@ async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
     """Start everything, and stop it in the reverse order when the block ends. The folders are prepared before."""
     async with AsyncExitStack() as stack:
         base = await start_foundation(stack, settings)
-        probe, restarts, supervisor = Probe(base.engine.runtime), Restarts(), Supervisor()
+        probe, restarts, supervisor = Probe(base.engine.runtime, base.secrets), Restarts(), Supervisor()
         stack.push_async_callback(probe.close)
         records = await open_records(stack, settings)
         platform = make_platform(settings, base, records, probe, restarts=restarts, supervisor=supervisor)
@@ -123,7 +123,7 @@ def _make_scrubber(settings: Settings, base: Foundation, platform: Platform) -> 
     own = [Secret(base.server.make_admin_login()["password"]), *_list_own_secrets(settings)]
     return Scrubber(
         SecretIndex(
-            base.apps,
+            base.secrets,
             own,
             resolutions.list_secrets,
             lambda app: resolutions.find_names(app).union(read_others_domains(app)),

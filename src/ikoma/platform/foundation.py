@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from ikoma.apps.app import Apps
+from ikoma.apps.secrets.secret_files import SecretFiles
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.engines.compose.runtime import assemble
 from ikoma.platform.background import tell_server_address
@@ -27,6 +28,7 @@ class Foundation:
     server: PostgresServer
     databases: PostgresDatabases
     apps: Apps
+    secrets: SecretFiles
     proxy: CaddyProxy
     archive: Archive | None
     """The server's log and base backups; None where there is no way back to a point in time."""
@@ -34,7 +36,9 @@ class Foundation:
 
 async def start_foundation(stack: AsyncExitStack, settings: Settings) -> Foundation:
     """Start PostgreSQL, and make ready what asks the engine and the proxy; all of it ends with the stack."""
-    engine = assemble(ComposeEngine(settings.docker_host))
+    apps = Apps(settings.apps_root)
+    secrets = SecretFiles(apps)
+    engine = assemble(ComposeEngine(settings.docker_host, secrets))
     stack.push_async_callback(engine.runtime.close)
     server = ExternalPostgres(settings) if settings.postgres_host else EmbeddedPostgres(settings)
     await tell_server_address(engine.runtime, server)
@@ -45,4 +49,4 @@ async def start_foundation(stack: AsyncExitStack, settings: Settings) -> Foundat
     proxy = CaddyProxy(settings)
     stack.push_async_callback(proxy.close)
     archive = Archive(server, settings.backups_root, settings.point_in_time_days) if settings.point_in_time else None
-    return Foundation(engine, server, databases, Apps(settings.apps_root), proxy, archive)
+    return Foundation(engine, server, databases, apps, secrets, proxy, archive)

@@ -193,7 +193,7 @@ def _make_deploy_parts(
     rollbacks = Rollbacks(migrator)
     rollouts = Rollouts(engine.runtime, routes, migrator)
     keep = ReleaseRetention(settings.releases_keep, settings.releases_max_days)
-    history = ReleaseHistory(engine, migrator, rollouts, keep)
+    history = ReleaseHistory(engine, migrator, rollouts, keep, base.secrets)
     recovery = Recovery(engine.runtime, rollouts, history)
     deployer = Deployer(
         engine,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ikoma.model import AppName, Secret
+from ikoma.model import AppName
 from ikoma.ports.progress import Progress
 
 
@@ -37,11 +37,10 @@ class Images(Protocol):
         build: Sequence[str],
         pull: Sequence[str],
         progress: Progress,
-        secrets: Sequence[Secret],
     ) -> None:
         """Build and pull the images of these services. Nothing that runs is touched.
 
-        `secrets` are scrubbed from every progress message and error. Raises DeployFailed.
+        No progress message and no error holds a secret of the app. Raises DeployFailed.
         """
 
     async def find(self, reference: str) -> Image | None:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from ikoma.app_folder import App
 from ikoma.compose.model import ComposeModel
 from ikoma.errors import NotImportable
-from ikoma.model import AppName, Secret
+from ikoma.model import AppName
 from ikoma.ports.conflicts import TakenName, TakenPort
 from ikoma.ports.engine_facts import EngineTraits
 from ikoma.ports.images import Images
@@ -132,7 +132,6 @@ class Runtime(Protocol):
         *,
         timeout: float,
         progress: Progress,
-        secrets: Sequence[Secret],
     ) -> RolloutResult:
         """Carry a plan out: bring a release up, and let it take over. `recover` comes before the plan.
 
@@ -140,7 +139,6 @@ class Runtime(Protocol):
             plan: as `plan` made it for this target, immediately before.
             hooks: what the app does at each moment; `hooks.serve` is the one that counts.
             timeout: seconds until every replica must be healthy.
-            secrets: scrubbed from every progress message and error.
 
         Raises:
             DeployFailed: something did not come up; what served before serves, and what is in standby stays so.
@@ -172,7 +170,6 @@ class Runtime(Protocol):
         *,
         timeout: float,
         progress: Progress,
-        secrets: Sequence[Secret],
         output: CommandOutput,
     ) -> int:
         """Run a command in a replica of its own, made as another one is; its exit code. It is removed at the end.
@@ -180,7 +177,7 @@ class Runtime(Protocol):
         Args:
             timeout: seconds, after which it is ended.
             progress: told of each line, as `service | line`.
-            output: takes the lines, without these secrets.
+            output: takes the lines, without secrets of the app.
 
         Raises:
             CommandNotStarted, CommandTimedOut
@@ -213,8 +210,8 @@ class Runtime(Protocol):
         After a reconnection every project is told of, without a replica: what happened meanwhile is unknown.
         """
 
-    async def read_last_lines(self, replica: Replica, lines: int, secrets: Sequence[Secret]) -> Sequence[str]:
-        """The last lines of a replica's output, without control characters and these secrets."""
+    async def read_last_lines(self, app: AppName, replica: Replica, lines: int) -> Sequence[str]:
+        """The last lines of a replica's output, without control characters and secrets of the app."""
 
     async def read_log(self, replica: Replica, *, tail: int, since: float | None) -> Sequence[LogLine]:
         """The last lines of a replica's output, from a moment on where given (seconds of Unix time)."""

@@ -11,6 +11,7 @@ from ikoma.apps.environment.editor import EnvFile, ImportedVariables
 from ikoma.apps.environment.variables import VariableReader, Variables
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.engines.compose.runtime import assemble
+from ikoma.kernel.redaction.redaction import find_nothing
 from tests.support import DOCKER_HOST
 
 T = TypeVar("T")
@@ -18,7 +19,7 @@ T = TypeVar("T")
 
 def with_reader(ask: Callable[[VariableReader], Awaitable[T]]) -> T:
     async def run() -> T:
-        engine = ComposeEngine(DOCKER_HOST)
+        engine = ComposeEngine(DOCKER_HOST, find_nothing)
         try:
             return await ask(VariableReader(assemble(engine).runtime))
         finally:

@@ -35,7 +35,6 @@ from ikoma.apps.rollouts.kept_logs import keep_logs
 from ikoma.apps.rollouts.rollouts import Rollouts
 from ikoma.apps.routing.probe import Probe
 from ikoma.apps.routing.routes import Routes
-from ikoma.apps.secrets import app_secrets
 from ikoma.apps.validation.engine_facts import find_engine_facts
 from ikoma.compose.model import EMPTY, ComposeModel
 from ikoma.compose.placement import Placement
@@ -44,7 +43,6 @@ from ikoma.errors import (
     EngineUnavailable,
     NotDeployed,
 )
-from ikoma.model import Secret
 from ikoma.ports.databases import Databases, Migration
 from ikoma.ports.progress import Progress
 from ikoma.ports.rollout import RolloutResult, RolloutTarget
@@ -133,26 +131,19 @@ class Deployer:
         runs = await self._check(app, frozen)
         in_use = await self._adopt(app, frozen, options.progress)
         given = {**variables, **env}
-        secrets = [
-            *app_secrets.find_of_app(app),
-            *app_secrets.find_in_variables(given),
-            *app_secrets.find_in_model(frozen),
-        ]
         release = begin_release(app, frozen, options)
         earlier = Releases(app).find_current()
         folder = Releases(app).open(release, frozen, given, texts)
-        async with self._history.record_failure(app, release, secrets) as ledger:
+        async with self._history.record_failure(app, release) as ledger:
             options.progress("keeping the source")
             place = await asyncio.to_thread(place_new, app, release, frozen, earlier, in_use)
-            found = await images.provide(
-                self._engine.images, frozen, place, folder, progress=options.progress, secrets=secrets
-            )
+            found = await images.provide(self._engine.images, frozen, place, folder, progress=options.progress)
             change = await self._migrator.plan_forward(
                 app, release.id, frozen.x_ikoma.release_command, ledger, migrations
             )
             release = replace(record_images(release, found), compatible=not change.stops_first)
             Releases(app).write(release)
-            rolled = await self._roll(app, release, runs, replace(place, images=found), options, secrets, change=change)
+            rolled = await self._roll(app, release, runs, replace(place, images=found), options, change=change)
         release = replace(release, applied=change.applied, backup=rolled.backup, output=change.output)
         same = None if change.applied else ledger
         return await self._history.record_served(app, release, rolled.configurations, same), rolled
@@ -172,8 +163,7 @@ class Deployer:
         """
         await self._recovery.settle(app, options.progress)
         release = Releases(app).require_current()
-        secrets = [*app_secrets.find_of_app(app), *app_secrets.find_of_release(app, release)]
-        release = await provide_again(self._engine.images, app, release, progress=options.progress, secrets=secrets)
+        release = await provide_again(self._engine.images, app, release, progress=options.progress)
         return await self._roll_again(app, release, options, again=True)
 
     async def go_back(
@@ -227,10 +217,9 @@ class Deployer:
         runs = await self._check(app, model, judged=f"{image[:80]} is not allowed")
         in_use = await self._adopt(app, model, options.progress)
         given = releases.read_variables(earlier)
-        secrets = [*app_secrets.find_of_app(app), *app_secrets.find_of_release(app, earlier)]
         release = replace(begin_release(app, model, options), commit=earlier.commit)
         folder = releases.open(release, model, given, releases.read_texts(earlier))
-        async with self._history.record_failure(app, release, secrets):
+        async with self._history.record_failure(app, release):
             kept = earlier.images
             share_source(app, earlier, folder)
             place = await asyncio.to_thread(place_again, app, release, model, {}, in_use)
@@ -242,12 +231,11 @@ class Deployer:
                 folder,
                 kept=kept,
                 progress=options.progress,
-                secrets=secrets,
             )
             change = self._migrator.plan_command(app, release.id, model.x_ikoma.release_command)
             release = replace(record_images(release, found), compatible=not change.stops_first)
             releases.write(release)
-            rolled = await self._roll(app, release, runs, replace(place, images=found), options, secrets, change=change)
+            rolled = await self._roll(app, release, runs, replace(place, images=found), options, change=change)
         release = replace(release, applied=change.applied, backup=rolled.backup, output=change.output)
         return await self._history.record_served(app, release, rolled.configurations), rolled
 
@@ -311,9 +299,8 @@ class Deployer:
         found = release.images
         await images.require_and_name(self._engine.images, app.name, release.id, found)
         place = await asyncio.to_thread(place_again, app, release, model, found, in_use)
-        secrets = [*app_secrets.find_of_app(app), *app_secrets.find_of_release(app, release)]
         async with self._history.explain_failure(app, release):
-            rolled = await self._roll(app, release, runs, place, options, secrets, again=again, change=change)
+            rolled = await self._roll(app, release, runs, place, options, again=again, change=change)
         return await self._history.record_served(app, release, rolled.configurations), rolled
 
     async def _check(self, app: App, frozen: ComposeModel, *, judged: str | None = None) -> ComposeModel:
@@ -352,7 +339,6 @@ class Deployer:
         runs: ComposeModel,
         place: Placement,
         options: DeployOptions,
-        secrets: Sequence[Secret],
         *,
         again: bool = False,
         change: ForwardMigration | DatabaseRollback | None = None,
@@ -376,8 +362,7 @@ class Deployer:
             target,
             change=change,
             judge=partial(self._require_fixed, app),
-            answers=partial(self._answering.wait, app, web, options.timeout, secrets),
+            answers=partial(self._answering.wait, app, web, options.timeout),
             timeout=options.timeout,
             progress=options.progress,
-            secrets=secrets,
         )

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
 
 from ikoma.app_folder import App
 from ikoma.apps.deploying.release_tree import place_again
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.rollouts import images
-from ikoma.model import Secret
 from ikoma.ports.images import Images
 from ikoma.ports.progress import Progress
 
 
-async def provide_again(
-    store: Images, app: App, release: Release, *, progress: Progress, secrets: Sequence[Secret]
-) -> Release:
+async def provide_again(store: Images, app: App, release: Release, *, progress: Progress) -> Release:
     """Make the images of a release again where one of them is gone; returns its record, which names the new ones.
 
     They are made of the same files, and may differ all the same: a build can fetch what is newer by now.
@@ -32,7 +28,7 @@ async def provide_again(
     progress(f"make the images of {release.id} again")
     place = await asyncio.to_thread(place_again, app, release, model, {}, ())
     folder = releases.locate_folder(release.id)
-    found = await images.provide(store, model, place, folder, progress=progress, secrets=secrets)
+    found = await images.provide(store, model, place, folder, progress=progress)
     services = {name: replace(record, image=found.get(name)) for name, record in release.services.items()}
     again = replace(release, services=services)
     releases.write(again)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -18,11 +18,9 @@ from ikoma.apps.releases.scaling import fit_scale
 from ikoma.apps.rollouts import images
 from ikoma.apps.rollouts.rollouts import Rollouts
 from ikoma.apps.rollouts.way_out import find_waiting, tell_cause
-from ikoma.apps.secrets import app_secrets
 from ikoma.apps.snapshots.snapshot import Snapshots
 from ikoma.errors import DatabasesUnavailable, DeployFailed, DiskFull, EngineUnavailable, IkomaError
-from ikoma.kernel.redaction.redaction import list_encodings, redact, select_certain
-from ikoma.model import Secret
+from ikoma.kernel.redaction.redaction import FindAppSecrets, redact
 from ikoma.ports.progress import Progress, ignore_progress
 from ikoma.ports.runtime import Engine
 from ikoma.rollout_state import RolloutState, Underway
@@ -46,8 +44,16 @@ class ReleaseRetention:
 class ReleaseHistory:
     """Records how releases of apps ended. Callers hold the app's lock."""
 
-    def __init__(self, engine: Engine, migrator: DatabaseMigrator, rollouts: Rollouts, keep: ReleaseRetention) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        migrator: DatabaseMigrator,
+        rollouts: Rollouts,
+        keep: ReleaseRetention,
+        find_secrets: FindAppSecrets,
+    ) -> None:
         self._engine = engine
+        self._find_secrets = find_secrets
         self._migrator = migrator
         self._rollouts = rollouts
         self._keep = keep
@@ -139,7 +145,7 @@ class ReleaseHistory:
             await asyncio.to_thread(Snapshots(app).collect_garbage)
 
     @asynccontextmanager
-    async def record_failure(self, app: App, release: Release, secrets: Sequence[Secret]) -> AsyncIterator[Ledger]:
+    async def record_failure(self, app: App, release: Release) -> AsyncIterator[Ledger]:
         """Record a failure inside the block as the release's own; what was made for it alone goes.
 
         Once the release has taken over, nothing leads back: the reconciler finishes then what was left undone.
@@ -151,9 +157,8 @@ class ReleaseHistory:
         except IkomaError as error:
             if not _is_serving(app, release):
                 frees = isinstance(error, DiskFull)
-                await self._discard(
-                    app, release, _describe_cause(error, secrets), frees=frees, **_collect_evidence(error)
-                )
+                cause = self._describe_cause(app, error)
+                await self._discard(app, release, cause, frees=frees, **_collect_evidence(error))
                 await self._report.describe_release(app, release, error, before)
             raise
         except asyncio.CancelledError:
@@ -176,7 +181,7 @@ class ReleaseHistory:
         if left is None or not final:
             yield
             return
-        Releases(app).fail(left, why, logs=await self._read_last_lines(app, left))
+        Releases(app).fail(left, why, logs=await self._read_last_lines(app))
         try:
             yield
         except BaseException:
@@ -184,15 +189,14 @@ class ReleaseHistory:
                 Releases(app).write(left)
             raise
 
-    async def _read_last_lines(self, app: App, release: Release) -> tuple[str, ...]:
+    async def _read_last_lines(self, app: App) -> tuple[str, ...]:
         """Read the last lines of the containers of the release that serves; of those in trouble, where some are."""
         runtime = self._engine.runtime
         try:
             serving = list((await runtime.observe(app)).serving)
             ill = [item for item in serving if item.health == "unhealthy" or item.state not in ("running", "created")]
             ill = [item for item in ill if not item.is_done and not (item.one_shot and item.exit_code == 0)] or serving
-            secrets = [*app_secrets.find_of_app(app), *app_secrets.find_of_release(app, release)]
-            found = [(item.service, await runtime.read_last_lines(item, _LAST_LINES, secrets)) for item in ill]
+            found = [(item.service, await runtime.read_last_lines(app.name, item, _LAST_LINES)) for item in ill]
         except IkomaError as error:  # it is left all the same
             return (f"[its last lines cannot be read: {error.message}]",)
         many = len({service for service, _ in found}) > 1
@@ -216,6 +220,12 @@ class ReleaseHistory:
             for release in Releases(app).list_interrupted():  # its containers are gone already
                 await self._discard(app, release, why)
             tell_cause(app, underway, error)
+
+    def _describe_cause(self, app: App, error: IkomaError) -> str:
+        """Describe a failure for observers: the engine's reason, but no rows that an SQL error quotes."""
+        if not isinstance(error, DeployFailed):
+            return error.audit_message
+        return redact(error.message, self._find_secrets(app.name).certain)[:_LONGEST_CAUSE]
 
     async def _discard(
         self,
@@ -247,13 +257,6 @@ class ReleaseHistory:
         failed = {item.id for item in Releases(app).list_all() if item.state == FAILED and item.served_at is None}
         if gone := {*failed, *more}:
             await images.forget(self._engine.images, app.name, gone.__contains__)
-
-
-def _describe_cause(error: IkomaError, secrets: Sequence[Secret]) -> str:
-    """Describe a failure for observers: the engine's reason, but no rows that an SQL error quotes."""
-    if not isinstance(error, DeployFailed):
-        return error.audit_message
-    return redact(error.message, select_certain(list_encodings(secrets)))[:_LONGEST_CAUSE]
 
 
 def _collect_evidence(error: IkomaError) -> dict[str, Any]:

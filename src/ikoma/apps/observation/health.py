@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 from ikoma.app_folder import App
 from ikoma.apps.database import credentials
@@ -21,7 +20,6 @@ from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.releases.scale import read_scale
 from ikoma.apps.routing.probe import Probe, ProbeResult
 from ikoma.apps.routing.routes import Routes
-from ikoma.apps.secrets import app_secrets
 from ikoma.compose.compose_file import Web
 from ikoma.errors import IkomaError, StateUnreadable
 from ikoma.kernel.coalesce import Coalesced
@@ -166,7 +164,7 @@ class HealthObserver:
     async def _probe(self, app: App, web: Web | None, containers: Sequence[Replica]) -> ProbeResult:
         if web is None:
             return ProbeResult(None, "Nothing is routed to the app, so no health path is asked.")
-        return await self._web.explain(web, containers, partial(app_secrets.find_of_app, app))
+        return await self._web.explain(app, web, containers)
 
     async def _try_login(self, app: App, fresh: bool) -> tuple[bool | None, ProbeResult]:
         owned = credentials.find(app)

@@ -163,6 +163,7 @@ class Releases:
         except DiskFull:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+        os.utime(folder.parent)  # whoever looked at it since the folder was made looks again
         return folder
 
     def succeed(self, release: Release) -> Release:

@@ -14,7 +14,6 @@ from ikoma.app_folder import App
 from ikoma.apps.routing.probe import ON_NO_PORT, Probe, ProbeResult, find_other_ports
 from ikoma.compose.compose_file import Web
 from ikoma.errors import DeployFailed
-from ikoma.model import Secret
 from ikoma.ports.replicas import Replica
 from ikoma.ports.runtime import Runtime
 
@@ -36,9 +35,7 @@ class Answering:
         self._runtime = runtime
         self._probe = probe
 
-    async def wait(
-        self, app: App, web: Web | None, timeout: float, secrets: Sequence[Secret], containers: Sequence[Replica]
-    ) -> None:
+    async def wait(self, app: App, web: Web | None, timeout: float, containers: Sequence[Replica]) -> None:
         """Return once each of these containers of the web service answers.
 
         Args:
@@ -59,10 +56,10 @@ class Answering:
             given_up = wrong_since is not None and clock() >= wrong_since + _WRONG_SECONDS
             if ended or given_up or clock() >= began + timeout:
                 containers = there or containers
-                explained = await self._probe.explain_first(web, containers, secrets)
+                explained = await self._probe.explain_first(app, web, containers)
                 check = check if explained.passed else explained
                 hint = _choose_hint(web, check, None if ended or given_up else timeout)
-                raise await self._explain_silence(web, check, containers, secrets, hint)
+                raise await self._explain_silence(app, web, check, containers, hint)
             await asyncio.sleep(min(_PAUSE + (clock() - began) / 50, _LONGEST_PAUSE))
 
     async def _is_wrong(self, web: Web, check: ProbeResult, containers: Sequence[Replica]) -> bool:
@@ -80,9 +77,9 @@ class Answering:
         return False
 
     async def _explain_silence(
-        self, web: Web, check: ProbeResult, containers: Sequence[Replica], secrets: Sequence[Secret], hint: str | None
+        self, app: App, web: Web, check: ProbeResult, containers: Sequence[Replica], hint: str | None
     ) -> DeployFailed:
-        logs = await self._runtime.read_last_lines(containers[0], 20, secrets) if containers else []
+        logs = await self._runtime.read_last_lines(app.name, containers[0], 20) if containers else []
         ended = [item for item in containers if item.state in ("exited", "dead")]
         said = (
             f"The service {web.service} exited with code {ended[0].exit_code}, and is to answer requests."

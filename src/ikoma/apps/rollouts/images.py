@@ -7,7 +7,7 @@ each has a name.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from ikoma.compose.model import ComposeModel, Service
 from ikoma.compose.placement import Placement
 from ikoma.durable import write_file
 from ikoma.errors import DeployFailed, ImageGone
-from ikoma.model import AppName, Secret
+from ikoma.model import AppName
 from ikoma.ports.images import Image, Images
 from ikoma.ports.progress import Progress
 
@@ -37,7 +37,6 @@ async def provide(
     folder: Path,
     *,
     progress: Progress,
-    secrets: Sequence[Secret],
 ) -> dict[str, str]:
     """Build and pull what a new release needs, and name it; service → id of its image.
 
@@ -47,7 +46,7 @@ async def provide(
     described = render_builds(model, place)
     makers = _find_makers(described["services"], model)
     built = {name: service for name, service in described["services"].items() if makers[name] == name}
-    await _check_bases(store, model, built, place, folder, progress=progress, secrets=secrets)
+    await _check_bases(store, model, built, place, folder, progress=progress)
     compose_file = folder / "build.json"
     whole = {**described, "services": {**built, **_list_pulled(model)}}
     write_file(compose_file, encode(write_dockerfiles(folder, whole)), mode=0o600)
@@ -57,7 +56,6 @@ async def provide(
         build=list(built),
         pull=[name for name in _list_pulled(model) if await _is_wanted(store, model.services[name])],
         progress=progress,
-        secrets=secrets,
     )
     own = {name_image(place.app, name): name for name in makers}
     found = {}
@@ -78,7 +76,6 @@ async def provide_one(
     *,
     kept: Mapping[str, str],
     progress: Progress,
-    secrets: Sequence[Secret],
 ) -> dict[str, str]:
     """Pull the image of one service of a new release, and name it with those that the release has from another.
 
@@ -94,7 +91,7 @@ async def provide_one(
     await require_and_name(store, place.app, place.release, others)
     if await _is_wanted(store, described):
         wanted = {"image": described.image, **_get_platform(described)}
-        await _pull(store, service, wanted, place, folder, progress=progress, secrets=secrets)
+        await _pull(store, service, wanted, place, folder, progress=progress)
     name = name_release_image(place.app, service, place.release)
     return {**others, service: await _find_named(store, described.image, name, service)}
 
@@ -128,7 +125,6 @@ async def _check_bases(
     folder: Path,
     *,
     progress: Progress,
-    secrets: Sequence[Secret],
 ) -> None:
     """Refuse builds that begin with images which would make more of them than their Dockerfiles say.
 
@@ -140,7 +136,7 @@ async def _check_bases(
             wanted = {"image": base, **_get_platform(model.services[service])}
             if described["build"].get("pull") or not await store.has(base):
                 with suppress(DeployFailed):
-                    await _pull(store, service, wanted, place, folder, progress=progress, secrets=secrets)
+                    await _pull(store, service, wanted, place, folder, progress=progress)
             if (image := await store.find(base)) is not None:
                 await asyncio.to_thread(_check_image, image, base, service)
 
@@ -187,11 +183,10 @@ async def _pull(
     folder: Path,
     *,
     progress: Progress,
-    secrets: Sequence[Secret],
 ) -> None:
     compose_file = folder / "build.json"
     write_file(compose_file, encode({"name": place.app.project, "services": {service: described}}), mode=0o600)
-    await store.prepare(place.app, compose_file, build=[], pull=[service], progress=progress, secrets=secrets)
+    await store.prepare(place.app, compose_file, build=[], pull=[service], progress=progress)
 
 
 def _list_pulled(model: ComposeModel) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from ikoma.apps.database.migrating import DatabaseMigrator
 from ikoma.apps.rollouts.takeover import AppHooks, ReleaseHooks
 from ikoma.apps.routing.routes import Routes
 from ikoma.compose.model import ComposeModel
-from ikoma.model import Secret
 from ikoma.ports.progress import Progress, ignore_progress
 from ikoma.ports.replicas import Replica
 from ikoma.ports.rollout import DatabaseChange, RolloutPlan, RolloutResult, RolloutTarget
@@ -38,7 +37,6 @@ class Rollouts:
         answers: Callable[[Sequence[Replica]], Awaitable[None]],
         timeout: float,
         progress: Progress,
-        secrets: Sequence[Secret],
     ) -> RolloutResult:
         """Bring a release up and let it take over.
 
@@ -54,7 +52,7 @@ class Rollouts:
         hooks = ReleaseHooks(self._runtime, self._routes, self._migrator, app, target, change, judge, answers)
         await self._runtime.recover(app, hooks, progress)
         plan = await self._runtime.plan(app, target)
-        return await self._runtime.roll(app, target, plan, hooks, timeout=timeout, progress=progress, secrets=secrets)
+        return await self._runtime.roll(app, target, plan, hooks, timeout=timeout, progress=progress)
 
     async def recover(self, app: App, progress: Progress = ignore_progress) -> str | None:
         """Finish or undo a rollout that was interrupted; what was done, or None where there was nothing to do."""

@@ -7,17 +7,17 @@ looks on which ports the container listens.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import aiohttp
 
+from ikoma.app_folder import App
 from ikoma.apps.routing import plain_get
 from ikoma.apps.routing.addresses import list_addresses
 from ikoma.compose.compose_file import Web
 from ikoma.errors import IkomaError
-from ikoma.kernel.redaction.redaction import list_encodings, redact
-from ikoma.model import Secret
+from ikoma.kernel.redaction.redaction import FindAppSecrets, KnownSecrets, redact
 from ikoma.ports.replicas import Replica
 from ikoma.ports.runtime import ListeningPort, Runtime
 from ikoma.readable import decode_text, make_readable
@@ -52,7 +52,8 @@ class ProbeResult:
 class Probe:
     """Asks web services."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, find_secrets: FindAppSecrets) -> None:
+        self._find_secrets = find_secrets
         self._runtime = runtime
         self._session: aiohttp.ClientSession | None = None
 
@@ -67,10 +68,10 @@ class Probe:
         failed = [check for check in checks if not check.passed]
         return (failed or list(checks) or [ProbeResult(False, f"No container of {web.service} runs.")])[0]
 
-    async def explain_first(self, web: Web, containers: Sequence[Replica], secrets: Sequence[Secret]) -> ProbeResult:
-        """The reason why the first of these that does not answer does not, with its answer, without these secrets."""
+    async def explain_first(self, app: App, web: Web, containers: Sequence[Replica]) -> ProbeResult:
+        """The reason why the first of these that does not answer does not, with its answer, without secrets."""
         for item in containers:
-            check = await self.explain(web, [item], lambda: secrets)
+            check = await self.explain(app, web, [item])
             if not check.passed:
                 return check
         return ProbeResult(True, f"{web.service} answers.")
@@ -79,17 +80,15 @@ class Probe:
         """Ask whether the first of these containers that is one of the web service and runs answers."""
         return await self._ask(web, containers, most=0)
 
-    async def explain(
-        self, web: Web, containers: Sequence[Replica], secrets: Callable[[], Sequence[Secret]]
-    ) -> ProbeResult:
+    async def explain(self, app: App, web: Web, containers: Sequence[Replica]) -> ProbeResult:
         """Ask the first of these containers that is one of the web service and runs, and tell what is in the way: its
-        answer, without these secrets, or the ports on which it listens.
+        answer, without secrets of the app, or the ports on which it listens.
         """
         check = await self._ask(web, containers, most=_MOST_BYTES)
         if check.passed:
             return check
         if check.answer:
-            return replace(check, answer=_redact_answer(check.answer, secrets()))
+            return replace(check, answer=_redact_answer(check.answer, self._find_secrets(app.name)))
         said = await find_other_ports(self._runtime, web, containers)
         return replace(check, details=f"{check.details} {said}") if said else check
 
@@ -191,12 +190,12 @@ def _read_text(body: bytes) -> str:
     return f"[{len(body)} bytes that are no text]" if text is None else text
 
 
-def _redact_answer(answer: str, secrets: Sequence[Secret]) -> str:
+def _redact_answer(answer: str, known: KnownSecrets) -> str:
     """Cut an answer to its beginning, without secrets and without what would steer a terminal.
 
     What is secret is taken out of the whole: one that was cut could end in half a secret.
     """
-    text = "\n".join(make_readable(line) for line in redact(answer, list_encodings(secrets)).strip().splitlines())
+    text = "\n".join(make_readable(line) for line in redact(answer, known.texts).strip().splitlines())
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …[cut]"
 
 

@@ -7,7 +7,7 @@ text that looks drawn by lot). What names, counts, times, switches, places and a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from itertools import permutations
@@ -19,12 +19,13 @@ from ikoma.app_folder import App
 from ikoma.apps.database import credentials
 from ikoma.apps.environment import dotenv, variable_history
 from ikoma.apps.environment.entries import parse_entries
-from ikoma.apps.releases.release import Releases
+from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.source import access, webhook
 from ikoma.compose.model import ComposeModel
 from ikoma.errors import IkomaError
 from ikoma.kernel.redaction.redaction import is_plain
 from ikoma.model import Secret
+from ikoma.rollout_state import RolloutState
 
 _UNREADABLE = (IkomaError, OSError, ValueError)
 _SHORT = 4
@@ -217,8 +218,27 @@ def _of_former(path: Path) -> tuple[Secret, ...]:
 
 
 def _of_releases(app: App) -> Iterator[Secret]:
-    for release in Releases(app).list_recent():
-        yield from find_of_release(app, release)
+    for release in _list_in_use(app):
+        with suppress(*_UNREADABLE):
+            yield from find_of_release(app, release)
+
+
+def _list_in_use(app: App) -> Collection[Release]:
+    """List the releases whose containers run, or may again: the newest, and those that serve, come and stand by.
+
+    One that cannot be read keeps nobody from finding the others.
+    """
+    releases, state = Releases(app), RolloutState(app)
+    found = dict[str, Release]()
+    for find in (releases.find_latest, releases.require_current):
+        with suppress(*_UNREADABLE):
+            if (release := find()) is not None:
+                found[release.id] = release
+    for read in (state.read_underway, state.read_standby):
+        with suppress(*_UNREADABLE):
+            if (rollout := read()) is not None:
+                found[rollout.release] = releases.find(rollout.release)
+    return found.values()
 
 
 def _of_database(app: App) -> Iterator[Secret]:

@@ -10,15 +10,12 @@ can make the server say what they like (SQL can) would see by the stars which of
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
 
 from ikoma.app_folder import COMPOSE_NAMES, OVERRIDE_NAMES, App
-from ikoma.apps.app import Apps
 from ikoma.apps.secrets import app_secrets
-from ikoma.apps.source import access, webhook
+from ikoma.apps.secrets.secret_files import SecretFiles
 from ikoma.kernel.access.caller import reaches
 from ikoma.kernel.redaction.redaction import KnownSecrets, list_encodings
 from ikoma.model import NAMES_OF_CALLS, AppName, Secret
@@ -28,7 +25,6 @@ _MOST_OLD = 5000
 _UNGUESSABLE = 16
 """Characters, from which on a value is hidden everywhere."""
 
-_Stamp = tuple[object, ...]
 Resolved = Callable[[App], Sequence[Secret]]
 """The secrets in what Compose made of an app's files last; the same object for as long as it made nothing else."""
 Named = Callable[[App], frozenset[str]]
@@ -39,6 +35,7 @@ class SecretIndex:
     """Knows secrets.
 
     Args:
+        files: those of apps.
         platform: the platform's own.
         resolved: what is known of an app besides its files.
         named: the names in its files as they are, and of domains that were added.
@@ -46,17 +43,18 @@ class SecretIndex:
 
     def __init__(
         self,
-        apps: Apps,
+        files: SecretFiles,
         platform: Iterable[Secret],
         resolved: Resolved = lambda app: (),
         named: Named = lambda app: frozenset(),
     ) -> None:
-        self._apps = apps
+        self._files = files
+        self._apps = files.apps
         self._resolved = resolved
         self._named = named
         self._names: dict[str, frozenset[str]] = {}
         self._platform = [secret for secret in platform if secret.reveal()]
-        self._stamps: dict[str, _Stamp] = {}
+        self._stamps: dict[str, tuple[object, ...]] = {}
         self._values: dict[str, dict[str, None]] = {}
         self._looked = 0.0
         self._long: KnownSecrets | None = None
@@ -77,13 +75,14 @@ class SecretIndex:
 
     def _refresh(self, app: App) -> None:
         """Read an app's secrets again where a file has changed."""
-        stamp = (*map(_read_stamp, _list_files(app)), self._resolved(app))
+        found, resolved = self._files.find(app), self._resolved(app)
+        stamp = (found, resolved)
         if stamp == self._stamps.get(app.name):
             return
         self._stamps[app.name] = stamp
         known = self._values.setdefault(app.name, {})
         before, names = len(known), self._names.get(app.name)
-        known.update(dict.fromkeys(secret.reveal() for secret in (*app_secrets.find_of_app(app), *self._resolved(app))))
+        known.update(dict.fromkeys(secret.reveal() for secret in (*found.values, *resolved)))
         self._names[app.name] = self._named(app) | app_secrets.find_names(app)
         while len(known) > _MOST_OLD:
             del known[next(iter(known))]
@@ -105,29 +104,3 @@ class SecretIndex:
     def _collect_forms(self, names: Iterable[str]) -> tuple[str, ...]:
         """Collect the spellings of the secrets of these apps and of the platform."""
         return list_encodings([*self._platform, *(Secret(value) for name in names for value in self._values[name])])
-
-
-@lru_cache(maxsize=1000)
-def _list_files(app: App) -> tuple[str, ...]:
-    """List the files that hold an app's secrets, or change when they do. This is asked at every call."""
-    return tuple(
-        map(
-            str,
-            (
-                app.env_file,
-                app.state / "env",
-                app.state / "database.json",
-                app.state / webhook.FILE,
-                app.state / access.FILE,
-                *(app.state, app.state / "releases"),  # each deploy changes them
-            ),
-        )
-    )
-
-
-def _read_stamp(path: str) -> tuple[int, int, int] | None:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -7,7 +7,6 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from ikoma.apps.rollouts.like import find_like
-from ikoma.apps.secrets import app_secrets
 from ikoma.capabilities.context import Call
 from ikoma.compose.roles.release_command import explain_bad_command
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed
@@ -62,7 +61,6 @@ async def run(call: Call, request: AppsRunRequest) -> AppsRunResult:
     app = call.find_app(request.app_name)
     release = await call.platform.deployer.allow_command(app)
     like = await find_like(call.platform.runtime, app, release, request.service)
-    secrets = [*app_secrets.find_of_app(app), *app_secrets.find_of_release(app, release)]
     output = CommandOutput()
     code = await call.platform.runtime.run_once(
         app,
@@ -70,7 +68,6 @@ async def run(call: Call, request: AppsRunRequest) -> AppsRunResult:
         request.command,
         timeout=request.timeout,
         progress=call.progress,
-        secrets=secrets,
         output=output,
     )
     return AppsRunResult(

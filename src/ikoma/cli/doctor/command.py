@@ -80,9 +80,10 @@ def _examine(settings: Settings) -> Iterator[DoctorFinding]:
 def _check_docker(settings: Settings) -> DoctorFinding:
     from ikoma.engines.compose.engine import ComposeEngine
     from ikoma.errors import IkomaError
+    from ikoma.kernel.redaction.redaction import find_nothing
 
     async def ask() -> tuple[str, str]:
-        engine = ComposeEngine(settings.docker_host)
+        engine = ComposeEngine(settings.docker_host, find_nothing)
         try:
             found = await engine.read_version()
         finally:

@@ -34,8 +34,8 @@ from ikoma.engines.docker.docker_api import DockerApi
 from ikoma.engines.docker.readable import make_sentence
 from ikoma.engines.docker.stats import read_usage
 from ikoma.errors import DeployFailed, EngineUnavailable, IkomaError
-from ikoma.kernel.redaction.redaction import list_encodings, redact
-from ikoma.model import AppName, Secret
+from ikoma.kernel.redaction.redaction import FindAppSecrets, redact
+from ikoma.model import AppName
 from ikoma.ports.images import Image
 from ikoma.ports.progress import Progress
 from ikoma.ports.runtime import (
@@ -63,9 +63,14 @@ _UNAVAILABLE = re.compile(r"[Cc]annot connect to the Docker daemon|docker daemon
 
 
 class ComposeEngine:
-    """Runs apps with Docker Compose on the engine at `docker_host`."""
+    """Runs apps with Docker Compose on the engine at `docker_host`.
 
-    def __init__(self, docker_host: str) -> None:
+    Args:
+        find_secrets: asked for what no progress message, line or error of an app may hold.
+    """
+
+    def __init__(self, docker_host: str, find_secrets: FindAppSecrets) -> None:
+        self.find_secrets = find_secrets
         self._host = docker_host
         self._api = self.api = DockerApi(docker_host)
         self._env = argv.make_environment(docker_host)
@@ -126,9 +131,9 @@ class ComposeEngine:
     async def load_volume(self, app: AppName, volume: str, made: ResourceInfo, source: Path) -> None:
         await archive.load_volume(self._api, app.project, volume, made, source)
 
-    async def read_logs(self, container: str, lines: int, secrets: Sequence[Secret]) -> Sequence[str]:
+    async def read_logs(self, app: AppName, container: str, lines: int) -> Sequence[str]:
         # What is secret is taken out of whole lines: one that was cut could end in half a secret.
-        hidden = list_encodings(secrets)
+        hidden = self.find_secrets(app).texts
         found = await log_stream.read_last_lines(self._api, container, tail=lines, since=None)
         return [redact(line.text, hidden)[:_LONGEST_LINE] for line in found]
 
@@ -162,14 +167,13 @@ class ComposeEngine:
         build: Sequence[str],
         pull: Sequence[str],
         progress: Progress,
-        secrets: Sequence[Secret],
     ) -> None:
         await self.read_version()  # where the engine is away, that is the answer
         folder = _folder(compose_file)
         commands = [argv.pull(app, folder, compose_file, pull)] if pull else []
         commands += [argv.build(app, folder, compose_file, build)] if build else []
         for command in commands:
-            output = ComposeOutput(app.project, progress, secrets, _image_services(app, compose_file))
+            output = ComposeOutput(app.project, progress, self.find_secrets(app), _image_services(app, compose_file))
             began = time.time()
             if await self._follow(command, output, _BUILD_SECONDS) != 0:
                 for identity in output.step_containers:
@@ -183,7 +187,6 @@ class ComposeEngine:
         *,
         scale: Mapping[str, int],
         progress: Progress,
-        secrets: Sequence[Secret],
     ) -> Sequence[Container]:
         there = await self.list_containers(app)
         for item in there:
@@ -191,7 +194,7 @@ class ComposeEngine:
                 progress(f"{item.service}: unpausing")
                 await control.unpause(self._api, item.id)
         before = {item.id for item in there}
-        output = ComposeOutput(app.project, progress, secrets, _image_services(app, compose_file))
+        output = ComposeOutput(app.project, progress, self.find_secrets(app), _image_services(app, compose_file))
         command = argv.create(app, _folder(compose_file), compose_file, scale)
         succeeded = await self._follow(command, output, _CREATE_SECONDS) == 0
         made = [item for item in await self.list_containers(app) if item.id not in before]
@@ -214,14 +217,13 @@ class ComposeEngine:
         watching: DowntimeWatch,
         timeout: float,
         progress: Progress,
-        secrets: Sequence[Secret],
     ) -> Sequence[Container]:
-        output = ComposeOutput(app.project, progress, secrets)
+        output = ComposeOutput(app.project, progress, self.find_secrets(app))
         startup = Startup(self._api, app.project, watching, output, kept)
         try:
             return await startup.run(starts, timeout=timeout, progress=progress)
         except ContainerStuck as stuck:
-            raise await self._failure(stuck.container, output, watching, timeout, secrets) from stuck
+            raise await self._failure(app, stuck.container, output, watching, timeout) from stuck
 
     async def run_once(
         self,
@@ -308,7 +310,7 @@ class ComposeEngine:
 
     async def _simple(self, app: AppName, command: list[str], progress: Progress, done: str) -> None:
         await self.list_containers(app)  # where the engine is away, that is the answer
-        output = ComposeOutput(app.project, progress, ())
+        output = ComposeOutput(app.project, progress, self.find_secrets(app))
         try:
             code = await follow(command, on_line=output.read_line, env=self._env, timeout=_STOP_SECONDS)
         except TimeoutError:
@@ -335,15 +337,14 @@ class ComposeEngine:
 
     async def _failure(
         self,
+        app: AppName,
         container: Container | None,
         output: ComposeOutput,
         watch: DowntimeWatch,
         timeout: float,
-        secrets: Sequence[Secret],
     ) -> Exception:
         if container is None:
             return failure.describe_other(output)
-        hidden = list_encodings(secrets)
         if watch.exit_codes.get(container.id, container.exit_code) == _KILLED:  # that it was for memory may come later
             watch.out_of_memory |= {container.id} if await self._api.has_run_out_of_memory(container.id) else set()
         check = await self._api.read_last_check(container.id) if container.health else None
@@ -352,8 +353,8 @@ class ComposeEngine:
             output,
             watch,
             timeout=timeout,
-            logs=list(await self.read_logs(container.id, failure.LOG_LINES, secrets)),
-            check=_end(redact(check, hidden)) if check else None,
+            logs=list(await self.read_logs(app, container.id, failure.LOG_LINES)),
+            check=_end(redact(check, self.find_secrets(app).texts)) if check else None,
         )
 
 

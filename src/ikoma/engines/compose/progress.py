@@ -11,11 +11,10 @@ import json
 import re
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from ikoma.kernel.redaction.redaction import list_encodings, redact, select_certain
-from ikoma.model import Secret
+from ikoma.kernel.redaction.redaction import KnownSecrets, redact
 from ikoma.ports.progress import BUILD_LINE, Progress
 from ikoma.readable import make_readable
 
@@ -34,16 +33,16 @@ class ComposeOutput:
     """Takes Compose's lines one by one.
 
     Args:
+        known: what no message may hold.
         services: name of each service by the name of its image and by the default one.
     """
 
     def __init__(
-        self, project: str, progress: Progress, secrets: Sequence[Secret], services: Mapping[str, str] | None = None
+        self, project: str, progress: Progress, known: KnownSecrets, services: Mapping[str, str] | None = None
     ) -> None:
         self._project = project
         self._progress = progress
-        self._secrets = list_encodings(secrets)
-        self._certain = select_certain(self._secrets)
+        self._known = known
         self._services = services or {}
         self._said: set[tuple[str, float | None]] = set()
         self._layers: dict[str, dict[str, tuple[int, int]]] = {}
@@ -165,14 +164,14 @@ class ComposeOutput:
                 self._build_line(line)
 
     def _say(self, message: str, fraction: float | None = None) -> None:
-        message = redact(_printable(message), self._certain)[:_LONGEST]  # names of services and images are in it
+        message = redact(_printable(message), self._known.certain)[:_LONGEST]  # names of services and images are in it
         if (message, fraction) not in self._said:
             self._said.add((message, fraction))
             self._told = time.monotonic()
             self._progress(message, fraction)
 
     def _clean(self, text: str) -> str:
-        return redact(_printable(text), self._secrets)
+        return redact(_printable(text), self._known.texts)
 
     def _service(self, name: str) -> str:
         """The service of an image or of a container: `myapp-web-1` and `myapp-web` are the service web."""

@@ -19,7 +19,7 @@ from ikoma.engines.compose.rollout.planning import make_plan
 from ikoma.engines.compose.rollout.rollout import ComposeRollouts
 from ikoma.engines.docker.answers import PROJECT, VOLUME
 from ikoma.engines.docker.projects import DockerProjects
-from ikoma.model import AppName, Secret
+from ikoma.model import AppName
 from ikoma.ports.conflicts import TakenName, TakenPort
 from ikoma.ports.engine_facts import EngineTraits
 from ikoma.ports.images import Image
@@ -85,9 +85,8 @@ class ComposeRuntime:
         *,
         timeout: float,
         progress: Progress,
-        secrets: Sequence[Secret],
     ) -> RolloutResult:
-        return await self._rollouts.roll(app, target, plan, hooks, timeout=timeout, progress=progress, secrets=secrets)
+        return await self._rollouts.roll(app, target, plan, hooks, timeout=timeout, progress=progress)
 
     async def recover(self, app: App, hooks: SettlingHooks, progress: Progress = ignore_progress) -> str | None:
         return await self._rollouts.recover(app, hooks, progress)
@@ -115,7 +114,6 @@ class ComposeRuntime:
         *,
         timeout: float,
         progress: Progress,
-        secrets: Sequence[Secret],
         output: CommandOutput,
     ) -> int:
         return await one_off_commands.run(
@@ -126,7 +124,6 @@ class ComposeRuntime:
             command,
             timeout=timeout,
             progress=progress,
-            secrets=secrets,
             output=output,
         )
 
@@ -155,8 +152,8 @@ class ComposeRuntime:
     async def watch(self, on_change: OnReplicaEvent) -> None:
         await self._engine.watch(on_change)
 
-    async def read_last_lines(self, replica: Replica, lines: int, secrets: Sequence[Secret]) -> Sequence[str]:
-        return await self._engine.read_logs(replica.id, lines, secrets)
+    async def read_last_lines(self, app: AppName, replica: Replica, lines: int) -> Sequence[str]:
+        return await self._engine.read_logs(app, replica.id, lines)
 
     async def read_log(self, replica: Replica, *, tail: int, since: float | None) -> Sequence[LogLine]:
         return await self._engine.read_log(replica.id, tail=tail, since=since)
@@ -187,9 +184,8 @@ class ComposeImages:
         build: Sequence[str],
         pull: Sequence[str],
         progress: Progress,
-        secrets: Sequence[Secret],
     ) -> None:
-        await self._engine.prepare(app, compose_file, build=build, pull=pull, progress=progress, secrets=secrets)
+        await self._engine.prepare(app, compose_file, build=build, pull=pull, progress=progress)
 
     async def find(self, reference: str) -> Image | None:
         return await self._engine.find_image(reference)

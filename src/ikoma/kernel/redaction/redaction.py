@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, Protocol
@@ -22,7 +22,7 @@ import orjson
 from ikoma.errors import IkomaError
 from ikoma.kernel.redaction.own_words import is_own
 from ikoma.kernel.redaction.places import Path, change_at
-from ikoma.model import Secret, make_printable
+from ikoma.model import AppName, Secret, make_printable
 
 HIDDEN = "***"
 KEY_PREFIX = "ikoma_"
@@ -115,6 +115,10 @@ class FindSecrets(Protocol):
             reach: globs of the apps that whoever reads it reaches; none means all.
         """
         ...
+
+
+FindAppSecrets = Callable[[AppName], KnownSecrets]
+"""Gives what is known now of one app. What quotes its programs has this from the start, and asks as work begins."""
 
 
 def find_nothing(app: str | None, reach: tuple[str, ...] = ()) -> KnownSecrets:

@@ -14,6 +14,7 @@ from ikoma.apps.resolution.remaining_errors import Remainder
 from ikoma.apps.resolution.resolver import Resolutions
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.engines.compose.runtime import assemble
+from ikoma.kernel.redaction.redaction import find_nothing
 from ikoma.model import AppName
 from tests.support import DOCKER_HOST
 
@@ -27,7 +28,7 @@ def remainder(folder: Path, **files: str) -> Remainder:
         (folder / name).write_text(text)
 
     async def look() -> Remainder:
-        engine = ComposeEngine(DOCKER_HOST)
+        engine = ComposeEngine(DOCKER_HOST, find_nothing)
         try:
             resolutions = Resolutions(assemble(engine))
             resolution = await resolutions.resolve(app)

@@ -17,7 +17,7 @@ from ikoma.apps.validation.variables import find_blank
 from ikoma.apps.yaml.violation import quote
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.engines.compose.runtime import assemble
-from ikoma.kernel.redaction.redaction import scrub
+from ikoma.kernel.redaction.redaction import find_nothing, scrub
 from ikoma.model import AppName, Secret
 from tests.support import DOCKER_HOST
 
@@ -35,7 +35,7 @@ def said(folder: Path, service: str, *files: tuple[str, str]) -> str:
         (folder / name).write_text(text)
 
     async def resolve() -> list[str]:
-        engine = ComposeEngine(DOCKER_HOST)
+        engine = ComposeEngine(DOCKER_HOST, find_nothing)
         try:
             resolution = await Resolutions(assemble(engine)).resolve(app)
         finally:
@@ -134,7 +134,7 @@ def examined(folder: Path, env: str, compose: str) -> Resolution:
     app.env_file.write_text(env)
 
     async def resolve() -> Resolution:
-        engine = ComposeEngine(DOCKER_HOST)
+        engine = ComposeEngine(DOCKER_HOST, find_nothing)
         try:
             return await Resolutions(assemble(engine)).resolve(app)
         finally:

@@ -15,7 +15,7 @@ from ikoma.apps.rollouts.answering import Answering
 from ikoma.apps.routing.probe import Probe, ProbeResult
 from ikoma.compose.compose_file import Web
 from ikoma.errors import DeployFailed
-from ikoma.model import AppName, Secret
+from ikoma.model import AppName
 from ikoma.ports.replicas import AppState, Replica
 from ikoma.ports.runtime import ListeningPort, RestartHistory, Runtime
 from tests.unit.replicas import app_state, replica
@@ -64,7 +64,7 @@ class Machine:
     async def ask_each(self, web: Web, containers: Sequence[Replica]) -> ProbeResult:
         return self._answers(asyncio.get_running_loop().time() - self._began)
 
-    async def explain_first(self, web: Web, containers: Sequence[Replica], secrets: Sequence[Secret]) -> ProbeResult:
+    async def explain_first(self, app: App, web: Web, containers: Sequence[Replica]) -> ProbeResult:
         return await self.ask_each(web, containers)
 
     async def observe(self, app: App) -> AppState:
@@ -76,7 +76,7 @@ class Machine:
     async def list_listening_ports(self, item: Replica) -> Sequence[ListeningPort]:
         return self._heard
 
-    async def read_last_lines(self, item: Replica, lines: int, secrets: Sequence[Secret]) -> Sequence[str]:
+    async def read_last_lines(self, app: AppName, item: Replica, lines: int) -> Sequence[str]:
         return ["its last line"]
 
 
@@ -95,7 +95,7 @@ def waited(
         answering = Answering(cast(Runtime, machine), cast(Probe, machine))
         app = App(AppName("shop"), Path("/srv/apps/shop"))
         try:
-            await answering.wait(app, Web("web", 3000, path), 120, (), [replica("web1")])
+            await answering.wait(app, Web("web", 3000, path), 120, [replica("web1")])
         except DeployFailed as error:
             return int(clock() - began), error
         return int(clock() - began), None

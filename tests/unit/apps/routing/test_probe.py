@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from ikoma.app_folder import App
 from ikoma.apps.routing.probe import Probe, ProbeResult
 from ikoma.compose.compose_file import Web
-from ikoma.model import Secret
+from ikoma.kernel.redaction.redaction import KnownSecrets, list_encodings
+from ikoma.model import AppName, Secret
 from ikoma.ports.replicas import Replica
 from ikoma.ports.runtime import ListeningPort, Runtime
 from tests.unit.replicas import replica
@@ -46,9 +49,9 @@ def explained(
         if sent is None:
             server.close()
             await server.wait_closed()
-        probe = Probe(cast(Runtime, Ears(heard)))
+        probe = Probe(cast(Runtime, Ears(heard)), lambda app: KnownSecrets.of(list_encodings([Secret(SECRET)])))
         item = replica("web1", host="127.0.0.1")
-        check = await probe.explain(Web("web", port, path), [item], lambda: [Secret(SECRET)])
+        check = await probe.explain(App(AppName("shop"), Path("/srv/apps/shop")), Web("web", port, path), [item])
         await probe.close()
         server.close()
         return replace(check, details=check.details.replace(str(port), "PORT"))

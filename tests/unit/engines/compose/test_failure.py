@@ -9,13 +9,14 @@ from ikoma.engines.compose.downtime import DowntimeWatch
 from ikoma.engines.compose.progress import ComposeOutput
 from ikoma.engines.docker.docker_api import DockerApi
 from ikoma.errors import DeployFailed, NoAddressesLeft
+from ikoma.kernel.redaction.redaction import KnownSecrets
 from ikoma.ports.progress import ignore_progress
 from tests.unit.replicas import container
 
 
 def test_a_container_that_could_not_start_again_is_not_blamed_for_how_it_ended_before() -> None:
     watch = DowntimeWatch(DockerApi("unix:///nowhere"), "shop", ())
-    output = ComposeOutput("shop", ignore_progress, ())
+    output = ComposeOutput("shop", ignore_progress, KnownSecrets())
     output.note_not_started("a", "cannot join network of a non running container")
     ended = container("a", state="exited", health=None, exit_code=143)
     error = failure.describe_container(ended, output, watch, timeout=1, logs=[], check=None)
@@ -25,7 +26,7 @@ def test_a_container_that_could_not_start_again_is_not_blamed_for_how_it_ended_b
 
 
 def test_a_hint_names_last_lines_only_where_there_are_some() -> None:
-    output = ComposeOutput("shop", ignore_progress, ())
+    output = ComposeOutput("shop", ignore_progress, KnownSecrets())
     assert "last lines" not in failure.describe_other(output).hint
     ended = container("a", state="exited", health=None, exit_code=3)
     watch = DowntimeWatch(DockerApi("unix:///nowhere"), "shop", ())
@@ -47,7 +48,7 @@ def test_a_hint_names_last_lines_only_where_there_are_some() -> None:
 def test_where_docker_has_no_addresses_for_a_network_it_says_what_helps(
     said: str, kind: type[Exception], hint: str
 ) -> None:
-    output = ComposeOutput("shop", ignore_progress, ())
+    output = ComposeOutput("shop", ignore_progress, KnownSecrets())
     output.read_line(json.dumps({"error": True, "message": f"Error response from daemon: {said}"}))
     error = failure.describe_other(output)
     assert type(error) is kind
@@ -55,7 +56,7 @@ def test_where_docker_has_no_addresses_for_a_network_it_says_what_helps(
 
 
 def test_a_service_of_which_no_container_can_be_made_is_named() -> None:
-    output = ComposeOutput("shop", ignore_progress, ())
+    output = ComposeOutput("shop", ignore_progress, KnownSecrets())
     output.read_line('{"id":"Container shop-web-1","status":"Working","text":"Creating"}')
     reason = "Error response from daemon: No command specified"
     output.read_line(json.dumps({"id": "service:web:1", "status": "Error", "text": reason}))

@@ -9,6 +9,7 @@ import pytest
 
 from ikoma.engines.compose import failure, progress
 from ikoma.engines.compose.progress import ComposeOutput
+from ikoma.kernel.redaction.redaction import KnownSecrets, list_encodings
 from ikoma.model import Secret
 
 
@@ -17,8 +18,9 @@ class Heard:
 
     def __init__(self, secrets: Sequence[str] = ()) -> None:
         self.said: list[tuple[str, float | None]] = []
+        known = KnownSecrets.of(list_encodings(map(Secret, secrets)))
         services = failure.map_images("my-app", {"services": {"web": {}, "db": {"image": "postgres:18"}}})
-        self.output = ComposeOutput("my-app", self._progress, [Secret(text) for text in secrets], services)
+        self.output = ComposeOutput("my-app", self._progress, known, services)
 
     def _progress(self, message: str, fraction: float | None = None) -> None:
         self.said.append((message, fraction))

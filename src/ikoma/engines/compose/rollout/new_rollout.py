@@ -27,7 +27,6 @@ from ikoma.engines.compose.rollout.rendering import render
 from ikoma.engines.compose.startup import ServiceStart
 from ikoma.engines.docker.containers import AnonymousVolume, Container, ResourceInventory
 from ikoma.errors import DeployFailed, IkomaError, Next
-from ikoma.model import Secret
 from ikoma.ports.progress import Progress, ignore_progress
 from ikoma.ports.rollout import CommandOutput, DatabaseChange, RolloutHooks, RolloutPlan, RolloutTarget
 from ikoma.rollout_state import RolloutState, Underway, parse_rollout
@@ -121,7 +120,7 @@ class NewRollout:
                 )
         await change.rehearse(progress)
 
-    async def make_containers(self, progress: Progress, secrets: Sequence[Secret]) -> None:
+    async def make_containers(self, progress: Progress) -> None:
         """Make the new containers beside the old ones."""
         await self._hooks.check(self._rendered.model)
         there = await self._engine.list_resources()
@@ -150,11 +149,11 @@ class NewRollout:
         # What runs in another service's namespace is made when that one is there, and told which container it is.
         dependent = {name: shared for name in scale if (shared := services[name].shares_with)}
         first = {name: number for name, number in scale.items() if name not in dependent}
-        await self._create(self._rendered.model, first, there, progress, secrets)
+        await self._create(self._rendered.model, first, there, progress)
         if dependent:
             scale_of = {name: scale[name] for name in dependent}
             there = await self._engine.list_resources()  # now with what those before them have made
-            await self._create(self._name_hosts(dependent), scale_of, there, progress, secrets)
+            await self._create(self._name_hosts(dependent), scale_of, there, progress)
         checkpoint("created")
         await self._hand_over()
         made = {network for name in scale for network in self._rendered.joined[name]} & self._rendered.networks
@@ -174,9 +173,7 @@ class NewRollout:
         forget_list(self._app)
         checkpoint("handed over")
 
-    async def bring_up(
-        self, watching: DowntimeWatch, timeout: float, progress: Progress, secrets: Sequence[Secret]
-    ) -> None:
+    async def bring_up(self, watching: DowntimeWatch, timeout: float, progress: Progress) -> None:
         """Start the new containers, in order, and see them healthy and answering."""
         if (change := self._hooks.change) is not None:
             await self._change_database(change, progress)
@@ -192,7 +189,6 @@ class NewRollout:
                     watching=watching,
                     timeout=timeout,
                     progress=progress,
-                    secrets=secrets,
                 )
             except DeployFailed as error:
                 await self._tell_ports(error)
@@ -207,7 +203,7 @@ class NewRollout:
             if first:
                 await bring_up(first)
             starts = [start for start in starts if start not in first]
-            await self._run_command(change, command, progress, secrets)
+            await self._run_command(change, command, progress)
         up = await bring_up(starts)
         checkpoint("healthy")
         self._new = [item for item in up if item.rollout == self.rollout]
@@ -243,9 +239,7 @@ class NewRollout:
             raise
         checkpoint("migrated")
 
-    async def _run_command(
-        self, change: DatabaseChange, command: ReleaseCommand, progress: Progress, secrets: Sequence[Secret]
-    ) -> None:
+    async def _run_command(self, change: DatabaseChange, command: ReleaseCommand, progress: Progress) -> None:
         """Run the release command on the code of the new release; DeployFailed where it does not end well."""
         name, output = command.service, CommandOutput()
         [like, *_] = [item.id for item in (*self._new, *self.kept) if item.service == name]
@@ -260,7 +254,6 @@ class NewRollout:
                 command.command,
                 timeout=command.timeout,
                 progress=progress,
-                secrets=secrets,
                 output=output,
             )
         finally:
@@ -305,15 +298,12 @@ class NewRollout:
         scale: Mapping[str, int],
         there: ResourceInventory,
         progress: Progress,
-        secrets: Sequence[Secret],
     ) -> None:
         only = {name: {**what.services[name].raw, "depends_on": {}} for name in what.services if name in scale}
         file = add_existing({**what.top, "services": only}, there)
         creation_file = self._target.place.folder / "create.json"
         write_file(creation_file, encode(file), mode=0o600)
-        self._new += await self._engine.create(
-            self._app.name, creation_file, scale=scale, progress=progress, secrets=secrets
-        )
+        self._new += await self._engine.create(self._app.name, creation_file, scale=scale, progress=progress)
 
     def _name_hosts(self, dependent: Mapping[str, str]) -> ComposeModel:
         """The compose file with services that others are made with named by the containers that they have."""

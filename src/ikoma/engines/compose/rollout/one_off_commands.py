@@ -7,7 +7,7 @@ anything else is done with the app. Callers hold the app's lock.
 from __future__ import annotations
 
 import asyncio
-import secrets as random
+import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -18,8 +18,7 @@ from ikoma.durable import write_file
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.engines.docker.containers import ContainerNotStarted
 from ikoma.errors import CommandNotStarted, CommandTimedOut, EngineUnavailable
-from ikoma.kernel.redaction.redaction import list_encodings, redact
-from ikoma.model import Secret
+from ikoma.kernel.redaction.redaction import redact
 from ikoma.ports.progress import Progress
 from ikoma.ports.rollout import CommandOutput
 
@@ -37,7 +36,6 @@ async def run(
     *,
     timeout: float,
     progress: Progress,
-    secrets: Sequence[Secret],
     output: CommandOutput,
 ) -> int:
     """Run a command as a container of a service would; its exit code.
@@ -46,12 +44,12 @@ async def run(
         like: the id of that container.
         timeout: seconds, after which it is ended.
         progress: told of each line, as `service | line`.
-        output: takes the lines, without these secrets.
+        output: takes the lines, without secrets of the app.
 
     Raises:
         CommandNotStarted, CommandTimedOut
     """
-    hidden = list_encodings(secrets)
+    hidden = engine.find_secrets(app.name).texts
 
     async def hear(text: str) -> None:
         line = redact(text, hidden)[:_LONGEST_LINE]
@@ -60,7 +58,7 @@ async def run(
         progress(f"{service} | {line}")
         await asyncio.sleep(0)  # whoever follows may take it before the next
 
-    name = f"{app.name.project}-{service}-once-{random.token_hex(4)}"
+    name = f"{app.name.project}-{service}-once-{secrets.token_hex(4)}"
     write_file(app.make_state() / _FILE, orjson.dumps({"container": name}), mode=0o600)
     try:
         ended = await engine.run_once(app.name, like, command, name=name, on_line=hear, timeout=timeout)

@@ -27,7 +27,6 @@ from ikoma.engines.compose.rollout.planning import find_anonymous_volumes, make_
 from ikoma.engines.compose.rollout.standby import StandbyReactivation
 from ikoma.engines.docker.containers import Container
 from ikoma.errors import DeployFailed, EngineUnavailable, IkomaError
-from ikoma.model import Secret
 from ikoma.ports.progress import Progress, ignore_progress
 from ikoma.ports.rollout import RolloutHooks, RolloutPlan, RolloutResult, RolloutTarget, SettlingHooks
 from ikoma.rollout_state import RolloutState, Serving, Standby, name_rollout, parse_rollout
@@ -47,7 +46,6 @@ class _Work:
     hooks: RolloutHooks
     timeout: float
     progress: Progress
-    secrets: Sequence[Secret]
 
 
 class ComposeRollouts:
@@ -66,7 +64,6 @@ class ComposeRollouts:
         *,
         timeout: float,
         progress: Progress,
-        secrets: Sequence[Secret],
     ) -> RolloutResult:
         """Bring a release up as planned, and let it take over.
 
@@ -76,7 +73,7 @@ class ComposeRollouts:
         Raises:
             DeployFailed: something did not come up; what served before serves, and what is in standby stays so.
         """
-        work = _Work(app, target, hooks, timeout, progress, secrets)
+        work = _Work(app, target, hooks, timeout, progress)
         standby = RolloutState(app).read_standby()
         if plan.reactivates and standby is not None:
             there = await self._engine.list_containers(app.name)
@@ -101,8 +98,8 @@ class ComposeRollouts:
         async with self._engine.watch_containers(app.name) as watching:
             try:
                 await new.rehearse(work.progress)
-                await new.make_containers(work.progress, work.secrets)
-                await new.bring_up(watching, work.timeout, work.progress, work.secrets)
+                await new.make_containers(work.progress)
+                await new.bring_up(watching, work.timeout, work.progress)
                 containers = [item for item in await self._engine.list_containers(app.name) if item.id in new.ours]
                 await new.take_over(containers)
             except BaseException as error:
@@ -119,7 +116,7 @@ class ComposeRollouts:
         before = RolloutState(app).read_serving()
         async with self._engine.watch_containers(app.name) as watching:
             try:
-                containers = await reactivation.bring_up(watching, work.timeout, work.progress, work.secrets)
+                containers = await reactivation.bring_up(watching, work.timeout, work.progress)
                 await reactivation.take_over(containers)
             except BaseException as error:
                 await self._undo_for(app, work.hooks, error)

@@ -17,7 +17,6 @@ from ikoma.engines.compose.replicas import make_replicas
 from ikoma.engines.compose.rollout.new_rollout import find_answering, select_of_web
 from ikoma.engines.compose.startup import ServiceStart
 from ikoma.engines.docker.containers import Container
-from ikoma.model import Secret
 from ikoma.ports.progress import Progress
 from ikoma.ports.rollout import RolloutHooks, RolloutTarget
 from ikoma.rollout_state import RolloutState, Standby, Underway
@@ -58,9 +57,7 @@ class StandbyReactivation:
         self.newer = [item for item in there if item not in self._earlier and item not in self._kept]
         self._stopped: list[str] = []
 
-    async def bring_up(
-        self, watching: DowntimeWatch, timeout: float, progress: Progress, secrets: Sequence[Secret]
-    ) -> list[Container]:
+    async def bring_up(self, watching: DowntimeWatch, timeout: float, progress: Progress) -> list[Container]:
         """Start the earlier containers and see them healthy and answering; these and the kept ones."""
         self._note()
         checkpoint("noted")
@@ -74,7 +71,6 @@ class StandbyReactivation:
             watching=watching,
             timeout=timeout,
             progress=progress,
-            secrets=secrets,
         )
         ours = {item.id for item in (*lasting, *self._kept)}
         containers = [item for item in await self._engine.list_containers(self._app.name) if item.id in ours]
