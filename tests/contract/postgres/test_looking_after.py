@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import random
 import secrets
@@ -23,6 +24,7 @@ from ikoma.errors import DatabasesUnavailable, StartRefused
 from ikoma.model import AppName, Secret
 from ikoma.ports.databases import Credentials
 from ikoma.postgres.databases import PostgresDatabases
+from ikoma.postgres.server import embedded
 from ikoma.postgres.server.embedded import EmbeddedPostgres
 from tests.contract.conftest import SOON, remove, settings_of, state_folder
 from tests.support import eventually
@@ -42,7 +44,16 @@ def made(folder: Path, **more: str) -> EmbeddedPostgres:
 
 
 def postmaster(folder: Path) -> int:
-    return int((folder / "postgres" / "data" / "postmaster.pid").read_text().split("\n", 1)[0])
+    """Its process.
+
+    Raises:
+        FileNotFoundError: it has been stopped.
+        ProcessLookupError: it is being started; until it writes its own, the file of one that was killed has our pid.
+    """
+    found = int((folder / "postgres" / "data" / "postmaster.pid").read_text().split("\n", 1)[0])
+    if found == os.getpid():
+        raise ProcessLookupError
+    return found
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:
@@ -108,6 +119,25 @@ def test_an_address_that_comes_later_is_listened_on_then(
     do(server.start())  # it remembers, without being told
     assert ask(server, "SHOW listen_addresses") == f"127.0.0.1,{address}"
     do(server.stop())
+
+
+def test_an_address_that_is_told_while_it_comes_up_is_waited_for_too(do: Do, folder: Path) -> None:
+    server = made(folder)
+
+    async def told_twice() -> None:
+        await server.start()
+        first = asyncio.ensure_future(server.set_app_address("127.0.0.2"))
+        while "127.0.0.2" not in (folder / "postgres" / "data" / "ikoma.conf").read_text():
+            await asyncio.sleep(0)
+        assert not first.done()
+        await server.set_app_address("127.0.0.3")
+        assert ask(server, "SHOW listen_addresses") == "127.0.0.1,127.0.0.3"
+        await first
+
+    try:
+        do(told_twice())
+    finally:
+        do(server.stop())
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "*", "localhost", "127.0.0.1' #", "", "8.8.8.8"])
@@ -194,21 +224,22 @@ def test_a_start_that_is_cancelled_leaves_no_server(do: Do, folder: Path, second
     do(cancelled())
 
 
-def test_a_stop_during_the_pause_before_a_restart_is_quick(do: Do, folder: Path) -> None:
+def test_a_stop_during_the_pause_before_a_restart_is_quick(
+    do: Do, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(embedded, "_FIRST_PAUSE", 600.0)
+
     async def stopped() -> float:
         server = made(folder)
         await server.start()
-        data = folder / "postgres" / "data"
-        (data / "ikoma.conf").rename(data / "kept.conf")
-        (data / "ikoma.conf").mkdir()  # it cannot come back, so the pauses grow
         os.kill(postmaster(folder), signal.SIGKILL)
-        await asyncio.sleep(3.5)  # into a pause of 3.2 seconds
+        await asyncio.to_thread(eventually, lambda: "starting it again in 600.0 s" in caplog.text)
         began = time.monotonic()
         await server.stop()
-        (data / "ikoma.conf").rmdir()
         return time.monotonic() - began
 
-    assert do(stopped()) < 2.5
+    with caplog.at_level(logging.WARNING, "ikoma.postgres"):
+        assert do(stopped()) < 90  # the pause would be ten minutes
     eventually(lambda: processes_of(folder) == [])
 
 

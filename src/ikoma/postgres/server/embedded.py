@@ -96,14 +96,14 @@ class EmbeddedPostgres:
             return
         self._app_address = address
         self._door.add(address)
-        if self._is_keeper and self._must_move():
-            self._settled.clear()
-            self._nudge.set()
-            try:
-                async with asyncio.timeout(_MOVE_SECONDS):
+        try:
+            async with asyncio.timeout(_MOVE_SECONDS):
+                while self._is_keeper and self._must_move():  # it may be coming up with what it was told before
+                    self._settled.clear()
+                    self._nudge.set()
                     await self._settled.wait()
-            except TimeoutError:
-                raise StartRefused(f"PostgreSQL did not come back after it was told of {address}.") from None
+        except TimeoutError:
+            raise StartRefused(f"PostgreSQL did not come back after it was told of {address}.") from None
 
     @property
     def pid(self) -> int:
