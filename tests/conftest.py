@@ -23,8 +23,8 @@ from tests.in_memory import temporary_folder
 
 ROOT = Path(__file__).parent
 
-ALONE = ("contract/test_one_off.py", "hostile/test_key_timing.py")
-"""Tests that see what is in all of Docker, or measure."""
+ALONE = ("hostile/test_key_timing.py",)
+"""Tests that measure."""
 
 APART = {"demo": ("docs",)}
 """Tests, and those that make apps of the same names: never both at once. They come late."""

@@ -598,7 +598,7 @@ def test_the_same_migration_from_many_sides_applies_once(
     migration = Migration.of("001.sql", "CREATE TABLE t (id int); INSERT INTO t VALUES (1); SELECT pg_sleep(0.1)")
 
     async def all_at_once() -> list[bool]:
-        running = [databases.migrate(credentials, migration, timeout=30, lock_timeout=20) for _ in range(5)]
+        running = [databases.migrate(credentials, migration, timeout=60, lock_timeout=60) for _ in range(5)]
         return list(await asyncio.gather(*running))
 
     assert sorted(do(all_at_once())) == [False] * 4 + [True]

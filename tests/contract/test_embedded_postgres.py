@@ -246,10 +246,10 @@ def test_a_stale_pid_that_is_another_process_of_its_user_now_is_no_obstacle(do: 
     before = postmaster(folder)
     kill(process)
     os.kill(before, signal.SIGKILL)
-    psutil.wait_procs([psutil.Process(before)] if psutil.pid_exists(before) else [], timeout=10)
+    eventually(lambda: before not in processes_of(folder))
     argv = ["setpriv", "--reuid=ikoma-postgres", "--clear-groups", "--", "sleep", "60"]
     with subprocess.Popen(argv) as stranger:
-        time.sleep(0.2)
+        eventually(lambda: psutil.Process(stranger.pid).username() == "ikoma-postgres")
         pid_file = folder / "postgres" / "data" / "postmaster.pid"
         lines = pid_file.read_text().split("\n")
         pid_file.write_text("\n".join([str(stranger.pid), *lines[1:]]))

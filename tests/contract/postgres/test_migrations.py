@@ -91,7 +91,7 @@ def test_two_runs_at_once_apply_it_once(postgres: Postgres, owned: Credentials) 
     migration = Migration.of("1.sql", "CREATE TABLE t (id int); SELECT pg_sleep(0.2); INSERT INTO t VALUES (1)")
 
     async def together() -> list[bool]:
-        runs = [postgres.databases.migrate(owned, migration, timeout=60, lock_timeout=10) for _ in range(5)]
+        runs = [postgres.databases.migrate(owned, migration, timeout=60, lock_timeout=60) for _ in range(5)]
         return list(await asyncio.gather(*runs))
 
     assert sorted(postgres.do(together())) == [False, False, False, False, True]
@@ -100,11 +100,15 @@ def test_two_runs_at_once_apply_it_once(postgres: Postgres, owned: Credentials) 
 
 def test_waiting_too_long_for_another_run_says_so(postgres: Postgres, owned: Credentials) -> None:
     async def together() -> list[Any]:
-        slow = Migration.of("1.sql", "SELECT pg_sleep(5)")
-        first = asyncio.ensure_future(postgres.databases.migrate(owned, slow, timeout=60, lock_timeout=10))
-        await at_work(postgres, "pg_sleep(5)")
-        second = postgres.databases.migrate(owned, Migration.of("2.sql", "SELECT 1"), timeout=60, lock_timeout=0.1)
-        return list(await asyncio.gather(first, second, return_exceptions=True))
+        with postgres.admin(owned.database) as gate:
+            gate.execute("SELECT pg_advisory_lock(7)")
+            gated = "DO $$ BEGIN WHILE NOT pg_try_advisory_xact_lock(7) LOOP PERFORM pg_sleep(0.05); END LOOP; END $$"
+            slow = Migration.of("1.sql", gated)
+            first = asyncio.ensure_future(postgres.databases.migrate(owned, slow, timeout=240, lock_timeout=10))
+            await at_work(postgres, "pg_try_advisory_xact_lock(7)")
+            second = postgres.databases.migrate(owned, Migration.of("2.sql", "SELECT 1"), timeout=60, lock_timeout=0.1)
+            [late] = await asyncio.gather(second, return_exceptions=True)
+        return [await first, late]
 
     first, second = postgres.do(together())
     assert first is True
@@ -367,14 +371,14 @@ def test_a_migration_that_ends_its_own_session_is_undone(postgres: Postgres, own
 
 def test_a_session_ended_from_outside_is_told(postgres: Postgres, owned: Credentials) -> None:
     def end() -> None:
-        eventually(lambda: is_at_work(postgres, "pg_sleep(20)"))
+        eventually(lambda: is_at_work(postgres, "pg_sleep(600)"))
         with postgres.admin() as session:
             session.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", (owned.role,))
 
     ending = threading.Thread(target=end)
     ending.start()
     with pytest.raises((SqlFailed, DatabasesUnavailable)):
-        migrate(postgres, owned, "CREATE TABLE t (); SELECT pg_sleep(20)")
+        migrate(postgres, owned, "CREATE TABLE t (); SELECT pg_sleep(600)", timeout=600)
     ending.join()
     assert tables(postgres, owned) == []
 
@@ -414,8 +418,8 @@ def test_a_migration_that_waits_lets_the_app_go_first_and_tries_again(postgres: 
 
 def test_a_slow_statement_ends_with_advice(postgres: Postgres, owned: Credentials) -> None:
     began = time.monotonic()
-    error = refused(postgres, owned, "SELECT 1;\n\nSELECT pg_sleep(30);", timeout=0.5)
-    assert time.monotonic() - began < 20
+    error = refused(postgres, owned, "SELECT 1;\n\nSELECT pg_sleep(600);", timeout=0.5)
+    assert time.monotonic() - began < 90
     assert error.details["line"] == 3
     assert "timeout" in error.hint
 
@@ -596,16 +600,16 @@ def test_the_loop_goes_on_while_a_file_runs(postgres: Postgres, owned: Credentia
 
 def test_a_cancelled_run_leaves_nothing(postgres: Postgres, owned: Credentials) -> None:
     async def cancelled() -> None:
-        migration = Migration.of("1.sql", "CREATE TABLE t (); SELECT pg_sleep(30)")
-        task = asyncio.ensure_future(postgres.databases.migrate(owned, migration, timeout=60, lock_timeout=5))
-        await at_work(postgres, "pg_sleep(30)")
+        migration = Migration.of("1.sql", "CREATE TABLE t (); SELECT pg_sleep(600)")
+        task = asyncio.ensure_future(postgres.databases.migrate(owned, migration, timeout=600, lock_timeout=5))
+        await at_work(postgres, "pg_sleep(600)")
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
     began = time.monotonic()
     postgres.do(cancelled())
-    assert time.monotonic() - began < 25
+    assert time.monotonic() - began < 240
     assert tables(postgres, owned) == []
     with postgres.admin() as session:
         query = "SELECT FROM pg_stat_activity WHERE usename = %s"

@@ -14,6 +14,7 @@ from ikoma.errors import DatabasesUnavailable, NotAQuery, QueryFailed, QueryTime
 from ikoma.model import Secret
 from ikoma.ports.databases import Credentials, QueryRows
 from tests.contract.postgres.conftest import Postgres
+from tests.support import eventually
 
 
 def ask(postgres: Postgres, owned: Credentials, sql: str, *, limit: int = 100, timeout: float = 10) -> QueryRows:
@@ -204,26 +205,29 @@ def test_a_query_that_nobody_waits_for_is_ended(postgres: Postgres, owned: Crede
 
 def test_a_lock_of_the_app_is_not_waited_for_longer(postgres: Postgres, owned: Credentials) -> None:
     with postgres.login(owned) as session:
-        session.execute("CREATE TABLE t (); BEGIN; LOCK TABLE t")
+        session.execute("CREATE TABLE t ()")  # by itself, or others would see none
+        session.execute("BEGIN; LOCK TABLE t")
         with pytest.raises((QueryTimeout, QueryFailed)):
             ask(postgres, owned, "SELECT * FROM t", timeout=1)
 
 
 def test_many_queries_at_once_leave_the_app_its_sessions(postgres: Postgres, owned: Credentials) -> None:
     async def all_at_once() -> int:
-        asking = [
-            asyncio.ensure_future(postgres.databases.query(owned, "SELECT pg_sleep(0.2)", limit=1, timeout=30))
-            for _ in range(12)
-        ]
-        most = 0
-        while not all(one.done() for one in asking):
-            most = max(most, await asyncio.to_thread(sessions, postgres, owned))
-            await asyncio.sleep(0.02)
+        with postgres.login(owned) as holder:  # until it lets go none of them ends: ended ones are on the list a while
+            holder.execute("CREATE TABLE t ()")
+            holder.execute("BEGIN; LOCK TABLE t")
+            asking = [
+                asyncio.ensure_future(postgres.databases.query(owned, "SELECT count(*) FROM t", limit=1, timeout=60))
+                for _ in range(12)
+            ]
+            await asyncio.to_thread(eventually, lambda: sessions(postgres, owned) == 5)
+            most = max([await asyncio.to_thread(sessions, postgres, owned) for _ in range(20)])
+            holder.execute("COMMIT")
         for one in asking:
-            one.result()
+            assert (await one).rows == [[0]]
         return most
 
-    assert postgres.do(all_at_once()) <= 5
+    assert postgres.do(all_at_once()) == 5  # the holder's is one
 
 
 def test_text_that_no_parser_comes_through_keeps_nobody_waiting(postgres: Postgres, owned: Credentials) -> None:

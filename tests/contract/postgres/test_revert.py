@@ -129,7 +129,7 @@ def test_two_at_once_undo_it_once(postgres: Postgres, filled: Credentials) -> No
     down = Migration.of("3.down.sql", "SELECT pg_sleep(0.2); ALTER TABLE a DROP COLUMN more")
 
     async def together() -> list[Any]:
-        runs = [postgres.databases.revert(filled, "3.sql", down, timeout=60, lock_timeout=10) for _ in range(3)]
+        runs = [postgres.databases.revert(filled, "3.sql", down, timeout=60, lock_timeout=60) for _ in range(3)]
         return list(await asyncio.gather(*runs, return_exceptions=True))
 
     done = postgres.do(together())

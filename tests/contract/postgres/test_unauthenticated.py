@@ -22,6 +22,7 @@ from ikoma.ports.databases import Credentials
 from ikoma.postgres.server.cluster import CONNECTIONS
 from ikoma.postgres.server.unauthenticated_connections import end_too_many, turn_away
 from tests.contract.postgres.conftest import Postgres, make_database
+from tests.support import eventually
 
 STARTUP = struct.pack("!I", 196608) + b"user\0bank\0database\0bank\0\0"
 STARTUP = struct.pack("!I", len(STARTUP) + 4) + STARTUP
@@ -36,12 +37,26 @@ def sockets() -> Iterator[ExitStack]:
 @pytest.fixture
 def patient(postgres: Postgres) -> Iterator[None]:
     """The server itself waits for a login much longer than the test does."""
+    usual = login_seconds(postgres)
+    reload(postgres, "ALTER SYSTEM SET authentication_timeout = '600s'", 600)
+    yield
+    reload(postgres, "ALTER SYSTEM RESET authentication_timeout", usual)
+
+
+def reload(postgres: Postgres, change: str, seconds: int) -> None:
+    """Change how long it waits for a login. It reads that again a moment after it is told to."""
     with postgres.admin() as admin:
-        admin.execute("ALTER SYSTEM SET authentication_timeout = '10min'")
+        admin.execute(change.encode())
         admin.execute("SELECT pg_reload_conf()")
-        yield
-        admin.execute("ALTER SYSTEM RESET authentication_timeout")
-        admin.execute("SELECT pg_reload_conf()")
+    eventually(lambda: login_seconds(postgres) == seconds)
+
+
+def login_seconds(postgres: Postgres) -> int:
+    """Ask a new session: it has what the server knew when it came."""
+    with postgres.admin() as admin:
+        asked = "SELECT setting::int FROM pg_settings WHERE name = 'authentication_timeout'"
+        (seconds,) = admin.execute(asked).fetchone() or ()
+    return int(seconds)
 
 
 def connect(postgres: Postgres, sockets: ExitStack, *, says: bytes, source: str = "127.0.0.2") -> socket.socket:
@@ -102,6 +117,7 @@ def test_strangers_that_fill_every_place_are_turned_away(
             time.sleep(0.05)
 
 
+@pytest.mark.usefixtures("patient")  # it is slower than a login may be, where much else is at work
 def test_only_those_of_the_address_with_the_most_are_ended(
     postgres: Postgres, owned: Credentials, sockets: ExitStack
 ) -> None:
