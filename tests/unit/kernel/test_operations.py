@@ -542,6 +542,22 @@ def test_what_fails_again_and_again_is_listed_once(house: House) -> None:
     assert kept.failure["error"] == "The database cannot be restored."
 
 
+def test_of_the_lines_of_a_build_the_last_is_kept_whatever_step_it_belongs_to(house: House) -> None:
+    said = ["build: step 1 of 2: FROM a", "build | one", "build: step 2 of 2: RUN b", "build | two", "build | three"]
+
+    async def fail() -> None:
+        with pytest.raises(DeployFailed):
+            async with house.operations.begin_own(*SETTLE) as progress:
+                for message in [*said, "web: created"]:
+                    progress(message)
+                raise DeployFailed("It broke.")
+
+    asyncio.run(fail())
+    steps = house.operations.get("own-1", house.caller(), Role.ADMIN).steps
+    assert [step.name for step in steps if step.name.startswith("build")] == [said[0], said[2], said[4]]
+    assert steps[-1].name == "web: created"
+
+
 def test_what_lasts_is_journalled_though_it_says_nothing(house: House) -> None:
     async def scenario() -> None:
         async with house.operations.begin_own(*SETTLE):

@@ -323,9 +323,9 @@ class Operations:
         steps = operation.steps
         if steps and steps[-1].name == message:
             steps[-1] = replace(steps[-1], fraction=fraction)
-        elif steps and message.startswith(BUILD_LINE) and steps[-1].name.startswith(BUILD_LINE):
-            steps[-1] = OperationStep(message[:200], make_stamp(), fraction)  # steps are kept, and of lines the last
         else:
+            if message.startswith(BUILD_LINE):  # steps are kept, and of lines the last
+                steps[:] = [step for step in steps if not step.name.startswith(BUILD_LINE)]
             steps.append(OperationStep(message[:200], make_stamp(), fraction))
             del steps[:-_MOST_STEPS]
         if time.monotonic() - operation.noted >= _NOTE_SECONDS:
