@@ -13,6 +13,8 @@ from ikoma.settings import load_settings
 from ikoma.transports.protocol import ConnectionLimits
 
 COMMAND = [sys.executable, "-P", str(Path(__file__).resolve())]  # -P: tests/mcp is not the package mcp
+FEW_CONNECTIONS = [*COMMAND, "few"]
+"""As few connections, each with the usual patience: a test can fill them all however slow its machine is."""
 LIMITS = ConnectionLimits(
     header_seconds=1,
     body_seconds=2,  # many tests send what they should within it, and a machine that is busy is slow
@@ -24,4 +26,5 @@ LIMITS = ConnectionLimits(
 
 if __name__ == "__main__":
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(stay_up(load_settings(), LIMITS))
+        few = sys.argv[1:] == ["few"]
+        runner.run(stay_up(load_settings(), ConnectionLimits(connections=LIMITS.connections) if few else LIMITS))

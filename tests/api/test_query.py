@@ -58,10 +58,10 @@ def test_what_is_refused_says_why(server: Server, app: str, arguments: dict[str,
 
 
 def test_waiting_for_other_queries_of_the_app_is_no_part_of_a_querys_time(server: Server, app: str) -> None:
-    asked = {"appName": app, "sql": "SELECT pg_sleep(0.8)", "timeout": 2}
-    with ThreadPoolExecutor(16) as pool:  # four at once, and the last ones wait for longer than they may take
-        answers = list(pool.map(lambda _: server.call("db.query", asked).status, range(16)))
-    assert answers == [200] * 16
+    asked = {"appName": app, "sql": "SELECT pg_sleep(1)", "timeout": 10}
+    with ThreadPoolExecutor(48) as pool:  # four at once, and the last ones wait for longer than they may take
+        answers = list(pool.map(lambda _: server.call("db.query", asked).status, range(48)))
+    assert answers == [200] * 48
 
 
 def test_an_app_without_a_database_is_told(server: Server) -> None:

@@ -227,7 +227,7 @@ def test_too_many_requests_are_429_with_the_time_to_wait() -> None:
         answers = [limited.call("platform.info") for _ in range(4)]
         assert [answer.status for answer in answers] == [200, 200, 200, 429]
         assert int({name.lower(): value for name, value in answers[3].headers.items()}["retry-after"]) >= 1
-        assert limited.audit()[-1]["code"] == "rate_limited"
+        assert limited.audited(0, code="rate_limited")
 
 
 def test_every_refusal_is_in_the_audit_log(server: Server) -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pytest
 from tests import support
 from tests.apps import make_app
 from tests.git_host import TOKEN, GitHost, git
-from tests.support import Server
+from tests.support import Server, eventually
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +62,10 @@ def test_ssh_brings_the_same(server: Server, host: GitHost) -> None:
     git_key = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(host.folder / "host")]
     subprocess.run(git_key, check=True)
     pid = int((host.folder / "sshd.pid").read_text())
-    os.kill(pid, 1)  # it reads its key again
-    time.sleep(1)
+    os.kill(pid, 1)  # it reads its key again, when it comes to it
+    key = (host.folder / "host.pub").read_text().split()[1]
+    shown = ["ssh-keyscan", "-t", "ed25519", "-p", str(host.ssh_port), "localhost"]
+    eventually(lambda: key in subprocess.run(shown, capture_output=True, text=True, check=False).stdout)
     answer = server.call("source.checkout", {"appName": "src-ssh", "ref": "main"})
     assert answer.code == "source_unavailable"
     assert "key" in answer.body["error"]
