@@ -61,3 +61,41 @@ def test_it_is_made_listed_fetched_proven_restored_and_deleted(server: Server) -
     assert [
         item["name"] for item in server.do("backup.list", {"appName": APP})["backups"] if item["name"] == NAME
     ] == []
+
+
+def test_a_release_is_taken_back_with_it_and_another_app_gets_it(server: Server) -> None:
+    name, other = f"{APP}-back", f"{APP}-other"
+    folder = make_app(server, name)
+    make_app(server, other)
+    for app in (name, other):
+        server.do("db.create", {"appName": app})
+    (folder / "migrations" / "001_t.sql").write_text("CREATE TABLE t AS SELECT n FROM generate_series(1, 700) n")
+    server.do("deploy.up", {"appName": name})
+    before = server.do("release.list", {"appName": name})["releases"][0]["id"]
+    packed = server.do("db.backup", {"appName": name, "backupName": f"{name}-a.sql.zst"})
+    (folder / "migrations" / "002_gone.sql").write_text("ALTER TABLE t RENAME TO u; DELETE FROM u WHERE n > 5")
+    server.do("deploy.up", {"appName": name})
+    for item in server.do("backup.list", {"appName": name})["backups"]:
+        if item["name"] != f"{name}-a.sql.zst":  # the deploy's own is the newer one
+            server.do("backup.delete", {"appName": name, "backupName": item["name"]})
+
+    wanted = {"appName": name, "database": True}
+    planned = server.do("deploy.plan", {**wanted, "rollback": True})["rollback"]
+    assert f"{name}-a.sql.zst" in planned["database"]
+    file = Path(packed["backupPath"])
+    kept = file.read_bytes()
+    file.write_bytes(kept[:-9])
+    damaged = server.call("deploy.rollback", wanted)
+    assert damaged.code == "backup_damaged"
+    count = {"appName": name, "sql": "SELECT count(*) FROM u"}
+    assert server.do("db.query", count)["rows"] == [[5]]
+    file.write_bytes(kept)
+    done = server.do("deploy.rollback", wanted)
+    assert done["details"]["release"] == before
+    assert server.do("db.query", {**count, "sql": "SELECT count(*) FROM t"})["rows"] == [[700]]
+
+    server.do("db.restore", {"appName": name, "backupName": file.name, "as": other})
+    assert server.do("db.query", {"appName": other, "sql": "SELECT count(*) FROM t"})["rows"] == [[700]]
+    server.do("db.migrate", {"appName": other, "sql": "ALTER TABLE t ADD COLUMN ours int"})  # it is its owner
+    server.do("db.restore", {"appName": other, "undo": True})
+    assert server.call("db.query", {"appName": other, "sql": "SELECT count(*) FROM t"}).status != 200

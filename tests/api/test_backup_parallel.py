@@ -73,6 +73,11 @@ def test_it_is_made_proven_fetched_and_restored(own: Server) -> None:
     own.do("db.migrate", {"appName": APP, "sql": "INSERT INTO u (name) VALUES ('since'); DELETE FROM t WHERE n > 7"})
     own.do("db.restore", {**asked, "tables": ["t"]})
     assert ask(own, "SELECT count(*), (SELECT count(*) FROM u) FROM t") == [[1000, 101]]
+    own.do("db.migrate", {"appName": APP, "sql": "DELETE FROM t WHERE n > 9"})
+    own.do("db.restore", asked)
+    own.do("db.restore", {"appName": APP, "undo": True})
+    assert ask(own, "SELECT count(*), (SELECT count(*) FROM u) FROM t") == [[9, 101]]
+    own.do("db.restore", {"appName": APP, "undo": True})
     own.do("db.restore", {**asked, "as": OTHER})
     assert ask(own, "SELECT count(*), (SELECT max(id) FROM u) FROM t", OTHER) == [[1000, 100]]
     own.do("db.migrate", {"appName": OTHER, "sql": "ALTER TABLE t ADD COLUMN ours int"})  # it is its owner

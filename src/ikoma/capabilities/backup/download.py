@@ -47,6 +47,7 @@ class BackupDownloadResult(Result):
 async def download(call: Call, request: BackupDownloadRequest) -> BackupDownloadResult:
     """Give out an address from which a backup can be fetched for an hour. All rows and secrets are in it."""
     app = call.find_app(request.app_name)
+    await call.platform.backup_return.ensure(app.name, request.backup_name, call.progress)
     call.progress("compare the backup with its manifest")
     packed = await asyncio.to_thread(_pack, call, app, request.backup_name)
     token = call.platform.downloads.offer(packed)

@@ -44,18 +44,19 @@ async def verify(call: Call, request: BackupVerifyRequest) -> BackupVerifyResult
     """Prove a backup: its files and signature, and a restore beside that is compared."""
     of = find_backed_up(call, request.app_name)
     await call.platform.backup_return.ensure(of, request.backup_name, call.progress)
+    copy = call.platform.offsite.read_known().find(of, request.backup_name)
     if of == SERVER:
         backup = call.platform.app_backups.find(of, AppBackupName(request.backup_name))
-        facts = describe_backup(await call.platform.state_backups.verify(backup))
+        facts = describe_backup(await call.platform.state_backups.verify(backup), copy)
     elif request.backup_name.endswith(DUMP_ENDINGS):
         app = call.find_app(of)
         name = BackupName(request.backup_name)
         proven = await prove_dump(call.platform.databases, call.platform.backups, app, name, call.progress)
-        facts = describe_dump(proven)
+        facts = describe_dump(proven, copy)
     else:
         app = call.find_app(of)
         backup = call.platform.app_backups.find(of, AppBackupName(request.backup_name))
-        facts = describe_backup(await call.platform.backup_maker.verify(app, backup, call.progress))
+        facts = describe_backup(await call.platform.backup_maker.verify(app, backup, call.progress), copy)
     return BackupVerifyResult(
         success=True, message=f"{facts.name} is whole: it was restored beside and compared.", backups=[facts]
     )
