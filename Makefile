@@ -43,7 +43,7 @@ test: ## Run all tests against a real Docker Engine and PostgreSQL (ARGS="-k nam
 	@$(venv)/python scripts/images.py
 	@$(venv)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 20 $(ARGS)
 
-evaluate: ## Have a scripted assistant pursue twelve goals over MCP, and print calls, dead ends and tokens
+evaluate: ## Have a scripted assistant pursue fourteen goals over MCP, and print calls, dead ends and tokens
 	@scripts/setup engine images dev
 	@$(venv)/python scripts/images.py
 	@$(venv)/python -m tests.mcp.evaluation $(ARGS)

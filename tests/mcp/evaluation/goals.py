@@ -1,10 +1,11 @@
-"""The twelve goals: what is there before, where the assistant begins, what it knows, and when it has reached them."""
+"""The goals: what is there before, where the assistant begins, what it knows, and when it has reached them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.mcp.evaluation.assistant import Assistant, Call, Reply
@@ -166,6 +167,41 @@ async def where_it_went(assistant: Assistant, name: str) -> None:
     await assistant.pursue(*gone.next, worked)
 
 
+async def removal_undone(assistant: Assistant, name: str) -> None:
+    """The removed app is asked for, and what the answers name next brings it back with its rows."""
+    await assistant.pursue("apps_status", {"appName": name}, lambda reply: reply.fields.get("health") == "healthy")
+    found = await assistant.call("db_query", {"appName": name, "sql": "SELECT count(*) AS n FROM orders"})
+    assert found.fields["rows"] == [[3]], found.text
+
+
+def removed_with_rows(house: Server, name: str) -> None:
+    with_database(house, name)
+    house.do("apps.remove", {"appName": name})
+
+
+def deleted_by_hand(house: Server, name: str) -> None:
+    with_database(house, name)
+    house.do("db.backup", {"appName": name})
+    house.do("db.seed", {"appName": name, "sql": "DELETE FROM orders WHERE id > 1;"})
+
+
+async def rows_of_backup_back(assistant: Assistant, name: str) -> None:
+    """The newest proven backup is found, its age told, what it has compared, and then restored."""
+    newest = proven(await assistant.pursue("backup_list", {"appName": name}, lambda reply: bool(proven(reply))))[0]
+    age = datetime.now(UTC) - datetime.fromisoformat(newest["createdAt"])
+    assert timedelta() < age < timedelta(hours=1), newest
+    asked = {"appName": name, "backupName": newest["name"]}
+    compared = await assistant.call("db_restore", {**asked, "plan": True})
+    assert compared.fields["tables"] == [{"name": "orders", "now": 1, "backup": 3}], compared.text
+    await assistant.pursue("db_restore", asked, lambda reply: "tables" in reply.fields and reply.tool == "db_status")
+    found = await assistant.call("db_query", {"appName": name, "sql": "SELECT count(*) AS n FROM orders"})
+    assert found.fields["rows"] == [[3]], found.text
+
+
+def proven(reply: Reply) -> list[Mapping[str, Any]]:
+    return [item for item in reply.fields.get("backups", []) if item["proven"]]
+
+
 FORBIDDEN = COMPOSE.replace(
     "    init: true\n",
     "    init: true\n    privileged: true\n",
@@ -250,7 +286,9 @@ GOALS: Sequence[Goal] = (
     ),
     Goal("rollback-and-forward", two_releases, there_and_back),
     Goal("deleted-rows", rows_gone, rows_back),
+    Goal("deleted-by-hand", deleted_by_hand, rows_of_backup_back),
     Goal("removed-app", removed, where_it_went),
+    Goal("removal-undone", removed_with_rows, removal_undone),
     Goal(
         "forbidden",
         app(compose=FORBIDDEN),
