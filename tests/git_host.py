@@ -145,7 +145,7 @@ def git_host(folder: Path) -> Iterator[GitHost]:
         server.shutdown()
         server.server_close()
         daemon.terminate()
-        daemon.wait(10)
+        daemon.wait(60)
 
 
 def _certificate(folder: Path) -> None:

@@ -197,14 +197,19 @@ def test_where_a_container_listens_is_read_from_its_network(project: Project) ->
 
 
 def test_logs_are_both_streams_as_plain_lines(project: Project) -> None:
+    # Docker reads the two streams apart: only what has been read of one is surely before what comes on the other.
     script = (
-        "printf 'one\\n'; sleep 0.1; printf 'two\\n' >&2; sleep 0.1;"
+        "until_there() { until test -e $$1; do sleep 0.1; done; };"
+        " printf 'one\\n'; until_there /one; printf 'two\\n' >&2; until_there /two;"
         " printf '\\033[31mred\\033[0m \\007\\033]0;title\\007bell\\ttab\\r\\n'; head -c 5000 /dev/zero | tr '\\0' x;"
         " echo; sleep 1000"
     )
     project.up({"web": shell(script), "tty": shell("echo on a terminal; sleep 1000", tty=True)})
     containers = project.containers()
     said = ["one", "two", "red bell\ttab", "x" * 2000]
+    for number in (1, 2):
+        eventually(lambda number=number: project.read_logs(containers["web"].id, 20) == said[:number], "it is read")
+        docker("exec", containers["web"].id, "touch", f"/{said[number - 1]}")
     eventually(lambda: project.read_logs(containers["web"].id, 20) == said, "it has said all")
     assert project.read_logs(containers["web"].id, 1) == ["x" * 2000]
     said = ["on a terminal"]

@@ -324,7 +324,7 @@ def test_who_has_read_and_now_wants_to_write_is_no_deadlock(
 
     async def keep(_: int, changed: bool) -> None:
         reader.start()
-        began.wait(10)
+        began.wait(60)
 
     with saved(postgres, filled, tmp_path) as restore:
         restore("users", keep=keep)

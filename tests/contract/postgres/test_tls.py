@@ -133,9 +133,15 @@ def test_much_goes_through_in_both_directions_for_many_at_once(postgres: Postgre
 
 
 CANCEL = """
-import os, threading, psycopg
-with psycopg.connect(os.environ["WHERE"], autocommit=True) as session:
-    threading.Timer(0.3, getattr(session, os.environ["HOW"])).start()
+import os, threading, time, psycopg
+where = os.environ["WHERE"]
+with psycopg.connect(where, autocommit=True) as session, psycopg.connect(where, autocommit=True) as other:
+    asked = "SELECT FROM pg_stat_activity WHERE state = 'active' AND query = 'SELECT pg_sleep(60)'"
+    def cancel():
+        while not other.execute(asked).rowcount:
+            time.sleep(0.05)
+        getattr(session, os.environ["HOW"])()
+    threading.Thread(target=cancel, daemon=True).start()
     try:
         session.execute("SELECT pg_sleep(60)")
     except psycopg.errors.QueryCanceled:
@@ -177,7 +183,7 @@ def test_a_client_that_goes_away_leaves_no_session(postgres: Postgres, owned: Cr
                 ours.shutdown(socket.SHUT_RDWR)
         with psycopg.connect(**postgres.server.make_app_login(owned), autocommit=True) as other:
             counting = "SELECT count(*) FROM pg_stat_activity WHERE usename = current_user AND pid <> pg_backend_pid()"
-            for _ in range(200):
+            for _ in range(2000):
                 if other.execute(counting).fetchone() == (0,):
                     return
                 other.execute("SELECT pg_sleep(0.05)")
