@@ -35,7 +35,8 @@ def serving(app: LiveApp) -> str:
 
 def test_before_it_takes_over_nothing_has_happened(app: LiveApp) -> None:
     before, containers = app.remains(), app.running()
-    app.write("2", compose(image="node:22-alpine", command="[sleep, '1000']", watch="1m"))
+    never = compose(image="node:22-alpine", command="[sleep, '1000']", watch="1m").replace("retries: 3", "retries: 600")
+    app.write("2", never)  # nor is it given up before it is cancelled
     with app.loaded("1", rate=50):
         begun = app.call("deploy.up", wait=0).body["result"]
         eventually(lambda: len(app.running()) == 2, "the new container runs")

@@ -81,7 +81,7 @@ def answered(app: LiveApp) -> str:
 
 
 def test_of_two_replicas_all_are_replaced_and_all_answer(server: Server) -> None:
-    app = new_app(server, "live-scaled", compose_file=compose(more="scale: 2", watch="1m"))
+    app = new_app(server, "live-scaled", compose_file=compose(more="scale: 2", watch="5m"))
     app.deploy("1")
     before = app.running("web")
     assert len(before) == 2

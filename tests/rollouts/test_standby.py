@@ -12,11 +12,12 @@ from tests.support import Server, eventually
 STORE = """  store:
     build: ./src
     command: [sh, -c, "[ -e /began ] && {again}; touch /began /ready; exec sleep 1000"]
-    healthcheck: {{test: [CMD, test, -e, /ready], interval: 1s}}
+    healthcheck: {{test: [CMD, test, -e, /ready], interval: 1s, retries: 600}}
     stop_grace_period: 0s
 x-ikoma:"""
 STALE = "exit 3"
-SLOW = "rm /ready && sleep 5"
+ONCE_NEVER = "rm /ready && sleep 1000"
+"""The second time it does not get ready; the third time it does, since there is nothing to remove."""
 
 
 def stored(server: Server, name: str, again: str) -> tuple[LiveApp, str]:
@@ -25,12 +26,12 @@ def stored(server: Server, name: str, again: str) -> tuple[LiveApp, str]:
     Args:
         again: what the store does when it is started a second time.
     """
-    app = new_app(server, name, compose_file=compose(watch="1m").replace("x-ikoma:", STORE.format(again=again)))
+    app = new_app(server, name, compose_file=compose(watch="5m").replace("x-ikoma:", STORE.format(again=again)))
     (app.folder / "src" / "Dockerfile").write_text(f"FROM {busybox_image()}\nVOLUME /keep\n")
     app.deploy("1")
     store = app.running("store")[0]
     docker("exec", store, "sh", "-c", "echo kept > /keep/data")
-    app.deploy("2", compose(watch="1m"))
+    app.deploy("2", compose(watch="5m"))
     return app, store
 
 
@@ -44,17 +45,21 @@ def test_what_cannot_start_again_is_made_anew_with_its_data(server: Server) -> N
 
 
 def test_a_return_that_is_cancelled_leaves_the_standby_and_its_data(server: Server) -> None:
-    app, store = stored(server, "live-returning", SLOW)
+    app, store = stored(server, "live-returning", ONCE_NEVER)
     before, standby = app.remains(), (app.folder / ".ikoma" / "standby.json").read_bytes()
     serving = app.running()
     begun = app.call("deploy.rollback", wait=0).body["result"]
-    eventually(lambda: store in app.running(), "the store is started again")
+    eventually(lambda: store in app.running() and not is_ready(store), "the store is started again")
     assert app.server.do("operations.cancel", {"operationId": begun["operationId"]})["state"] == "cancelled"
     assert (app.running(), app.remains()) == (serving, before)
     assert (app.folder / ".ikoma" / "standby.json").read_bytes() == standby
     app.do("deploy.rollback")
     assert app.running("store") == [store]
     assert docker("exec", store, "cat", "/keep/data") == "kept\n"
+
+
+def is_ready(store: str) -> bool:
+    return docker("exec", store, "sh", "-c", "test ! -e /ready || echo ready") == "ready\n"
 
 
 @pytest.mark.parametrize("by_itself", [False, True], ids=["called", "by itself"])

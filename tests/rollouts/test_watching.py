@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -124,10 +125,10 @@ def test_what_served_in_both_releases_stays_on_every_way_back(server: Server) ->
     shared = "  worker: {image: IMAGE, command: [sleep, '1000'], init: true}\nx-ikoma:".replace(
         "IMAGE", busybox_image()
     )
-    app = new_app(server, "live-shared", compose_file=compose(watch="1m").replace("x-ikoma:", shared))
+    app = new_app(server, "live-shared", compose_file=compose(watch="5m").replace("x-ikoma:", shared))
     app.deploy("1")
     worker, one = app.running("worker"), app.running("web")
-    app.deploy("2", compose(watch="1m", more="environment: {CHANGED: '1'}").replace("x-ikoma:", shared))
+    app.deploy("2", compose(watch="5m", more="environment: {CHANGED: '1'}").replace("x-ikoma:", shared))
     two = app.running("web")
     for serving in (one, two, one):
         app.do("deploy.rollback")
@@ -136,13 +137,15 @@ def test_what_served_in_both_releases_stays_on_every_way_back(server: Server) ->
 
 
 def test_what_was_replaced_goes_when_the_window_ends(server: Server) -> None:
-    app = new_app(server, "live-window", compose_file=compose(watch="3s"))
+    app = new_app(server, "live-window", compose_file=compose(watch="5m"))
     app.deploy("1")
     first = app.running()
     app.deploy("2")
     kept = [item for item in app.containers() if item.id in first]
     assert [item.state for item in kept] == ["exited"]
-    eventually(lambda: len(app.containers()) == 1, "the containers of the release before are gone")
+    app.deploy("3", compose(watch="3s"))
+    eventually(lambda: len(app.containers()) == 1, "the containers of the releases before are gone")
+    assert time.time() >= json.loads((app.folder / ".ikoma" / "serving.json").read_text())["since"] + 3
     assert app.do("apps.status")["health"] == "healthy"
 
 
@@ -159,7 +162,7 @@ def test_without_a_window_nothing_is_kept_and_nothing_is_left(server: Server) ->
 
 
 def test_what_somebody_removed_of_the_standby_is_made_again(server: Server) -> None:
-    two = compose(watch="1m").replace(
+    two = compose(watch="5m").replace(
         "x-ikoma:", "  worker: {image: IMAGE, command: [sleep, '1000'], init: true}\nx-ikoma:"
     )
     app = new_app(server, "live-lacking", compose_file=two.replace("IMAGE", busybox_image()))
