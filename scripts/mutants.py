@@ -140,7 +140,7 @@ def _entries(tree: ast.Module) -> Iterator[tuple[str, int]]:
         if any(_is_table(node, table) for node in tree.body):
             values = _table(tree, table)
             for number, (key, check) in enumerate(zip(values.keys, values.values, strict=True)):
-                if key is not None and ast.unparse(check) != "_anything":
+                if key is not None and ast.unparse(check) != "_allow_anything":
                     yield table, number
 
 

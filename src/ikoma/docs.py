@@ -61,10 +61,10 @@ This page is made from the errors by `make docs`.
 
 def make_capabilities_page(registry: Registry) -> str:
     """The whole page."""
-    parts = [_HEAD, _table(registry)]
+    parts = [_HEAD, _make_table(registry)]
     for namespace, items in groupby(registry, key=lambda item: item.name.split(".", 1)[0]):
         parts.append(f"## {namespace}\n")
-        parts += [_section(item) for item in items]
+        parts += [_make_section(item) for item in items]
     return "\n".join(parts).rstrip() + "\n"
 
 
@@ -88,31 +88,33 @@ def make_commands_page(page: str) -> str:
     """The page of the command line with its table of all commands made anew."""
     rows = ""
     for title, names in list_sections().items():
-        usages = [f"`{usage}`" for name in names for usage in _usages(main, name)]
+        usages = [f"`{usage}`" for name in names for usage in _list_usages(main, name)]
         rows += f"| {title.lower()} | {', '.join(usages)} |\n"
     return _COMMANDS.sub(lambda head: head[1] + rows, page)
 
 
-def _usages(group: click.Group, name: str) -> Iterator[str]:
+def _list_usages(group: click.Group, name: str) -> Iterator[str]:
     """The words to type to call a command, or each command of a group: `logs APP [SERVICE]`."""
     context = click.Context(group)
     command = group.get_command(context, name)
     assert command is not None
     if not isinstance(command, click.Group) or command.invoke_without_command:
         places = [piece for item in command.params for piece in item.get_usage_pieces(context)]
-        needed = [f"{item.opts[0]} {item.opts[0].strip('-').upper()}" for item in _needed_options(command)]
+        needed = [f"{item.opts[0]} {item.opts[0].strip('-').upper()}" for item in _list_needed_options(command)]
         yield " ".join([name, *places, *needed]).replace("|", r"\|")
     if isinstance(command, click.Group):
-        yield from (f"{name} {usage}" for inner in command.list_commands(context) for usage in _usages(command, inner))
+        yield from (
+            f"{name} {usage}" for inner in command.list_commands(context) for usage in _list_usages(command, inner)
+        )
 
 
-def _needed_options(command: click.Command) -> list[click.Parameter]:
+def _list_needed_options(command: click.Command) -> list[click.Parameter]:
     return [item for item in command.params if isinstance(item, click.Option) and item.required]
 
 
 def make_commands_file(registry: Registry) -> str:
     """Each capability as the command line knows it, one a line."""
-    lines = [f"{json.dumps(item.name)}: {json.dumps(_command(item), ensure_ascii=False)}" for item in registry]
+    lines = [f"{json.dumps(item.name)}: {json.dumps(_describe_command(item), ensure_ascii=False)}" for item in registry]
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
@@ -122,7 +124,7 @@ def _leave_examples_out(schema: Mapping[str, Any]) -> dict[str, Any]:
     return kept | {"anyOf": [_leave_examples_out(part) for part in schema["anyOf"]]} if "anyOf" in schema else kept
 
 
-def _command(item: Capability) -> dict[str, Any]:
+def _describe_command(item: Capability) -> dict[str, Any]:
     request = controls.make_arguments_schema(item)
     return {
         "description": item.description,
@@ -136,22 +138,22 @@ def _command(item: Capability) -> dict[str, Any]:
         "sensitive": list(item.sensitive),
         "sentences": [list(path) for path in item.sentences],
         "rare": item.rare,
-        "listing": _said(item.listing),
-        "page": _said(page) if (page := getattr(item.result, "page", None)) else None,
+        "listing": _make_plain(item.listing),
+        "page": _make_plain(page) if (page := getattr(item.result, "page", None)) else None,
     }
 
 
-def _said(described: Any) -> Any:
+def _make_plain(described: Any) -> Any:
     """Plain data of what a capability says, without what is so by default."""
     if isinstance(described, tuple | list):
-        return [_said(item) for item in described]
+        return [_make_plain(item) for item in described]
     if not is_dataclass(described):
         return described
     values = {field.name: getattr(described, field.name) for field in fields(described)}
-    return {name: _said(value) for name, value in values.items() if value and not callable(value)}
+    return {name: _make_plain(value) for name, value in values.items() if value and not callable(value)}
 
 
-def _table(registry: Registry) -> str:
+def _make_table(registry: Registry) -> str:
     rows = "\n".join(
         f"| [{item.name}](#{item.name.replace('.', '')}) | {item.role} | {item.effect.value} | {item.summary} |"
         for item in registry
@@ -159,40 +161,40 @@ def _table(registry: Registry) -> str:
     return f"| capability | role | effect | what it does |\n| --- | --- | --- | --- |\n{rows}\n"
 
 
-def _section(item: Capability) -> str:
+def _make_section(item: Capability) -> str:
     request = make_request_schema(item.request)
     needed = request.get("required", [])
     rows = "\n".join(
-        f"| `{name}{'' if name in needed else '?'}` | {_kind(value)} | {_default(value)} |"
+        f"| `{name}{'' if name in needed else '?'}` | {_name_kind(value)} | {_write_default(value)} |"
         for name, value in request.get("properties", {}).items()
     )
     arguments = f"| argument | type | default |\n| --- | --- | --- |\n{rows}\n" if rows else "It takes no arguments.\n"
     return (
         f"### {item.name}\n\n{item.description}\n\nRole: **{item.role}**. Effect: **{item.effect.value}**."
         f"{describe_consent(item)}\n\n"
-        f"{arguments}\n{_controls(item)}Result: {_result(item)}\n"
+        f"{arguments}\n{_describe_controls(item)}Result: {_describe_result(item)}\n"
     )
 
 
-def _controls(item: Capability) -> str:
+def _describe_controls(item: Capability) -> str:
     """The controls that everything that changes something takes besides its arguments."""
     model = controls.find_model(item)
     names = [f"`{field.alias}?`" for field in model.model_fields.values()] if model else []
     return f"And {', '.join(names)}: [long calls](http.md#long-calls).\n\n" if names else ""
 
 
-def _kind(schema: dict[str, Any]) -> str:
+def _name_kind(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])
     kinds = [part for part in schema.get("anyOf", [schema]) if part.get("type") != "null"]
     return " or ".join(part.get("type", "object") for part in kinds)
 
 
-def _default(schema: dict[str, Any]) -> str:
+def _write_default(schema: dict[str, Any]) -> str:
     return f"`{json.dumps(schema['default'])}`" if schema.get("default") is not None else ""
 
 
-def _result(item: Capability) -> str:
+def _describe_result(item: Capability) -> str:
     schema = make_result_schema(item.result_adapter)
     names = schema.get("properties")
     return ", ".join(f"`{name}`" for name in names) if names else "text"

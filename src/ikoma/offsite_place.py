@@ -99,16 +99,16 @@ def parse_offsite_place(values: Mapping[str, str], home: Path, *, sends: bool = 
         port=port,
         user=user,
         path=path,
-        recipients=_recipients(values.get("OFFSITE_AGE_RECIPIENTS", "")) if sends else (),
-        identity_file=_path(values, "OFFSITE_AGE_IDENTITY_FILE"),
-        endpoint=_endpoint(values.get("OFFSITE_S3_ENDPOINT", "")),
-        region=_plain(values, "OFFSITE_S3_REGION", "us-east-1"),
+        recipients=_parse_recipients(values.get("OFFSITE_AGE_RECIPIENTS", "")) if sends else (),
+        identity_file=_parse_path(values, "OFFSITE_AGE_IDENTITY_FILE"),
+        endpoint=_parse_endpoint(values.get("OFFSITE_S3_ENDPOINT", "")),
+        region=_parse_plain(values, "OFFSITE_S3_REGION", "us-east-1"),
         key_id=values.get("OFFSITE_S3_KEY_ID", ""),
         secret=Secret(secret) if secret else None,
-        ssh_key=_path(values, "OFFSITE_SSH_KEY"),
-        known_hosts=_path(values, "OFFSITE_KNOWN_HOSTS") or home / "known_hosts",
-        ca_file=_path(values, "OFFSITE_CA_FILE"),
-        lock_days=_days(values.get("OFFSITE_LOCK_DAYS", "0")),
+        ssh_key=_parse_path(values, "OFFSITE_SSH_KEY"),
+        known_hosts=_parse_path(values, "OFFSITE_KNOWN_HOSTS") or home / "known_hosts",
+        ca_file=_parse_path(values, "OFFSITE_CA_FILE"),
+        lock_days=_parse_days(values.get("OFFSITE_LOCK_DAYS", "0")),
     )
     if kind == "s3" and not (place.key_id and place.secret):
         raise InvalidSetting("OFFSITE_S3_KEY_ID and OFFSITE_S3_SECRET are needed with an OFFSITE_URL of s3.")
@@ -142,7 +142,7 @@ def _split(address: str) -> tuple[str, str, int, str, str]:
     raise wrong
 
 
-def _recipients(value: str) -> tuple[str, ...]:
+def _parse_recipients(value: str) -> tuple[str, ...]:
     found = tuple(part.strip() for part in value.split(",") if part.strip())
     if not found:
         raise InvalidSetting("OFFSITE_AGE_RECIPIENTS is needed with OFFSITE_URL: the public keys that open the copies.")
@@ -156,20 +156,20 @@ def _recipients(value: str) -> tuple[str, ...]:
     return found
 
 
-def _endpoint(value: str) -> str | None:
+def _parse_endpoint(value: str) -> str | None:
     if value and not re.fullmatch(r"https?://[^\s/@]+/?", value):
         raise InvalidSetting(f"OFFSITE_S3_ENDPOINT is {value!r}; it takes an address such as https://s3.example.com.")
     return value.rstrip("/") or None
 
 
-def _plain(values: Mapping[str, str], name: str, default: str) -> str:
+def _parse_plain(values: Mapping[str, str], name: str, default: str) -> str:
     value = values.get(name) or default
     if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", value):
         raise InvalidSetting(f"{name} is {value!r}; it takes letters, digits and -.")
     return value
 
 
-def _path(values: Mapping[str, str], name: str) -> Path | None:
+def _parse_path(values: Mapping[str, str], name: str) -> Path | None:
     value = values.get(name)
     if not value:
         return None
@@ -178,7 +178,7 @@ def _path(values: Mapping[str, str], name: str) -> Path | None:
     return Path(value)
 
 
-def _days(value: str) -> int:
+def _parse_days(value: str) -> int:
     if not re.fullmatch(r"[0-9]{1,4}", value) or int(value) > _LONGEST_LOCK:
         raise InvalidSetting(f"OFFSITE_LOCK_DAYS is {value!r}; it takes a whole number from 0 to {_LONGEST_LOCK}.")
     return int(value)

@@ -80,7 +80,7 @@ async def run(
         else:
             stdout, stderr = await asyncio.gather(_read(process.stdout, most), _read(process.stderr, most))
             await process.wait()
-    return ProcessResult(_code(process), stdout, stderr)
+    return ProcessResult(_read_code(process), stdout, stderr)
 
 
 async def follow(
@@ -108,7 +108,7 @@ async def follow(
     async with _ProcessEnd(process), asyncio.timeout(timeout):
         await asyncio.gather(read(process.stdout), read(process.stderr))
         await process.wait()
-    return _code(process)
+    return _read_code(process)
 
 
 async def fill(
@@ -138,7 +138,7 @@ async def fill(
         ended.set()
         await asyncio.wait([working])
     working.result()
-    return ProcessResult(_code(process), b"", stderr)
+    return ProcessResult(_read_code(process), b"", stderr)
 
 
 async def serve(
@@ -275,6 +275,6 @@ class _ProcessEnd:
         await self.process.wait()
 
 
-def _code(process: Process) -> int:
+def _read_code(process: Process) -> int:
     assert process.returncode is not None
     return process.returncode

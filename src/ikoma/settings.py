@@ -188,68 +188,72 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         InvalidSetting: names the variable and says what it takes.
     """
     given = dict(os.environ if environ is None else environ)
-    home = _folder(given.get("IKOMA_HOME") or "/opt/ikoma", "IKOMA_HOME")
+    home = _parse_folder(given.get("IKOMA_HOME") or "/opt/ikoma", "IKOMA_HOME")
     values = {**_read_env_file(home / ".env"), **{name: value for name, value in given.items() if value != ""}}
 
     def read(name: str, default: str, parse: Callable[[str, str], T]) -> T:
         return parse(values.get(name) or default, name)
 
     return Settings(
-        server_mode=read("SERVER_MODE", "hybrid", _one_of("http", "mcp", "hybrid")),
-        http_host=read("HTTP_HOST", "127.0.0.1", _text),
-        http_port=read("HTTP_PORT", "3000", _integer(1, 65535)),
-        allowed_hosts=read("ALLOWED_HOSTS", "", _names),
+        server_mode=read("SERVER_MODE", "hybrid", _make_choice_parser("http", "mcp", "hybrid")),
+        http_host=read("HTTP_HOST", "127.0.0.1", _parse_text),
+        http_port=read("HTTP_PORT", "3000", _make_integer_parser(1, 65535)),
+        allowed_hosts=read("ALLOWED_HOSTS", "", _parse_names),
         postgres_host=values.get("POSTGRES_HOST") or None,
-        postgres_port=read("POSTGRES_PORT", "5432", _integer(1, 65535)) if values.get("POSTGRES_PORT") else None,
-        postgres_db=read("POSTGRES_DB", "postgres", _text),
-        postgres_user=read("POSTGRES_USER", "ikoma", _text),
+        postgres_port=read("POSTGRES_PORT", "5432", _make_integer_parser(1, 65535))
+        if values.get("POSTGRES_PORT")
+        else None,
+        postgres_db=read("POSTGRES_DB", "postgres", _parse_text),
+        postgres_user=read("POSTGRES_USER", "ikoma", _parse_text),
         postgres_password=Secret(values["POSTGRES_PASSWORD"]) if values.get("POSTGRES_PASSWORD") else None,
-        db_session_memory=read("DB_SESSION_MEMORY_MB", "1024", _integer(64, 1_000_000)) << 20,
-        db_statement_seconds=read("DB_STATEMENT_MAX_MINUTES", "60", _integer(1, 100_000)) * 60.0,
-        db_lock_seconds=float(read("DB_LOCK_SECONDS", "5", _integer(1, 3600))),
+        db_session_memory=read("DB_SESSION_MEMORY_MB", "1024", _make_integer_parser(64, 1_000_000)) << 20,
+        db_statement_seconds=read("DB_STATEMENT_MAX_MINUTES", "60", _make_integer_parser(1, 100_000)) * 60.0,
+        db_lock_seconds=float(read("DB_LOCK_SECONDS", "5", _make_integer_parser(1, 3600))),
         api_key_hash=_hash(values.get("API_KEY_HASH"), "API_KEY_HASH"),
-        docker_host=read("DOCKER_HOST", "unix:///var/run/docker.sock", _docker_host),
-        jwt_issuer=read("JWT_ISSUER", "", _url),
+        docker_host=read("DOCKER_HOST", "unix:///var/run/docker.sock", _parse_docker_host),
+        jwt_issuer=read("JWT_ISSUER", "", _parse_url),
         jwt_audience=values.get("JWT_AUDIENCE") or None,
-        jwt_jwks_url=read("JWT_JWKS_URL", "", _url),
-        source_hosts=read("SOURCE_HOSTS", _SOURCE_HOSTS, _names),
-        source_ssh_key=read("SOURCE_SSH_KEY", "/", _folder) if values.get("SOURCE_SSH_KEY") else None,
-        source_ca_file=read("SOURCE_CA_FILE", "/", _folder) if values.get("SOURCE_CA_FILE") else None,
-        image_registries=read("IMAGE_REGISTRIES", "*", _globs),
-        image_pinned=read("IMAGE_PINNED", "false", _one_of("true", "false")) == "true",
-        container_memory_mb=read("CONTAINER_MEMORY_MB", str(_half_of_memory()), _integer(16, 100_000_000)),
-        audit_max_mb=read("AUDIT_MAX_MB", "64", _integer(1, 1_000_000)),
-        audit_keep_files=read("AUDIT_KEEP_FILES", "100", _integer(0, 1_000_000)),
-        audit_anchor_seconds=read("AUDIT_ANCHOR_SECONDS", "60", _integer(1, 86_400)),
-        audit_anchor_file=read("AUDIT_ANCHOR_FILE", "/", _folder) if values.get("AUDIT_ANCHOR_FILE") else None,
-        audit_anchor_url=read("AUDIT_ANCHOR_URL", "", _url),
-        audit_anchor_syslog=read("AUDIT_ANCHOR_SYSLOG", "", _syslog),
-        rate_limit_window_ms=read("RATE_LIMIT_WINDOW_MS", "60000", _integer(1, 86_400_000)),
-        rate_limit_max_requests=read("RATE_LIMIT_MAX_REQUESTS", "100", _integer(1, 1_000_000_000)),
-        auth_max_failures=read("AUTH_MAX_FAILURES", "20", _integer(1, 1_000_000_000)),
-        proxy_host=read("PROXY_HOST", "", _address),
-        proxy_http_port=read("PROXY_HTTP_PORT", "80", _integer(0, 65535)),
-        proxy_https_port=read("PROXY_HTTPS_PORT", "443", _integer(0, 65535)),
-        proxy_tls=read("PROXY_TLS", "acme", _one_of("acme", "staging", "internal", "off")),
-        proxy_process=read("PROXY_PROCESS", "own", _one_of("own", "given")),
-        platform_domain=read("PLATFORM_DOMAIN", "", _domain),
-        public_addresses=read("PUBLIC_ADDRESS", "", _addresses),
-        acme_email=read("ACME_EMAIL", "", _email),
-        ikoma_role=_role(values["IKOMA_ROLE"], "IKOMA_ROLE") if values.get("IKOMA_ROLE") else None,
-        nightly_backups=read("NIGHTLY_BACKUPS", "true", _one_of("true", "false")) == "true",
-        point_in_time=read("POINT_IN_TIME", "false", _one_of("true", "false")) == "true",
-        point_in_time_days=read("POINT_IN_TIME_DAYS", "7", _integer(1, 365)),
+        jwt_jwks_url=read("JWT_JWKS_URL", "", _parse_url),
+        source_hosts=read("SOURCE_HOSTS", _SOURCE_HOSTS, _parse_names),
+        source_ssh_key=read("SOURCE_SSH_KEY", "/", _parse_folder) if values.get("SOURCE_SSH_KEY") else None,
+        source_ca_file=read("SOURCE_CA_FILE", "/", _parse_folder) if values.get("SOURCE_CA_FILE") else None,
+        image_registries=read("IMAGE_REGISTRIES", "*", _parse_globs),
+        image_pinned=read("IMAGE_PINNED", "false", _make_choice_parser("true", "false")) == "true",
+        container_memory_mb=read(
+            "CONTAINER_MEMORY_MB", str(_measure_half_of_memory()), _make_integer_parser(16, 100_000_000)
+        ),
+        audit_max_mb=read("AUDIT_MAX_MB", "64", _make_integer_parser(1, 1_000_000)),
+        audit_keep_files=read("AUDIT_KEEP_FILES", "100", _make_integer_parser(0, 1_000_000)),
+        audit_anchor_seconds=read("AUDIT_ANCHOR_SECONDS", "60", _make_integer_parser(1, 86_400)),
+        audit_anchor_file=read("AUDIT_ANCHOR_FILE", "/", _parse_folder) if values.get("AUDIT_ANCHOR_FILE") else None,
+        audit_anchor_url=read("AUDIT_ANCHOR_URL", "", _parse_url),
+        audit_anchor_syslog=read("AUDIT_ANCHOR_SYSLOG", "", _parse_syslog),
+        rate_limit_window_ms=read("RATE_LIMIT_WINDOW_MS", "60000", _make_integer_parser(1, 86_400_000)),
+        rate_limit_max_requests=read("RATE_LIMIT_MAX_REQUESTS", "100", _make_integer_parser(1, 1_000_000_000)),
+        auth_max_failures=read("AUTH_MAX_FAILURES", "20", _make_integer_parser(1, 1_000_000_000)),
+        proxy_host=read("PROXY_HOST", "", _parse_address),
+        proxy_http_port=read("PROXY_HTTP_PORT", "80", _make_integer_parser(0, 65535)),
+        proxy_https_port=read("PROXY_HTTPS_PORT", "443", _make_integer_parser(0, 65535)),
+        proxy_tls=read("PROXY_TLS", "acme", _make_choice_parser("acme", "staging", "internal", "off")),
+        proxy_process=read("PROXY_PROCESS", "own", _make_choice_parser("own", "given")),
+        platform_domain=read("PLATFORM_DOMAIN", "", _parse_domain),
+        public_addresses=read("PUBLIC_ADDRESS", "", _parse_addresses),
+        acme_email=read("ACME_EMAIL", "", _parse_email),
+        ikoma_role=_parse_role(values["IKOMA_ROLE"], "IKOMA_ROLE") if values.get("IKOMA_ROLE") else None,
+        nightly_backups=read("NIGHTLY_BACKUPS", "true", _make_choice_parser("true", "false")) == "true",
+        point_in_time=read("POINT_IN_TIME", "false", _make_choice_parser("true", "false")) == "true",
+        point_in_time_days=read("POINT_IN_TIME_DAYS", "7", _make_integer_parser(1, 365)),
         offsite=parse_offsite_place(values, home),
-        releases_keep=read("RELEASES_KEEP", "20", _integer(2, 1000)),
-        releases_max_days=read("RELEASES_MAX_DAYS", "365", _integer(1, 10_000)),
-        parallel_backup_above=read("PARALLEL_BACKUP_ABOVE_MB", "4096", _integer(0, 1_000_000_000)) << 20,
-        trash_days=read("TRASH_DAYS", "7", _integer(1, 10_000)),
-        rehearsal=read("REHEARSAL", "false", _one_of("true", "false")) == "true",
-        apps_root=read("APPS_ROOT", "/srv/apps", _folder),
+        releases_keep=read("RELEASES_KEEP", "20", _make_integer_parser(2, 1000)),
+        releases_max_days=read("RELEASES_MAX_DAYS", "365", _make_integer_parser(1, 10_000)),
+        parallel_backup_above=read("PARALLEL_BACKUP_ABOVE_MB", "4096", _make_integer_parser(0, 1_000_000_000)) << 20,
+        trash_days=read("TRASH_DAYS", "7", _make_integer_parser(1, 10_000)),
+        rehearsal=read("REHEARSAL", "false", _make_choice_parser("true", "false")) == "true",
+        apps_root=read("APPS_ROOT", "/srv/apps", _parse_folder),
         ikoma_home=home,
-        ikoma_state=read("IKOMA_STATE", "/var/lib/ikoma", _folder),
-        audit_log=read("AUDIT_LOG", "/var/log/ikoma/audit.jsonl", _folder),
-        backups_root=read("BACKUPS_ROOT", "/var/backups/ikoma", _folder),
+        ikoma_state=read("IKOMA_STATE", "/var/lib/ikoma", _parse_folder),
+        audit_log=read("AUDIT_LOG", "/var/log/ikoma/audit.jsonl", _parse_folder),
+        backups_root=read("BACKUPS_ROOT", "/var/backups/ikoma", _parse_folder),
     )
 
 
@@ -262,7 +266,7 @@ def load_offsite_place(address: str) -> OffsitePlace | None:
     Raises:
         InvalidSetting: names the variable and says what it takes.
     """
-    home = _folder(os.environ.get("IKOMA_HOME") or "/opt/ikoma", "IKOMA_HOME")
+    home = _parse_folder(os.environ.get("IKOMA_HOME") or "/opt/ikoma", "IKOMA_HOME")
     values = {**_read_env_file(home / ".env"), **os.environ, "OFFSITE_URL": address}
     return parse_offsite_place(values, home, sends=False)
 
@@ -287,11 +291,11 @@ def _read_env_file(path: Path) -> dict[str, str]:
         raise InvalidSetting(f"IKOMA_HOME: {path} cannot be read: {error}.") from error
 
 
-def _text(value: str, name: str) -> str:
+def _parse_text(value: str, name: str) -> str:
     return value
 
 
-def _one_of(*allowed: str) -> Callable[[str, str], str]:
+def _make_choice_parser(*allowed: str) -> Callable[[str, str], str]:
     def parse(value: str, name: str) -> str:
         if value not in allowed:
             raise InvalidSetting(f"{name} is {value!r}; it takes one of {', '.join(allowed)}.")
@@ -300,7 +304,7 @@ def _one_of(*allowed: str) -> Callable[[str, str], str]:
     return parse
 
 
-def _names(value: str, name: str) -> tuple[str, ...]:
+def _parse_names(value: str, name: str) -> tuple[str, ...]:
     found = tuple(part.strip().lower() for part in value.split(",") if part.strip())
     for part in found:
         if not re.fullmatch(r"[a-z0-9.:-]{1,253}|\*", part):
@@ -308,14 +312,14 @@ def _names(value: str, name: str) -> tuple[str, ...]:
     return found
 
 
-def _domain(value: str, name: str) -> str | None:
+def _parse_domain(value: str, name: str) -> str | None:
     try:
         return DomainName(value) if value else None
     except ValueError as error:
         raise InvalidSetting(f"{name}: {error}.") from None
 
 
-def _globs(value: str, name: str) -> tuple[str, ...]:
+def _parse_globs(value: str, name: str) -> tuple[str, ...]:
     found = tuple(part.strip().lower() for part in value.split(",") if part.strip())
     for part in found:
         if not re.fullmatch(r"[a-z0-9.:*?-]{1,253}", part):
@@ -323,12 +327,12 @@ def _globs(value: str, name: str) -> tuple[str, ...]:
     return found
 
 
-def _half_of_memory() -> int:
+def _measure_half_of_memory() -> int:
     """Half of this machine's memory, in MiB."""
     return max(16, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 21)
 
 
-def _integer(low: int, high: int) -> Callable[[str, str], int]:
+def _make_integer_parser(low: int, high: int) -> Callable[[str, str], int]:
     def parse(value: str, name: str) -> int:
         if not re.fullmatch(r"[0-9]{1,12}", value) or not low <= int(value) <= high:
             raise InvalidSetting(f"{name} is {value!r}; it takes a whole number from {low} to {high}.")
@@ -337,51 +341,51 @@ def _integer(low: int, high: int) -> Callable[[str, str], int]:
     return parse
 
 
-def _role(value: str, name: str) -> Role:
+def _parse_role(value: str, name: str) -> Role:
     try:
         return Role.parse(value)
     except ValueError as error:
         raise InvalidSetting(f"{name}: {error}.") from None
 
 
-def _folder(value: str, name: str) -> Path:
+def _parse_folder(value: str, name: str) -> Path:
     path = Path(value)
     if not path.is_absolute() or "\0" in value:
         raise InvalidSetting(f"{name} is {value!r}; it takes an absolute path.")
     return path
 
 
-def _docker_host(value: str, name: str) -> str:
+def _parse_docker_host(value: str, name: str) -> str:
     if not re.match(r"(unix:///|tcp://|http://|https://)\S+$", value):
         raise InvalidSetting(f"{name} is {value!r}; it takes unix:///path or tcp://host:port.")
     return value
 
 
-def _url(value: str, name: str) -> str | None:
+def _parse_url(value: str, name: str) -> str | None:
     """https, or plain http on this machine."""
     if value and not re.fullmatch(r"https://\S+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/\S*)?", value):
         raise InvalidSetting(f"{name} is {value!r}; it takes an https:// address.")
     return value or None
 
 
-def _address(value: str, name: str) -> str:
+def _parse_address(value: str, name: str) -> str:
     try:
         return str(ipaddress.ip_address(value)) if value else ""
     except ValueError:
         raise InvalidSetting(f"{name} is {value!r}; it takes an IP address of this machine.") from None
 
 
-def _addresses(value: str, name: str) -> tuple[str, ...]:
-    return tuple(_address(part.strip(), name) for part in value.split(",") if part.strip())
+def _parse_addresses(value: str, name: str) -> tuple[str, ...]:
+    return tuple(_parse_address(part.strip(), name) for part in value.split(",") if part.strip())
 
 
-def _email(value: str, name: str) -> str | None:
+def _parse_email(value: str, name: str) -> str | None:
     if value and not re.fullmatch(r"[A-Za-z0-9.!#$%&'*+/=?^_`|~-]+@[A-Za-z0-9.-]+", value):
         raise InvalidSetting(f"{name} is {value!r}; it takes one e-mail address.")
     return value or None
 
 
-def _syslog(value: str, name: str) -> str | None:
+def _parse_syslog(value: str, name: str) -> str | None:
     if value and value != "local" and not re.fullmatch(r"[A-Za-z0-9.:\[\]-]+:[0-9]{1,5}", value):
         raise InvalidSetting(f"{name} is {value!r}; it takes local or host:port.")
     return value or None

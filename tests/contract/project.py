@@ -39,7 +39,7 @@ class Project:
     engine: ComposeEngine
     runner: asyncio.Runner
     hidden: list[str]
-    """Its secrets."""
+    """Values that nothing said of the project may hold."""
     said: list[tuple[str, float | None]] = field(default_factory=list)
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:

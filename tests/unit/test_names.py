@@ -26,6 +26,8 @@ NOUNS_BY_CUSTOM = (
 NAMED_ELSEWHERE = re.compile(r"main$|on_|connection_(made|lost)$|data_received$|(model|dataclass)_schema$")
 """Functions that programs and libraries call by these names."""
 KNOWN = {"kernel/registry.py: capability", "kernel/listing.py: listed"}
+STILL_NOUNS = ("compose/placement.py", "engines/compose/")
+"""Places where private functions are still called by nouns."""
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -123,3 +125,17 @@ def test_public_functions_are_named_by_verbs() -> None:
         if not any(custom in ast.unparse(mark) for mark in item.decorator_list for custom in NOUNS_BY_CUSTOM)
     }
     assert found == KNOWN
+
+
+def test_private_functions_are_named_by_verbs() -> None:
+    """Functions that only their own module calls are held to the same, wherever they stand."""
+    found = {
+        f"{path}: {node.name}"
+        for path, tree in modules()
+        if not path.startswith(STILL_NOUNS)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and re.match(r"_[a-z]", node.name)
+        if node.name[1:].split("_")[0] not in VERBS
+        if not any(custom in ast.unparse(mark) for mark in node.decorator_list for custom in NOUNS_BY_CUSTOM)
+    }
+    assert found == set()

@@ -62,7 +62,7 @@ class Commands(click.Group):
         if args and (here := find_here(args)):
             unknown = "" if args[0] in known else f"No such command {args[0]!r}. "
             raise click.UsageError(f"{unknown}{here}", ctx)
-        if args and args[0] not in known and (near := _nearest(args[0], known)):
+        if args and args[0] not in known and (near := _find_nearest(args[0], known)):
             raise click.UsageError(f"No such command {args[0]!r}. Did you mean {near}?", ctx)
         return super().resolve_command(ctx, args)
 
@@ -81,7 +81,7 @@ def _noticing_that_the_reader_is_gone() -> Iterator[None]:
         raise click.exceptions.Exit(_READER_GONE) from None
 
 
-def _nearest(name: str, known: list[str]) -> str | None:
+def _find_nearest(name: str, known: list[str]) -> str | None:
     """The command that was probably meant; None where it takes something away."""
     near = find_nearest_word(name, known)
     if near is None or near in _ENDING:

@@ -120,31 +120,31 @@ class Paper:
         lines: list[str] = []
         before: Block | None = None
         for block in blocks:
-            made = list(self._lines(block))
+            made = list(self._write_lines(block))
             if made and lines and (_stands_apart(block) or (isinstance(before, Table) and isinstance(block, FactList))):
                 lines.append("")
             lines += made
             before = block if made else before
         return lines
 
-    def _lines(self, block: Block) -> Iterator[str]:
+    def _write_lines(self, block: Block) -> Iterator[str]:
         match block:
             case Message(text, kind):
                 yield from self._message(text, kind)
             case LabelledSentence(word, text):
-                yield from self._said(word, text)
+                yield from self._write_sentence(word, text)
             case FactList(pairs, title):
-                yield from self._facts(pairs, title)
+                yield from self._write_facts(pairs, title)
             case Table():
-                yield from self._table(block)
+                yield from self._write_table(block)
             case ItemList(title, items, kind):
-                yield from self._items(title, items, kind)
+                yield from self._write_items(title, items, kind)
             case CheckList(rows):
-                yield from self._checks(rows)
+                yield from self._write_checks(rows)
             case FindingList(word, rows):
-                yield from self._findings(word, rows)
+                yield from self._write_findings(word, rows)
             case Raw():
-                yield from self._raw(block)
+                yield from self._write_raw(block)
 
     def _message(self, text: str, kind: str) -> Iterator[str]:
         mark, colour = _MARKS[kind]
@@ -152,45 +152,45 @@ class Paper:
             head = (self._paint(mark, colour) if number == 0 else " ") + " " if mark else ""
             yield head + line
 
-    def _said(self, word: str, text: str) -> Iterator[str]:
+    def _write_sentence(self, word: str, text: str) -> Iterator[str]:
         first, *rest = [text] if word == "next" else self._wrap(text, 7)  # a command is pasted as a whole
         head = self._paint("error:", "red") if word == "error" else self._dim(f"{word}:")
         yield f"{head}{' ' * (6 - len(word))}{first}"
         yield from (f"       {line}" for line in rest)
 
-    def _facts(self, pairs: Sequence[tuple[str, Any]], title: str) -> Iterator[str]:
+    def _write_facts(self, pairs: Sequence[tuple[str, Any]], title: str) -> Iterator[str]:
         shown = [(name, value) for name, value in pairs if write_value(value, people=self.people) != ""]
         if not shown:
             return
         if title:
-            yield self._title(title)
+            yield self._write_title(title)
         margin = max(measure_width(name) for name, _ in shown) + _GAP
         for name, value in shown:
             head = self._dim(name) + " " * (margin - measure_width(name))
-            lines = self._value_lines(value, margin)
+            lines = self._write_value_lines(value, margin)
             yield head + self._paint(lines[0], choose_colour(value))
             yield from (" " * margin + self._paint(line, choose_colour(value)) for line in lines[1:])
 
-    def _value_lines(self, value: Any, margin: int) -> list[str]:
+    def _write_value_lines(self, value: Any, margin: int) -> list[str]:
         """A list has a line for each where it does not fit one; a word that is longer than the line stays whole."""
         text = write_value(value, people=self.people)
         if not self.people or margin + measure_width(text) <= self.width:
             return [text]
         if isinstance(value, (list, tuple)):
-            return [line for item in value for line in self._value_lines(item, margin)]
+            return [line for item in value for line in self._write_value_lines(item, margin)]
         return self._wrap(text, margin)
 
-    def _table(self, table: Table) -> Iterator[str]:
+    def _write_table(self, table: Table) -> Iterator[str]:
         if not table.rows:
             if table.empty:
                 yield from self._wrap(table.empty, 0)
             return
         if table.title:
-            yield self._title(table.title)
+            yield self._write_title(table.title)
         cells = [[write_value(value, people=self.people) for value in row] for row in table.rows]
         shown, widths = self._fit(table, cells)
         if shown is None:
-            yield from self._records(table)
+            yield from self._write_records(table)
             return
         columns = [table.columns[index] for index in shown]
         names = [column.name.upper() for column in columns]
@@ -204,7 +204,9 @@ class Paper:
             yield _join(
                 [self._paint(text, choose_colour(row[index])) for text, index in zip(aligned, shown, strict=True)]
             )
-        left = [column.name for index, column in enumerate(table.columns) if index not in shown and _any(cells, index)]
+        left = [
+            column.name for index, column in enumerate(table.columns) if index not in shown and _has_any(cells, index)
+        ]
         if left and self.people:
             yield from (self._dim(line) for line in self._wrap(f"Not shown: {', '.join(left)}; {table.narrow}.", 0))
 
@@ -217,7 +219,7 @@ class Paper:
         everything = list(range(len(table.columns)))
         if not self.people:
             return everything, natural
-        shown = [index for index in everything if _any(cells, index)]
+        shown = [index for index in everything if _has_any(cells, index)]
         while True:
             widths = self._shrink(table, shown, natural, _COMFORT)
             if widths is not None:
@@ -241,25 +243,27 @@ class Paper:
             widths[widest] = max(least, widths[widest] - (sum(widths.values()) - room))
         return [widths[index] for index in shown]
 
-    def _records(self, table: Table) -> Iterator[str]:
+    def _write_records(self, table: Table) -> Iterator[str]:
         """Each row as facts: for rows that are wider than the terminal."""
         for number, row in enumerate(table.rows):
             if number:
                 yield ""
-            yield from self._facts([(column.name, value) for column, value in zip(table.columns, row, strict=True)], "")
+            yield from self._write_facts(
+                [(column.name, value) for column, value in zip(table.columns, row, strict=True)], ""
+            )
 
-    def _items(self, title: str, items: Sequence[str], kind: str) -> Iterator[str]:
+    def _write_items(self, title: str, items: Sequence[str], kind: str) -> Iterator[str]:
         if not items:
             return
         if title:
-            yield self._title(title)
+            yield self._write_title(title)
         mark, colour = _MARKS[kind] if kind else ("-", None)
         for item in items:
             first, *rest = self._wrap(item, 4)
             yield f"  {self._paint(mark, colour)} {first}"
             yield from (f"    {line}" for line in rest)
 
-    def _checks(self, rows: Sequence[tuple[bool | None, str, Any, str]]) -> Iterator[str]:
+    def _write_checks(self, rows: Sequence[tuple[bool | None, str, Any, str]]) -> Iterator[str]:
         margin = max((measure_width(name) for _, name, _, _ in rows), default=0) + 2 + _GAP
         for well, name, seen, remedy in rows:
             mark = {True: "✓", False: "✗", None: "–"}[well]
@@ -271,7 +275,7 @@ class Paper:
             for number, line in enumerate(self._wrap(remedy, margin + 2) if remedy else []):
                 yield f"{' ' * margin}{' ' if number else self._paint('→', 'yellow')} {line}"
 
-    def _findings(self, word: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    def _write_findings(self, word: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         colour = "red" if word == "error" else "yellow"
         for row in rows:
             place = f"{row.get('file') or ''}:{row['line']}" if row.get("line") else str(row.get("file") or "")
@@ -284,15 +288,15 @@ class Paper:
                 yield f"  {self._dim('fix:')}{lines[0][4:]}"
                 yield from (f"  {line}" for line in lines[1:])
 
-    def _raw(self, block: Raw) -> Iterator[str]:
+    def _write_raw(self, block: Raw) -> Iterator[str]:
         if block.title:
-            yield self._title(block.title)
+            yield self._write_title(block.title)
         text = block.text if isinstance(block.text, str) else write_value(block.text, people=self.people)
         for line in clean_lines(text).splitlines():
-            shown = self._difference(line) if block.colours else line
+            shown = self._write_difference(line) if block.colours else line
             yield f"  {self._dim('|')} {shown}" if block.quoted else shown
 
-    def _difference(self, line: str) -> str:
+    def _write_difference(self, line: str) -> str:
         colours = {"+": "green", "-": "red", "@": "cyan"}
         return self._paint(line, colours.get(line[:1])) if not line.startswith(("+++", "---")) else self._dim(line)
 
@@ -307,7 +311,7 @@ class Paper:
             lines += textwrap.wrap(held, room, break_long_words=False, break_on_hyphens=False) or [""]
         return [line.replace(_HELD, " ") for line in lines]
 
-    def _title(self, text: str) -> str:
+    def _write_title(self, text: str) -> str:
         return style(text, bold=True) if self.colour else text
 
     def _dim(self, text: str) -> str:
@@ -356,5 +360,5 @@ def _cut(text: str, size: int) -> str:
     return f"{text}…"
 
 
-def _any(cells: Sequence[Sequence[str]], index: int) -> bool:
+def _has_any(cells: Sequence[Sequence[str]], index: int) -> bool:
     return any(row[index] for row in cells)

@@ -61,7 +61,7 @@ class AnswerWording:
 
     def word_sentence(self, text: str) -> str:
         if "`" in text:
-            text = _ARGUMENT.sub(self._argument, text)
+            text = _ARGUMENT.sub(self._write_argument, text)
             if self._app is not None:
                 text = _AT_SERVER.sub(lambda found: f"{found[0][:-1]} {shlex.quote(str(self._app))}`", text)
         if not any(name in text for name in read_commands()):  # what finds them costs more than most calls
@@ -92,12 +92,12 @@ class AnswerWording:
                 result["failure"] = made.word_failure(result["failure"])
         return result
 
-    def _argument(self, found: re.Match[str]) -> str:
+    def _write_argument(self, found: re.Match[str]) -> str:
         """An argument of the very call as it is typed: `--tail`."""
         known = read_commands().get(self._capability)
         if known is None or found[1] not in known.properties:
             return found[0]
-        return f"`{_type_value(self._capability).get(found[1], found[1])}`"
+        return f"`{_map_typed(self._capability).get(found[1], found[1])}`"
 
     def _say(self, capability: str, given: Mapping[str, Any]) -> str:
         takes_app = "appName" in read_commands()[capability].properties
@@ -126,7 +126,7 @@ def _word_arguments_error(capability: str, told: Mapping[str, Any]) -> dict[str,
     words = split_command(capability)
     if words[1] == "call":
         return dict(told)
-    typed = {"body": "", **_type_value(capability)}
+    typed = {"body": "", **_map_typed(capability)}
 
     def worded(match: re.Match[str]) -> str:
         word = typed.get(match[2], match[2])
@@ -141,7 +141,7 @@ def _word_arguments_error(capability: str, told: Mapping[str, Any]) -> dict[str,
     return said
 
 
-def _type_value(capability: str) -> dict[str, str]:
+def _map_typed(capability: str) -> dict[str, str]:
     """Arguments → how each is typed: its place where it has one, else its option."""
     words = split_command(capability)
     if words[1] == "call":

@@ -45,7 +45,7 @@ class _MovingDisplay(ProgressDisplay):
         self._drawn = 0
         self._lock = threading.Lock()
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._tick, daemon=True)
+        self._thread = threading.Thread(target=self._keep_drawing, daemon=True)
         self._thread.start()
 
     def __call__(self, message: str, fraction: float | None) -> None:
@@ -64,7 +64,7 @@ class _MovingDisplay(ProgressDisplay):
             self._erase()
             sys.stderr.flush()
 
-    def _tick(self) -> None:
+    def _keep_drawing(self) -> None:
         while not self._ended.wait(_TICK):
             with self._lock:
                 self._draw()

@@ -82,9 +82,9 @@ def find_last_stage(dockerfile: str, target: str = "", args: Mapping[str, str] |
     """
     given, before, stages = args or {}, dict[str, str](), dict[str, Stage]()
     stage, number = Stage(), 0
-    for verb, rest in _instructions(dockerfile):
+    for verb, rest in _list_instructions(dockerfile):
         if verb == "FROM" and (found := _FROM.fullmatch(rest)):
-            name = _filled(found[1], before)
+            name = _fill(found[1], before)
             above = stages.get(name.lower())
             stage = Stage(above.base, above.user, dict(above.values)) if above else Stage(name)
             stages |= {str(number): stage} | ({found[2].lower(): stage} if found[2] else {})
@@ -92,24 +92,24 @@ def find_last_stage(dockerfile: str, target: str = "", args: Mapping[str, str] |
         elif verb == "ARG":
             values = stage.values if number else before
             for name, default in _SET.findall(rest):
-                said = _filled(default.strip("\"'"), values) or (before.get(name, "") if number else "")
+                said = _fill(default.strip("\"'"), values) or (before.get(name, "") if number else "")
                 values[name] = given.get(name, said)
         elif verb == "ENV" and number:
             key, _, value = rest.partition(" ")
             pairs = _SET.findall(rest) if "=" in key else [(key, value.strip())]
-            stage.values |= {name: _filled(text.strip("\"'"), stage.values) for name, text in pairs}
+            stage.values |= {name: _fill(text.strip("\"'"), stage.values) for name, text in pairs}
         elif verb == "USER" and number:
-            stage.user = _filled(rest.strip("\"'"), stage.values).strip(":") or rest
+            stage.user = _fill(rest.strip("\"'"), stage.values).strip(":") or rest
     return stages.get(target.lower(), stage) if target else stage
 
 
-def _filled(text: str, values: Mapping[str, str]) -> str:
+def _fill(text: str, values: Mapping[str, str]) -> str:
     """A text with its variables in it; "" where it would be too long to be a name."""
     filled = _VARIABLE.sub(lambda use: values.get(use[1] or use[3]) or use[2] or "", text)
     return filled if len(filled) <= _LONGEST else ""
 
 
-def _instructions(text: str) -> Iterator[tuple[str, str]]:
+def _list_instructions(text: str) -> Iterator[tuple[str, str]]:
     """(verb, what follows it) of each instruction, without comments and the texts of heredocs."""
     text = text.removeprefix("\ufeff")
     escape = "`" if _ESCAPE.match(text) else "\\"

@@ -164,13 +164,13 @@ class ComposeModel:
         """The names of the app's parts: services and their images, volumes, networks, domains."""
         of_parts = (self.services, self.volumes, self.networks, self.configs, self.secrets)
         images = (service.image for service in self.services.values())
-        said = (name for key in ("domains", "redirects") for name in _names(self.said.get(key)))
+        said = (name for key in ("domains", "redirects") for name in _list_names(self.said.get(key)))
         return frozenset((*(name for part in of_parts for name in part), *images, *said)) - {""}
 
     @property
     def said(self) -> Mapping[str, Any]:
         """The `x-ikoma` block where it has the form of one, not checked any further; else an empty one."""
-        return _mapping(self.block)
+        return _read_mapping(self.block)
 
     @property
     def top(self) -> Mapping[str, Any]:
@@ -198,12 +198,12 @@ class ComposeModel:
     @property
     def one_shot(self) -> frozenset[str]:
         """Services that run once: others wait for them with service_completed_successfully."""
-        return self._awaited("service_completed_successfully")
+        return self._list_awaited("service_completed_successfully")
 
     @property
     def needed_healthy(self) -> frozenset[str]:
         """Services that others wait for until they are healthy."""
-        return self._awaited("service_healthy")
+        return self._list_awaited("service_healthy")
 
     def find_content(self, kind: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """The config or secret that a service is given."""
@@ -230,7 +230,7 @@ class ComposeModel:
     def drop_block(self) -> ComposeModel:
         return replace(self, block=None, raw={key: value for key, value in self.raw.items() if key != "x-ikoma"})
 
-    def _awaited(self, condition: str) -> frozenset[str]:
+    def _list_awaited(self, condition: str) -> frozenset[str]:
         needs = (need for service in self.services.values() for need in service.depends_on.items())
         return frozenset(name for name, wanted in needs if wanted == condition)
 
@@ -238,44 +238,46 @@ class ComposeModel:
 def parse_model(raw: Mapping[str, Any]) -> ComposeModel:
     """The model of a resolved compose file, as Compose writes it in JSON and a release keeps it."""
     return ComposeModel(
-        services={name: parse_service(name, service or {}) for name, service in _mapping(raw.get("services")).items()},
-        volumes=_mappings(raw.get("volumes")),
-        networks=_mappings(raw.get("networks")),
-        configs=_mappings(raw.get("configs")),
-        secrets=_mappings(raw.get("secrets")),
+        services={
+            name: parse_service(name, service or {}) for name, service in _read_mapping(raw.get("services")).items()
+        },
+        volumes=_read_mappings(raw.get("volumes")),
+        networks=_read_mappings(raw.get("networks")),
+        configs=_read_mappings(raw.get("configs")),
+        secrets=_read_mappings(raw.get("secrets")),
         block=raw.get("x-ikoma"),
         raw=raw,
     )
 
 
 def parse_service(name: str, raw: Mapping[str, Any]) -> Service:
-    deploy = _mapping(raw.get("deploy"))
-    check = _mapping(raw.get("healthcheck"))
+    deploy = _read_mapping(raw.get("deploy"))
+    check = _read_mapping(raw.get("healthcheck"))
     return Service(
         name=name,
-        image=_text(raw.get("image")),
+        image=_read_text(raw.get("image")),
         build=None if raw.get("build") is None else _build(raw["build"]),
         mounts=tuple(map(parse_mount, raw.get("volumes") or ())),
-        mounts_from=_mounts_from(raw.get("volumes_from") or ()),
-        ports=tuple(map(_port, raw.get("ports") or ())),
+        mounts_from=_parse_mounts_from(raw.get("volumes_from") or ()),
+        ports=tuple(map(_parse_port, raw.get("ports") or ())),
         expose=tuple(map(str, raw.get("expose") or ())),
-        networks=_mappings(raw.get("networks")),
-        network_mode=_text(raw.get("network_mode")),
-        shares_with=_shares_with(raw),
-        environment=_mapping(raw.get("environment")),
-        labels=_mapping(raw.get("labels")),
-        command=_words(raw.get("command")),
-        entrypoint=_words(raw.get("entrypoint")),
-        healthcheck=Healthcheck(_words(check.get("test")), bool(check.get("disable"))),
+        networks=_read_mappings(raw.get("networks")),
+        network_mode=_read_text(raw.get("network_mode")),
+        shares_with=_find_shared(raw),
+        environment=_read_mapping(raw.get("environment")),
+        labels=_read_mapping(raw.get("labels")),
+        command=_read_words(raw.get("command")),
+        entrypoint=_read_words(raw.get("entrypoint")),
+        healthcheck=Healthcheck(_read_words(check.get("test")), bool(check.get("disable"))),
         depends_on={
-            key: _text(need.get("condition")) or "service_started"
-            for key, need in _mappings(raw.get("depends_on")).items()
+            key: _read_text(need.get("condition")) or "service_started"
+            for key, need in _read_mappings(raw.get("depends_on")).items()
         },
         restart=_restart(raw, deploy),
         scale=_scale(raw, deploy),
-        container_name=_text(raw.get("container_name")),
-        hostname=_text(raw.get("hostname")),
-        user=_text(raw.get("user")),
+        container_name=_read_text(raw.get("container_name")),
+        hostname=_read_text(raw.get("hostname")),
+        user=_read_text(raw.get("user")),
         privileged=bool(raw.get("privileged")),
         configs=tuple(raw.get("configs") or ()),
         secrets=tuple(raw.get("secrets") or ()),
@@ -285,20 +287,20 @@ def parse_service(name: str, raw: Mapping[str, Any]) -> Service:
 
 def parse_mount(raw: Mapping[str, Any]) -> Mount:
     return Mount(
-        kind=_text(raw.get("type")),
-        source=_text(raw.get("source")),
-        target=_text(raw.get("target")),
+        kind=_read_text(raw.get("type")),
+        source=_read_text(raw.get("source")),
+        target=_read_text(raw.get("target")),
         read_only=bool(raw.get("read_only")),
         raw=raw,
     )
 
 
-def _port(raw: Mapping[str, Any]) -> Port:
+def _parse_port(raw: Mapping[str, Any]) -> Port:
     return Port(
-        target=_text(raw.get("target")),
-        published=_text(raw.get("published")),
-        protocol=_text(raw.get("protocol")) or "tcp",
-        host_ip=_text(raw.get("host_ip")),
+        target=_read_text(raw.get("target")),
+        published=_read_text(raw.get("published")),
+        protocol=_read_text(raw.get("protocol")) or "tcp",
+        host_ip=_read_text(raw.get("host_ip")),
         raw=raw,
     )
 
@@ -306,24 +308,24 @@ def _port(raw: Mapping[str, Any]) -> Port:
 def _build(raw: Mapping[str, Any]) -> Build:
     inline = raw.get("dockerfile_inline")
     return Build(
-        context=_text(raw.get("context")),
-        dockerfile=_text(raw.get("dockerfile")) or "Dockerfile",
+        context=_read_text(raw.get("context")),
+        dockerfile=_read_text(raw.get("dockerfile")) or "Dockerfile",
         inline=None if inline is None else str(inline),
-        target=_text(raw.get("target")),
-        args=_mapping(raw.get("args")),
-        additional_contexts={key: str(path) for key, path in _mapping(raw.get("additional_contexts")).items()},
+        target=_read_text(raw.get("target")),
+        args=_read_mapping(raw.get("args")),
+        additional_contexts={key: str(path) for key, path in _read_mapping(raw.get("additional_contexts")).items()},
         raw=raw,
     )
 
 
-def _mounts_from(given: Collection[Any]) -> dict[str, bool]:
+def _parse_mounts_from(given: Collection[Any]) -> dict[str, bool]:
     words = [str(item).split(":") for item in given]
     return {parts[0]: parts[-1] != "ro" for parts in words if parts[0] != "container"}
 
 
-def _shares_with(raw: Mapping[str, Any]) -> str | None:
+def _find_shared(raw: Mapping[str, Any]) -> str | None:
     for key in SHARED_NAMESPACES:
-        kind, _, name = _text(raw.get(key)).partition(":")
+        kind, _, name = _read_text(raw.get(key)).partition(":")
         if kind == "service":
             return name
     return None
@@ -345,26 +347,26 @@ def _scale(raw: Mapping[str, Any], deploy: Mapping[str, Any]) -> int:
     return 1 if given is None else int(given)
 
 
-def _words(given: Any) -> tuple[str, ...]:
-    return tuple(map(str, given)) if isinstance(given, list) else tuple(_text(given).split())
+def _read_words(given: Any) -> tuple[str, ...]:
+    return tuple(map(str, given)) if isinstance(given, list) else tuple(_read_text(given).split())
 
 
-def _text(given: Any) -> str:
+def _read_text(given: Any) -> str:
     return "" if given is None else str(given)
 
 
-def _names(value: Any) -> list[str]:
+def _list_names(value: Any) -> list[str]:
     """The names in a list of them, or before their values."""
     return [str(name) for name in value] if isinstance(value, list | Mapping) else []
 
 
-def _mapping(given: Any) -> Mapping[str, Any]:
+def _read_mapping(given: Any) -> Mapping[str, Any]:
     return given if isinstance(given, Mapping) else {}
 
 
-def _mappings(given: Any) -> Mapping[str, Mapping[str, Any]]:
+def _read_mappings(given: Any) -> Mapping[str, Mapping[str, Any]]:
     """Items by key; of one about which nothing is said, an empty one."""
-    return {key: item or {} for key, item in _mapping(given).items()}
+    return {key: item or {} for key, item in _read_mapping(given).items()}
 
 
 EMPTY = parse_model({})

@@ -50,7 +50,7 @@ class Sources:
 
     def list_data_below(self, path: Path) -> list[Path]:
         """The data that lies inside a path, and not inside other data there."""
-        return _outermost([item for item in self.data if path in item.parents])
+        return _select_outermost([item for item in self.data if path in item.parents])
 
 
 def find_sources(app: App, model: ComposeModel, *, besides: Sequence[str] = ()) -> Sources:
@@ -60,10 +60,10 @@ def find_sources(app: App, model: ComposeModel, *, besides: Sequence[str] = ()) 
         besides: folders that are source too, where they are there.
     """
     root = Path(os.path.realpath(app.path))
-    named = _named_folders(root, model)
-    read = [path for path in map(_real, _read(model)) if _touches(path, [root])]
+    named = _read_named_folders(root, model)
+    read = [path for path in map(_resolve_links, _read(model)) if _touches(path, [root])]
     read += [root / name for name in besides if (root / name).is_dir() and not (root / name).is_symlink()]
-    binds = [item for item in _binds(model) if root in item[0].path.parents and item[0].path != root / ".env"]
+    binds = [item for item in _list_binds(model) if root in item[0].path.parents and item[0].path != root / ".env"]
     written = {way.path for way, writable in binds if writable and _is_written(way.path, named)}
     data = written | {path for path, is_source in named.items() if not is_source}
     mounted = [
@@ -74,16 +74,16 @@ def find_sources(app: App, model: ComposeModel, *, besides: Sequence[str] = ()) 
     needed = {step for path in read for step in (path, *path.parents)}
     needed |= {root / name for name in SOURCE} - named.keys()
     inside = [path for path in data - needed if _touches(path, paths)]
-    builds = list(_built_from(app, model)) if inside else []
+    builds = list(_list_builds(app, model)) if inside else []
     return Sources(
         tuple(sorted(path for path in paths if not _is_nearer(path.parent, paths, data))),
         tuple(sorted({path for path, writable in copied if writable})),
         tuple(sorted(data)),
-        tuple(_outermost([path for path in inside if not _is_built_from(path, builds)])),
+        tuple(_select_outermost([path for path in inside if not _is_built_from(path, builds)])),
     )
 
 
-def _named_folders(root: Path, model: ComposeModel) -> dict[Path, bool]:
+def _read_named_folders(root: Path, model: ComposeModel) -> dict[Path, bool]:
     """Read from the x-ikoma block which paths are source and which are data."""
     source, data = model.x_ikoma.source, model.x_ikoma.data
     return {root / name: True for name in source} | {root / name: False for name in data}
@@ -92,9 +92,9 @@ def _named_folders(root: Path, model: ComposeModel) -> dict[Path, bool]:
 def list_deployed_data(app: App, model: ComposeModel, found: Sources) -> list[Path]:
     """Data that a person deploys too: it lies in src/ or config/, and the app does not call it data."""
     root = Path(os.path.realpath(app.path))
-    named = _named_folders(root, model)
+    named = _read_named_folders(root, model)
     homes = [root / name for name in SOURCE]
-    return [path for path in found.data if _touches(path, homes) and _nearest(path, named) is not False]
+    return [path for path in found.data if _touches(path, homes) and _find_nearest(path, named) is not False]
 
 
 def leads_astray(way: LocatedPath, folders: Set[Path]) -> bool:
@@ -102,7 +102,7 @@ def leads_astray(way: LocatedPath, folders: Set[Path]) -> bool:
     return any(step in folders and step not in way.path.parents for step in way.passed)
 
 
-def _binds(model: ComposeModel) -> Iterator[tuple[LocatedPath, bool]]:
+def _list_binds(model: ComposeModel) -> Iterator[tuple[LocatedPath, bool]]:
     """The folder of each bind mount, and whether its container may write there."""
     for mount in model.binds:
         yield locate(mount.source), not mount.read_only
@@ -117,16 +117,16 @@ def _is_file(path: Path) -> bool:
 
 def _is_written(path: Path, named: Mapping[Path, bool]) -> bool:
     """Whether what a container may write at a path is data."""
-    is_source = _nearest(path, named)
+    is_source = _find_nearest(path, named)
     return not is_source and (is_source is False or not _is_file(path))
 
 
 def _is_copied(path: Path, named: Mapping[Path, bool], written: Set[Path]) -> bool:
     """Whether what is mounted from a path that is no data itself is a copy."""
-    return not written.isdisjoint(path.parents) or _nearest(path, named) is not False
+    return not written.isdisjoint(path.parents) or _find_nearest(path, named) is not False
 
 
-def _nearest(path: Path, named: Mapping[Path, bool]) -> bool | None:
+def _find_nearest(path: Path, named: Mapping[Path, bool]) -> bool | None:
     """Find what is said of a path, or of the nearest folder above it of which something is said."""
     return next((named[step] for step in (path, *path.parents) if step in named), None)
 
@@ -138,18 +138,18 @@ def _is_nearer(path: Path, source: Set[Path], data: Set[Path]) -> bool:
 
 def find_written(model: ComposeModel, name: str, source: Sources) -> Iterator[Mount]:
     """The mounts in which a service writes what releases share: volumes that have a name, data, and single files."""
-    for mount in _mounts(model, name):
+    for mount in _list_mounts(model, name):
         if mount.read_only:
             continue
         if mount.is_volume and mount.source:
             yield mount
         if mount.is_bind:
-            path = _real(mount.source)
+            path = _resolve_links(mount.source)
             if not source.holds(path) or _is_file(path):
                 yield mount
 
 
-def _mounts(model: ComposeModel, name: str, *above: str) -> Iterator[Mount]:
+def _list_mounts(model: ComposeModel, name: str, *above: str) -> Iterator[Mount]:
     """The mounts of a service, with those that it takes from others."""
     if name not in model.services:
         return
@@ -157,7 +157,7 @@ def _mounts(model: ComposeModel, name: str, *above: str) -> Iterator[Mount]:
     yield from service.mounts
     for other, writes in service.mounts_from.items():
         if other not in above:
-            for mount in _mounts(model, other, name, *above):
+            for mount in _list_mounts(model, other, name, *above):
                 yield mount if writes else replace(mount, read_only=True)
 
 
@@ -178,7 +178,7 @@ def find_dockerfiles(builds: Iterable[Build]) -> Iterator[Path]:
             yield Path(os.path.normpath(Path(build.context, build.dockerfile)))
 
 
-def _built_from(app: App, model: ComposeModel) -> Iterator[tuple[Path, str]]:
+def _list_builds(app: App, model: ComposeModel) -> Iterator[tuple[Path, str]]:
     """(context, Dockerfile) of each build."""
     for build in model.builds:
         text = build.inline or ""
@@ -186,20 +186,20 @@ def _built_from(app: App, model: ComposeModel) -> Iterator[tuple[Path, str]]:
             with suppress(IkomaError):
                 text = app.read_inside(path, _LARGEST_DOCKERFILE).decode(errors="replace")
         if text:
-            yield _real(build.context or str(app.path)), text
+            yield _resolve_links(build.context or str(app.path)), text
 
 
 def _is_built_from(path: Path, builds: Iterable[tuple[Path, str]]) -> bool:
     """Whether a Dockerfile takes a path of its context, what is in it, or a folder above it, by name."""
     for context, text in builds:
         place = posixpath.normpath(os.path.relpath(path, context))
-        for word in _taken(text):
+        for word in _list_taken(text):
             if word == place or word.startswith(f"{place}/") or (word != "." and place.startswith(f"{word}/")):
                 return True
     return False
 
 
-def _taken(dockerfile: str) -> Iterator[str]:
+def _list_taken(dockerfile: str) -> Iterator[str]:
     """The paths of its context that a Dockerfile names in COPY and ADD."""
     for line in dockerfile.splitlines():
         verb, *words = line.split()[:_MOST_WORDS] or [""]
@@ -213,10 +213,10 @@ def _touches(path: Path, others: Iterable[Path]) -> bool:
     return not {path, *path.parents}.isdisjoint(others)
 
 
-def _outermost(paths: Iterable[Path]) -> list[Path]:
+def _select_outermost(paths: Iterable[Path]) -> list[Path]:
     known = set(paths)
     return sorted(path for path in known if known.isdisjoint(path.parents))
 
 
-def _real(path: str) -> Path:
+def _resolve_links(path: str) -> Path:
     return locate(path).path

@@ -35,7 +35,7 @@ def make_folders(app: App, model: ComposeModel) -> None:
     missing = [path for path in inside if not os.path.lexists(path)]
     if missing:
         root = Path(os.path.realpath(app.path))
-        listed = sorted({*_listed(app), *(str(path.relative_to(root)) for path in missing)})
+        listed = sorted({*_read_list(app), *(str(path.relative_to(root)) for path in missing)})
         write_file(app.make_state() / _LIST, orjson.dumps(listed), mode=0o600)
     for path in missing:
         app.make_folder(path)
@@ -43,7 +43,7 @@ def make_folders(app: App, model: ComposeModel) -> None:
 
 def hand_over(app: App, mounts: Iterable[Mount], uid: int, gid: int) -> None:
     """Give the folders among these mounts that IKOMA has made to whom their container runs as."""
-    root, listed = Path(os.path.realpath(app.path)), _listed(app)
+    root, listed = Path(os.path.realpath(app.path)), _read_list(app)
     for mount in mounts:
         if not mount.is_bind or mount.read_only:
             continue
@@ -73,5 +73,5 @@ def forget_list(app: App) -> None:
     (app.state / _LIST).unlink(missing_ok=True)
 
 
-def _listed(app: App) -> list[str]:
+def _read_list(app: App) -> list[str]:
     return list(app.read_state(_LIST) or [])

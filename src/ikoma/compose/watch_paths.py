@@ -49,12 +49,12 @@ def _is_watched(globs: Sequence[str], path: str) -> bool:
     watched = False
     for glob in globs:
         takes_back = glob.startswith("!")
-        if watched is takes_back and _matches(glob.removeprefix("!"), path):
+        if watched is takes_back and _covers(glob.removeprefix("!"), path):
             watched = not takes_back
     return watched
 
 
-def _matches(glob: str, path: str) -> bool:
+def _covers(glob: str, path: str) -> bool:
     """Whether a glob means a path, or a folder that it is in."""
     steps = tuple(step for step in glob.removeprefix("./").split("/") if step)
     if len(steps) == 1 and not glob.startswith(("/", "./")) and steps[0] != "**":

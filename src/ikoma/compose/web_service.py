@@ -129,10 +129,10 @@ def choose(model: ComposeModel, dockerfiles: Mapping[str, str] | None = None, wi
     if block.get("service") is False:
         return Choice(None, declined=True)
     if block.get("port") is not None or block.get("health") is not None:
-        return Choice(_as_said(model, block, dockerfiles), "x-ikoma says so")
+        return Choice(_read_block(model, block, dockerfiles), "x-ikoma says so")
     service = block.get("service")
     if isinstance(service, str) and service in model.services:
-        return _of_one(model.services[service])
+        return _choose_named_port(model.services[service])
     return _guess(model, dockerfiles, without)
 
 
@@ -160,18 +160,18 @@ def is_loopback(port: Port) -> bool:
 
 def find_port(service: Service) -> int | None:
     """The port at which a service answers HTTP, as far as it says one; None where it does not."""
-    found = _of_one(service).web
+    found = _choose_named_port(service).web
     return None if found is None else found.port
 
 
-def _as_said(model: ComposeModel, block: Mapping[str, Any], dockerfiles: Mapping[str, str] | None) -> Web:
+def _read_block(model: ComposeModel, block: Mapping[str, Any], dockerfiles: Mapping[str, str] | None) -> Web:
     """Read a block that has a port or a health path."""
     services = model.services
-    service = block.get("service") or _usual(services) or _guessed(model, dockerfiles) or "web"
+    service = block.get("service") or _find_usual(services) or _guess_service(model, dockerfiles) or "web"
     if not isinstance(service, str) or service not in services:
         raise InvalidCompose(f"x-ikoma: there is no service {str(service)[:80]!r}.")
     port = block.get("port")
-    if port is None and (told := _of_one(services[service]).web) is not None:
+    if port is None and (told := _choose_named_port(services[service]).web) is not None:
         port = told.port
     if not is_port(text := str("" if port is None else port)):
         raise InvalidCompose(f"x-ikoma: port is {text[:40]!r}; it takes the port the service listens on.")
@@ -179,7 +179,7 @@ def _as_said(model: ComposeModel, block: Mapping[str, Any], dockerfiles: Mapping
     if health is False:
         return Web(service, int(text), None)
     if health is None:
-        asked = _asked(services[service])
+        asked = _read_asked(services[service])
         if asked is not None and asked.port == int(text) and asked.path is not None:
             return Web(service, int(text), asked.path)
         return Web(service, int(text), DEFAULT_PATH, named=False)
@@ -188,25 +188,25 @@ def _as_said(model: ComposeModel, block: Mapping[str, Any], dockerfiles: Mapping
     return Web(service, int(text), str(health))
 
 
-def _usual(services: Mapping[str, Service]) -> str | None:
+def _find_usual(services: Mapping[str, Service]) -> str | None:
     """The service that is meant where a block names none."""
     return next(iter(services)) if len(services) == 1 else "web" if "web" in services else None
 
 
-def _guessed(model: ComposeModel, dockerfiles: Mapping[str, str] | None) -> str | None:
+def _guess_service(model: ComposeModel, dockerfiles: Mapping[str, str] | None) -> str | None:
     found = _guess(model, dockerfiles).web
     return found.service if found else None
 
 
-def _of_one(service: Service) -> Choice:
+def _choose_named_port(service: Service) -> Choice:
     """The port of a service that x-ikoma names without one."""
-    asked = _asked(service)
-    ports = _ports(service, beyond=True) or _ports(service, beyond=False)
-    port = _pick(ports, service, asked) if ports else asked.port if asked else _exposed(service)
+    asked = _read_asked(service)
+    ports = _list_ports(service, beyond=True) or _list_ports(service, beyond=False)
+    port = _choose_port(ports, service, asked) if ports else asked.port if asked else _find_exposed(service)
     if port is None:
         return Choice(None, candidates=(Candidate(service.name, None),))
     others = tuple(item for item in ports if item != port) if asked is None else ()
-    return Choice(_with_path(service.name, port, asked), "x-ikoma names it", others=others)
+    return Choice(_make_web(service.name, port, asked), "x-ikoma names it", others=others)
 
 
 def _guess(model: ComposeModel, dockerfiles: Mapping[str, str] | None, without: Collection[str] = ()) -> Choice:
@@ -217,51 +217,51 @@ def _guess(model: ComposeModel, dockerfiles: Mapping[str, str] | None, without: 
         for name, service in services.items()
         if name not in without
         and service.has_address
-        and not _only_loopback(service)
+        and not _is_on_loopback_only(service)
         and not is_backing_service(model, name, dockerfiles)
     }
     if any(not is_tool(service) for service in possible.values()):
         possible = {name: service for name, service in possible.items() if not is_tool(service)}
-    asked = {name: found for name, service in possible.items() if (found := _asked(service))}
+    asked = {name: found for name, service in possible.items() if (found := _read_asked(service))}
     texts = dockerfiles or {}
     published = {
         name: ports
         for name, service in possible.items()
-        if (ports := _ports(service, texts.get(name, ""), beyond=True))
+        if (ports := _list_ports(service, texts.get(name, ""), beyond=True))
     }
     if len(published) == 1:
         ((name, ports),) = published.items()
-        return _published(services[name], ports, asked.get(name))
+        return _choose_published(services[name], ports, asked.get(name))
     if len(asked) == 1:
         ((name, url),) = asked.items()
         if not published:
-            return Choice(_with_path(name, url.port, url), "its healthcheck asks a URL")
+            return Choice(_make_web(name, url.port, url), "its healthcheck asks a URL")
         if name in published:
-            return _published(services[name], published[name], url, "its healthcheck asks a URL")
+            return _choose_published(services[name], published[name], url, "its healthcheck asks a URL")
     bound = {
         name: Candidate(name, ports[0], is_bound=True)
         for name, service in services.items()
-        if _only_loopback(service) and (ports := _ports(service, beyond=False))
+        if _is_on_loopback_only(service) and (ports := _list_ports(service, beyond=False))
         if name not in without and not is_backing_service(model, name, dockerfiles)
     }
-    candidates = tuple(_candidates(possible, published, asked, texts))
+    candidates = tuple(_list_candidates(possible, published, asked, texts))
     candidates = candidates or tuple(bound[name] for name in sorted(bound, key=_rank))
-    return Choice(None, candidates=candidates, likely=_usual(possible) or _usual(services))
+    return Choice(None, candidates=candidates, likely=_find_usual(possible) or _find_usual(services))
 
 
-def _published(
+def _choose_published(
     service: Service,
     ports: tuple[int, ...],
     asked: _Asked | None,
     reason: str = "it is the one service with a port published beyond this machine",
 ) -> Choice:
-    port = _pick(ports, service, asked)
+    port = _choose_port(ports, service, asked)
     told = asked is not None and asked.port == port
     others = () if told else tuple(item for item in ports if item != port)
-    return Choice(_with_path(service.name, port, asked), reason, others=others)
+    return Choice(_make_web(service.name, port, asked), reason, others=others)
 
 
-def _candidates(
+def _list_candidates(
     possible: Mapping[str, Service],
     published: Mapping[str, tuple[int, ...]],
     asked: Mapping[str, _Asked],
@@ -271,12 +271,12 @@ def _candidates(
     for name in sorted(published or asked, key=_rank):
         ports = published.get(name)
         url = asked.get(name)
-        yield Candidate(name, _pick(ports, possible[name], url) if ports else url.port if url else None)
+        yield Candidate(name, _choose_port(ports, possible[name], url) if ports else url.port if url else None)
     if not published and not asked:
         for name in sorted(possible, key=_rank):
             service = possible[name]
             text = (service.build.inline if service.build else None) or dockerfiles.get(name, "")
-            if (port := _exposed(service, text)) is not None:
+            if (port := _find_exposed(service, text)) is not None:
                 yield Candidate(name, port)
 
 
@@ -285,7 +285,7 @@ def _rank(name: str) -> tuple[int, str]:
     return (_FIRST.index(name) if name in _FIRST else len(_FIRST)), name
 
 
-def _pick(ports: tuple[int, ...], service: Service, asked: _Asked | None) -> int:
+def _choose_port(ports: tuple[int, ...], service: Service, asked: _Asked | None) -> int:
     """The port among those published that is meant for people."""
     if asked is not None and asked.port in ports:
         return asked.port
@@ -295,11 +295,11 @@ def _pick(ports: tuple[int, ...], service: Service, asked: _Asked | None) -> int
     return 80 if 80 in ports else ports[0]
 
 
-def _with_path(name: str, port: int, asked: _Asked | None) -> Web:
+def _make_web(name: str, port: int, asked: _Asked | None) -> Web:
     return Web(name, port, asked.path if asked is not None and asked.port == port else None)
 
 
-def _ports(service: Service, dockerfile: str = "", *, beyond: bool) -> tuple[int, ...]:
+def _list_ports(service: Service, dockerfile: str = "", *, beyond: bool) -> tuple[int, ...]:
     """Container ports that may speak HTTP and are published beyond loopback, or on it; in order."""
     found = [
         int(port.target)
@@ -313,11 +313,11 @@ def _may_be_http(port: int, service: Service, dockerfile: str = "") -> bool:
     return port not in _NO_HTTP and not (port == _FASTCGI and speaks_fastcgi(service, dockerfile))
 
 
-def _only_loopback(service: Service) -> bool:
+def _is_on_loopback_only(service: Service) -> bool:
     return bool(service.ports) and all(map(is_loopback, service.ports))
 
 
-def _exposed(service: Service, dockerfile: str = "") -> int | None:
+def _find_exposed(service: Service, dockerfile: str = "") -> int | None:
     """The first port that a service says it listens on, published or not."""
     said = [str(item).partition("/") for item in (*service.expose, *list_exposed_ports(dockerfile))]
     texts = [port for port, _, protocol in said if protocol in ("", "tcp")]
@@ -325,7 +325,7 @@ def _exposed(service: Service, dockerfile: str = "") -> int | None:
     return next((int(text) for text in texts if is_port(text) and _may_be_http(int(text), service, dockerfile)), None)
 
 
-def _asked(service: Service) -> _Asked | None:
+def _read_asked(service: Service) -> _Asked | None:
     if not service.healthcheck.is_on:
         return None
     text = service.healthcheck.text
@@ -334,14 +334,14 @@ def _asked(service: Service) -> _Asked | None:
     if _FETCHES.search(text):
         begin = rf"(?:{begin}|(?<!=)(?:{_LOCAL}))"
     for found in re.finditer(rf"(?<![\w./:@-]){begin}{_AFTER_HOST}", text):
-        port, path = _number(found["port"] or "80", service), found["path"] or "/"
+        port, path = _read_number(found["port"] or "80", service), found["path"] or "/"
         if port is not None:
             lenient = _ASKS_MORE.search(text) or _TAKES_ANY.search(text) or not _PATH.fullmatch(path)
             return _Asked(port, None if lenient else path)
     return None
 
 
-def _number(text: str, service: Service) -> int | None:
+def _read_number(text: str, service: Service) -> int | None:
     """A port as a healthcheck writes it: a number, or a variable of the container's own."""
     if text.startswith("$"):
         text = str(service.environment.get(text.strip("${}")) or "")

@@ -95,42 +95,42 @@ def parse(block: Any, services: Collection[str]) -> Extension:
     defaults = Extension()
     strategy = block.get("strategy")
     return Extension(
-        domains=value("domains", _domains, ()),
-        redirects=value("redirects", _redirects, {}),
-        timeout=value("timeout", _some(_duration), None),
-        max_body=value("max_body", _some(_size), None),
-        hold=value("hold", _duration, defaults.hold),
-        drain=value("drain", _duration, defaults.drain),
-        watch=value("watch", _duration, defaults.watch),
-        strategy=None if strategy is None or isinstance(strategy, Mapping) else _strategy("strategy", strategy),
-        strategies=_strategies(strategy, services) if isinstance(strategy, Mapping) else {},
-        data=value("data", _folders, ()),
-        source=value("source", _folders, ()),
+        domains=value("domains", _parse_domains, ()),
+        redirects=value("redirects", _parse_redirects, {}),
+        timeout=value("timeout", _refuse_zero(_parse_duration), None),
+        max_body=value("max_body", _refuse_zero(_parse_size), None),
+        hold=value("hold", _parse_duration, defaults.hold),
+        drain=value("drain", _parse_duration, defaults.drain),
+        watch=value("watch", _parse_duration, defaults.watch),
+        strategy=None if strategy is None or isinstance(strategy, Mapping) else _parse_strategy("strategy", strategy),
+        strategies=_parse_strategies(strategy, services) if isinstance(strategy, Mapping) else {},
+        data=value("data", _parse_folders, ()),
+        source=value("source", _parse_folders, ()),
         watch_paths=value("watch_paths", lambda _, given: watch_paths.parse(given), ()),
         release=value("release", _release_command, None),
     )
 
 
-def _domains(name: str, given: Any) -> tuple[str, ...]:
+def _parse_domains(name: str, given: Any) -> tuple[str, ...]:
     if not isinstance(given, list):
         raise InvalidCompose(f"x-ikoma: {name} takes a list of domains.")
-    return tuple(_domain(name, item) for item in given)
+    return tuple(_parse_domain(name, item) for item in given)
 
 
-def _redirects(name: str, given: Any) -> dict[str, str]:
+def _parse_redirects(name: str, given: Any) -> dict[str, str]:
     if not isinstance(given, Mapping):
         raise InvalidCompose(f"x-ikoma: {name} takes a mapping such as www.example.com: example.com.")
-    return {str(_domain(name, source)): str(_domain(name, target)) for source, target in given.items()}
+    return {str(_parse_domain(name, source)): str(_parse_domain(name, target)) for source, target in given.items()}
 
 
-def _domain(name: str, given: Any) -> str:
+def _parse_domain(name: str, given: Any) -> str:
     try:
         return DomainName.parse(str(given))
     except ValueError as error:
         raise InvalidCompose(f"x-ikoma: {name}: {str(given)[:80]!r} is not {error}.") from None
 
 
-def _duration(name: str, given: Any) -> float:
+def _parse_duration(name: str, given: Any) -> float:
     found = _DURATION.fullmatch(str(given).strip()) if not isinstance(given, bool) else None
     if found is None or (seconds := float(found[1]) * _SECONDS[found[2]]) > 86_400:
         raise InvalidCompose(f"x-ikoma: {name} is {str(given)[:40]!r}; it takes a time such as 10s or 2m, at most 24h.")
@@ -138,10 +138,10 @@ def _duration(name: str, given: Any) -> float:
 
 
 def _release_command(name: str, given: Any) -> dict[str, Any]:
-    return release_command.parse(name, given, _duration)
+    return release_command.parse(name, given, _parse_duration)
 
 
-def _some(parse: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+def _refuse_zero(parse: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
     """A parser that refuses zero as well: with it everything would be refused."""
 
     def checked(name: str, given: Any) -> Any:
@@ -153,7 +153,7 @@ def _some(parse: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
     return checked
 
 
-def _size(name: str, given: Any) -> int:
+def _parse_size(name: str, given: Any) -> int:
     found = _SIZE.fullmatch(str(given).strip()) if not isinstance(given, bool) else None
     if found is None or (size := int(found[1]) << _SHIFT[found[2].lower()]) > _LARGEST:
         raise InvalidCompose(
@@ -162,20 +162,20 @@ def _size(name: str, given: Any) -> int:
     return size
 
 
-def _strategy(name: str, given: Any) -> str:
+def _parse_strategy(name: str, given: Any) -> str:
     if given not in (ROLLING, RECREATE):
         raise InvalidCompose(f"x-ikoma: {name} is {str(given)[:40]!r}; it takes {ROLLING} or {RECREATE}.")
     return str(given)
 
 
-def _strategies(given: Mapping[str, Any], services: Collection[str]) -> dict[str, str]:
+def _parse_strategies(given: Mapping[str, Any], services: Collection[str]) -> dict[str, str]:
     for service in given:
         if service not in services:
             raise InvalidCompose(f"x-ikoma: strategy: there is no service {str(service)[:80]!r}.")
-    return {str(service): _strategy(f"strategy of {service}", wanted) for service, wanted in given.items()}
+    return {str(service): _parse_strategy(f"strategy of {service}", wanted) for service, wanted in given.items()}
 
 
-def _folders(name: str, given: Any) -> tuple[str, ...]:
+def _parse_folders(name: str, given: Any) -> tuple[str, ...]:
     folders = given if isinstance(given, list) else [given]
     for folder in folders:
         parts = str(folder).removeprefix("./").split("/")

@@ -57,7 +57,7 @@ class IkomaError(Exception):
         self._guess, self._other_hint = guess, hint or self.default_hint
         self.hint = f"Did you mean {guess}?" if guess else self._other_hint
         self.audit_message = audit_message or self.message
-        self.next = _known(next, self.default_next)
+        self.next = _select_known(next, self.default_next)
         self.lead: Next | None = None
         """The one of them that its caller is told: the pipeline knows what that caller may call."""
         self.details = details
@@ -79,7 +79,7 @@ class IkomaError(Exception):
         self.audit_message = f"{self.audit_message} {sentence}"
 
 
-def _known(said: Next | Sequence[Next] | None, default: tuple[Next, ...]) -> tuple[Next, ...]:
+def _select_known(said: Next | Sequence[Next] | None, default: tuple[Next, ...]) -> tuple[Next, ...]:
     if said is None:
         return default
     return (said, *default) if isinstance(said, Next) else tuple(said)

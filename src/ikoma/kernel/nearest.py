@@ -29,28 +29,28 @@ def find_nearest(name: str, known: Collection[str]) -> str | None:
         joined = {item.replace(".", ""): item for item in known}
         near = difflib.get_close_matches(first, joined, n=1, cutoff=_WHOLE)
         return named[0] if len(named) == 1 else joined[near[0]] if near else None
-    found = {item: _score_pair(first, verb, item) for item in known}
+    found = {item: _compute_pair_score(first, verb, item) for item in known}
     best = max(found, key=lambda item: found[item], default="")
     return best if found.get(best) else None
 
 
 def find_nearest_word(word: str, known: Collection[str]) -> str | None:
     """The one of single words that was misspelt."""
-    found = {item: _score(word, item) for item in known}
+    found = {item: _compute_score(word, item) for item in known}
     best = max(found, key=lambda item: found[item], default="")
     return best if found.get(best) else None
 
 
-def _score_pair(first: str, verb: str, name: str) -> float:
+def _compute_pair_score(first: str, verb: str, name: str) -> float:
     """Say how alike a name is to one of two parts; 0 where it is another one."""
     namespace, _, ending = name.partition(".")
-    as_namespace = _score(first, namespace)
-    if not as_namespace and namespace in _OF_APPS and any(_score(first, other) for other in _OF_APPS):
+    as_namespace = _compute_score(first, namespace)
+    if not as_namespace and namespace in _OF_APPS and any(_compute_score(first, other) for other in _OF_APPS):
         as_namespace = _ALIKE
-    return as_namespace * _score(verb, ending)
+    return as_namespace * _compute_score(verb, ending)
 
 
-def _score(given: str, meant: str) -> float:
+def _compute_score(given: str, meant: str) -> float:
     """Say how alike two words are; 0 where they are two words, and no slip of the hand."""
     if given[:1] != meant[:1]:
         return 0.0

@@ -187,7 +187,7 @@ class Pipeline:
         operation = self.operations.find_earlier(record)
         if operation is None:
             await self._consent.check(self._ask_consent(admitted, entry), take=False)
-            work = partial(self._work, admitted, entry)
+            work = partial(self._run_operation, admitted, entry)
             keeps = partial(mask_result, admitted.capability)
             unaudited = admitted.capability.unaudited
             operation = await self.operations.start(record, work, progress, keeps=keeps, unjournalled=unaudited)
@@ -220,13 +220,13 @@ class Pipeline:
             error.withhold_guess()
             raise
 
-    async def _work(
+    async def _run_operation(
         self, admitted: AdmittedCall, entry: AuditEntry, began: Callable[[], None], progress: Progress
     ) -> bytes:
         """A changing call's own work, in its operation."""
         since, severity = time.perf_counter(), Severity.WARNING
         try:
-            async with self._lock(admitted, progress):
+            async with self._hold_lock(admitted, progress):
                 # Its intent is on the disk before the call acts, or the call is refused.
                 await self._recorder.write_intent(entry, admitted.capability)
                 await self._consent.check(self._ask_consent(admitted, entry), take=True)
@@ -283,7 +283,7 @@ class Pipeline:
         told = (may_see_paths(admitted.role, admitted.attempt), admitted.attempt.lists, self._stopping)
         return self._make_call(CallContext(admitted.caller, admitted.role, identity, progress, emit, *told))
 
-    def _lock(self, admitted: AdmittedCall, progress: Progress) -> AbstractAsyncContextManager[None]:
+    def _hold_lock(self, admitted: AdmittedCall, progress: Progress) -> AbstractAsyncContextManager[None]:
         capability, request, own = admitted.capability, admitted.request, admitted.caller.own
         if capability.exclusive and isinstance(request, AppRequest):
             # What IKOMA had reason to do by itself, it has not after another call: then it looks again.

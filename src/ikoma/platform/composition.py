@@ -108,7 +108,7 @@ def _make_pipeline(
         locks=locks,
         operations=records.operations,
         events=records.events,
-        tokens=_tokens(settings, base.proxy),
+        tokens=_make_tokens(settings, base.proxy),
         approvals=records.approvals,
         throttle=Throttle(settings.auth_max_failures),
         scrubber=scrubber,
@@ -143,7 +143,7 @@ def _list_own_secrets(settings: Settings) -> list[Secret]:
     return [settings.offsite.secret] if settings.offsite and settings.offsite.secret else []
 
 
-def _tokens(settings: Settings, proxy: Proxy) -> Tokens | None:
+def _make_tokens(settings: Settings, proxy: Proxy) -> Tokens | None:
     if settings.jwt_issuer is None:
         return None
     from ikoma.kernel.access.tokens import Tokens  # with a library that nothing else needs

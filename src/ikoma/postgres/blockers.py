@@ -130,13 +130,13 @@ async def _watch(
                 while not blockers:
                     if terminate_blockers:
                         await end(connection, session, role)
-                    blockers += await _standing_in_the_way(connection, session)
+                    blockers += await _list_blockers(connection, session)
                     if blockers:
                         await connection.execute(_END_OWN, (session,))
                         return
                     await asyncio.sleep(_PAUSE)
 
 
-async def _standing_in_the_way(connection: Connection, session: str) -> list[str]:
+async def _list_blockers(connection: Connection, session: str) -> list[str]:
     cursor = await connection.execute(_BLOCKERS, {"session": session, "seconds": _PATIENCE})
     return [f"process {pid} of {role}{f' ({name})' if name else ''}" for pid, role, name in await cursor.fetchall()]

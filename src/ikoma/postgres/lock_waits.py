@@ -17,7 +17,7 @@ _LONGEST_PAUSE = 10.0
 _Gives = TypeVar("_Gives")
 
 
-async def insist(work: Callable[[], Awaitable[_Gives]], lock_timeout: float) -> _Gives:
+async def retry_while_locked(work: Callable[[], Awaitable[_Gives]], lock_timeout: float) -> _Gives:
     """Do what fails as a whole where a lock is not to be had, and do it again after a while, four times in all."""
     for pause in _PAUSES:
         try:

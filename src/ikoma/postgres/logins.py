@@ -78,7 +78,7 @@ class _Checks:
     async def _ask(self) -> None:
         """Ask the session that is kept, else a new one."""
         session = self._session
-        if session is not None and await self._alive(session):
+        if session is not None and await self._is_alive(session):
             return
         await self._drop(session)
         loop = asyncio.get_running_loop()
@@ -98,7 +98,7 @@ class _Checks:
             raise describe_unavailable(error) from error
         return connection
 
-    async def _alive(self, session: _KeptSession) -> bool:
+    async def _is_alive(self, session: _KeptSession) -> bool:
         if asyncio.get_running_loop().time() >= session.ends:
             return False
         try:

@@ -63,28 +63,28 @@ async def create(server: PostgresServer, app: AppName, password: Secret) -> None
         await _refuse_foreign(connection, app)
         async with connection.transaction():
             if await _mark(connection, "role", app) is None:
-                await connection.execute(sql.SQL("CREATE ROLE {}").format(_role(app)))
-            await _comment(connection, "ROLE", _role(app), app)
+                await connection.execute(sql.SQL("CREATE ROLE {}").format(_name_role(app)))
+            await _write_comment(connection, "ROLE", _name_role(app), app)
             await _set_role(connection, app, password)
-        if not await _exists(connection, app):
+        if not await _is_there(connection, app):
             await _make_database(connection, app)
-        await _isolate(connection, app, _database(app))
+        await _isolate(connection, app, _name_database(app))
     async with connected(server.make_admin_login(app.database)) as connection:
         await _close_functions(connection)
         # The app may have dropped it.
         await connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS public"))
-        await connection.execute(sql.SQL("ALTER SCHEMA public OWNER TO {}").format(_role(app)))
+        await connection.execute(sql.SQL("ALTER SCHEMA public OWNER TO {}").format(_name_role(app)))
 
 
 async def drop(server: PostgresServer, app: AppName) -> None:
     """Drop what was made for the app; sessions in it are ended. What is another's stays, silently: it is not ours."""
     async with connected(server.make_admin_login()) as connection:
         await take_turns(connection, app)
-        await connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(_unfinished(app)))
-        for name in (*(passing + _digest(app) for passing in _PASSING), name_undo(app)):
+        await connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(_name_unfinished(app)))
+        for name in (*(passing + _hash_name(app) for passing in _PASSING), name_undo(app)):
             await drop_database(connection, name)
         if await _mark(connection, "database", app) == _mark_of(app):
-            await connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(_database(app)))
+            await connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(_name_database(app)))
         if await _mark(connection, "role", app) == _mark_of(app):
             await _drop_role(connection, app)
 
@@ -99,14 +99,14 @@ async def make_place(server: PostgresServer, app: AppName, name: str) -> None:
         await take_turns(connection, app)
         if await _mark(connection, "role", app) is None:
             async with connection.transaction():
-                await connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(_role(app)))
-                await _comment(connection, "ROLE", _role(app), app)
+                await connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(_name_role(app)))
+                await _write_comment(connection, "ROLE", _name_role(app), app)
         await drop_database(connection, name)
         await connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(place))
         await _isolate(connection, app, place)
     async with connected(server.make_admin_login(name)) as connection:
         await _close_functions(connection)
-        await connection.execute(sql.SQL("ALTER SCHEMA public OWNER TO {}").format(_role(app)))
+        await connection.execute(sql.SQL("ALTER SCHEMA public OWNER TO {}").format(_name_role(app)))
 
 
 async def drop_place(server: PostgresServer, app: AppName, name: str) -> None:
@@ -114,7 +114,7 @@ async def drop_place(server: PostgresServer, app: AppName, name: str) -> None:
     async with connected(server.make_admin_login()) as connection:
         await take_turns(connection, app)
         await drop_database(connection, name)
-        if not await _exists(connection, app) and await _mark(connection, "role", app) == _mark_of(app):
+        if not await _is_there(connection, app) and await _mark(connection, "role", app) == _mark_of(app):
             with suppress(DatabaseForeign):  # it has rights elsewhere
                 await _drop_role(connection, app)
 
@@ -141,7 +141,7 @@ async def read_state(server: PostgresServer, app: AppName) -> DatabaseState:
         if not await _is_ours(connection, app):
             return DatabaseState(exists=False, name=app.database)
     async with connected(server.make_admin_login(app.database)) as connection:
-        size = await _value(connection, _SIZE)
+        size = await _read_value(connection, _SIZE)
         cursor = await connection.execute(_TABLES)
         tables = tuple(_show(schema, table) for schema, table in await cursor.fetchall())
     return DatabaseState(exists=True, name=app.database, size=int(size), tables=tables)
@@ -163,11 +163,11 @@ async def count_rows(server: PostgresServer, credentials: Credentials, *, timeou
         for schema, table in tables:
             left = 0.0 if connection.closed else deadline - time.monotonic()
             query = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(schema, table))
-            counted[_show(schema, table)] = await _in_time(connection, query, left)
+            counted[_show(schema, table)] = await _measure_in_time(connection, query, left)
     return counted
 
 
-async def _in_time(connection: Connection, query: sql.Composed, seconds: float) -> int | None:
+async def _measure_in_time(connection: Connection, query: sql.Composed, seconds: float) -> int | None:
     if seconds <= 0:
         return None
     try:
@@ -175,7 +175,7 @@ async def _in_time(connection: Connection, query: sql.Composed, seconds: float) 
             await connection.execute(
                 "SELECT set_config('statement_timeout', %s, true)", (str(int(seconds * 1000) + 1),)
             )
-            return int(await _value(connection, query))
+            return int(await _read_value(connection, query))
     except (psycopg.errors.QueryCanceled, psycopg.errors.InsufficientPrivilege, psycopg.errors.AdminShutdown):
         return None
 
@@ -204,21 +204,23 @@ async def _set_role(connection: Connection, app: AppName, password: Secret) -> N
         sql.SQL(
             "ALTER ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS INHERIT"
             " CONNECTION LIMIT {} PASSWORD {}"
-        ).format(_role(app), sql.Literal(_SESSIONS_OF_PREVIEW if app.previewed else _SESSIONS), sql.Literal(verifier))
+        ).format(
+            _name_role(app), sql.Literal(_SESSIONS_OF_PREVIEW if app.previewed else _SESSIONS), sql.Literal(verifier)
+        )
     )
     for name, value in _ROLE_LIMITS.items():
         await connection.execute(
-            sql.SQL("ALTER ROLE {} SET {} = {}").format(_role(app), sql.Identifier(name), sql.Literal(value))
+            sql.SQL("ALTER ROLE {} SET {} = {}").format(_name_role(app), sql.Identifier(name), sql.Literal(value))
         )
 
 
 async def _make_database(connection: Connection, app: AppName) -> None:
     """Make it under another name, and let it have its own once it is marked and closed to others."""
-    unfinished = _unfinished(app)
+    unfinished = _name_unfinished(app)
     await connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(unfinished))
     await connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(unfinished))
     await _isolate(connection, app, unfinished)
-    await connection.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(unfinished, _database(app)))
+    await connection.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(unfinished, _name_database(app)))
 
 
 async def _isolate(connection: Connection, app: AppName, database: sql.Identifier) -> None:
@@ -226,14 +228,14 @@ async def _isolate(connection: Connection, app: AppName, database: sql.Identifie
     async with connection.transaction():
         await connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
         await connection.execute(
-            sql.SQL("GRANT CONNECT, CREATE, TEMPORARY ON DATABASE {} TO {}").format(database, _role(app))
+            sql.SQL("GRANT CONNECT, CREATE, TEMPORARY ON DATABASE {} TO {}").format(database, _name_role(app))
         )
         await mark_database(connection, app, database)
 
 
 async def mark_database(connection: Connection, app: AppName, database: sql.Identifier) -> None:
     """Say on a database that it was made for this app."""
-    await _comment(connection, "DATABASE", database, app)
+    await _write_comment(connection, "DATABASE", database, app)
 
 
 async def _close_functions(connection: Connection) -> None:
@@ -245,7 +247,7 @@ async def _close_functions(connection: Connection) -> None:
 
 async def _drop_role(connection: Connection, app: AppName) -> None:
     try:
-        await connection.execute(sql.SQL("DROP ROLE {}").format(_role(app)))
+        await connection.execute(sql.SQL("DROP ROLE {}").format(_name_role(app)))
     except psycopg.errors.DependentObjectsStillExist as error:
         raise DatabaseForeign(
             f"The role {app.role!r} has rights or objects in databases that IKOMA did not make, and stays.",
@@ -263,7 +265,7 @@ async def _is_ours(connection: Connection, app: AppName) -> bool:
     return await _mark(connection, "database", app) == _mark_of(app)
 
 
-async def _exists(connection: Connection, app: AppName) -> bool:
+async def _is_there(connection: Connection, app: AppName) -> bool:
     return await _mark(connection, "database", app) is not None
 
 
@@ -273,16 +275,16 @@ async def _mark(connection: Connection, kind: str, app: AppName) -> str | None:
         "role": "SELECT coalesce(shobj_description(oid, 'pg_authid'), '') FROM pg_roles WHERE rolname = %s",
         "database": "SELECT coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database WHERE datname = %s",
     }[kind]
-    value = await _value(connection, query, (str(app),))
+    value = await _read_value(connection, query, (str(app),))
     return None if value is None else str(value)
 
 
-async def _comment(connection: Connection, kind: str, name: sql.Identifier, app: AppName) -> None:
+async def _write_comment(connection: Connection, kind: str, name: sql.Identifier, app: AppName) -> None:
     text = sql.Literal(_mark_of(app))
     await connection.execute(sql.SQL("COMMENT ON {} {} IS {}").format(sql.SQL(kind), name, text))
 
 
-async def _value(connection: Connection, query: str | sql.Composed, parameters: tuple[Any, ...] = ()) -> Any:
+async def _read_value(connection: Connection, query: str | sql.Composed, parameters: tuple[Any, ...] = ()) -> Any:
     cursor: psycopg.AsyncCursor[tuple[Any, ...]] = await connection.execute(
         query.encode() if isinstance(query, str) else query, parameters
     )
@@ -294,40 +296,40 @@ def _mark_of(app: AppName) -> str:
     return f"IKOMA app {app}"
 
 
-def _role(app: AppName) -> sql.Identifier:
+def _name_role(app: AppName) -> sql.Identifier:
     return sql.Identifier(app.role)
 
 
-def _database(app: AppName) -> sql.Identifier:
+def _name_database(app: AppName) -> sql.Identifier:
     return sql.Identifier(app.database)
 
 
-def _unfinished(app: AppName) -> sql.Identifier:
+def _name_unfinished(app: AppName) -> sql.Identifier:
     """The name of a database that is being made. No app can be called so."""
-    return sql.Identifier(f"ikoma-making-{_digest(app)}")
+    return sql.Identifier(f"ikoma-making-{_hash_name(app)}")
 
 
 def name_stand_in(app: AppName) -> str:
     """Name the database that stands in for the app's where a backup or a migration is tried."""
-    return _STAND_IN + _digest(app)
+    return _STAND_IN + _hash_name(app)
 
 
 def name_beside(app: AppName) -> str:
     """Name the database that is to take the place of the app's."""
-    return _BESIDE + _digest(app)
+    return _BESIDE + _hash_name(app)
 
 
 def name_foreign(app: AppName) -> str:
     """Name the database that holds what another app's was, on its way into the app's."""
-    return _FOREIGN + _digest(app)
+    return _FOREIGN + _hash_name(app)
 
 
 def name_undo(app: AppName) -> str:
     """Name the database that the app's was before it was restored."""
-    return UNDO + _digest(app)
+    return UNDO + _hash_name(app)
 
 
-def _digest(app: AppName) -> str:
+def _hash_name(app: AppName) -> str:
     return hashlib.sha256(app.database.encode()).hexdigest()[:32]
 
 

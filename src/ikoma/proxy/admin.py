@@ -64,11 +64,11 @@ class Admin:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise ProxyUnavailable from error
         if answer.status != 200:
-            raise ProxyRefused(f"The proxy refused the configuration: {_reason(text)}")
+            raise ProxyRefused(f"The proxy refused the configuration: {_read_reason(text)}")
         return json.loads(text) if text else None
 
 
-def _reason(answer: bytes) -> str:
+def _read_reason(answer: bytes) -> str:
     try:
         return str(json.loads(answer)["error"])
     except (ValueError, KeyError, TypeError):

@@ -92,7 +92,7 @@ class CaddyProxy:
         self._stopped = False
         await self._process.prepare()
         pages.write(self._root)
-        self._place = replace(self._place, access_logs=self._log_folder())
+        self._place = replace(self._place, access_logs=self._prepare_log_folder())
         async with self._process.take_turn():
             await self._bring_up()
 
@@ -168,11 +168,11 @@ class CaddyProxy:
         """Start Caddy again whenever it ends unasked. Runs until `stop` or until it is cancelled."""
         pause = _FIRST_PAUSE
         while True:
-            began = _now()
+            began = _read_clock()
             await self._process.wait_until_ended()
             if self._stopped:
                 return
-            pause = _FIRST_PAUSE if _now() - began > _STEADY_SECONDS else pause
+            pause = _FIRST_PAUSE if _read_clock() - began > _STEADY_SECONDS else pause
             log.warning("The proxy ended; starting it again in %s s", pause)
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
@@ -194,7 +194,7 @@ class CaddyProxy:
         for route in routes:
             self._sides.prepare(route.app, route.upstreams)
 
-    def _log_folder(self) -> Path | None:
+    def _prepare_log_folder(self) -> Path | None:
         """The folder of the access logs; None, and a warning, where Caddy's user cannot get there."""
         make_folder(self._logs.parent, 0o755)
         if use_when_root(USER) and (folder := find_closed_folder(self._logs.parent)):
@@ -260,5 +260,5 @@ class CaddyProxy:
         self._openings = Openings(http=HTTP in servers, https=HTTPS in servers)
 
 
-def _now() -> float:
+def _read_clock() -> float:
     return asyncio.get_running_loop().time()

@@ -44,7 +44,7 @@ def parse_object(body: bytes) -> Mapping[str, Any]:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
-        value = _lenient(body)
+        value = _parse_leniently(body)
     if not isinstance(value, dict):
         raise MalformedRequest("The body is JSON, but not an object.")
     return value
@@ -125,9 +125,9 @@ class LargeBodies:
         return large
 
 
-def _lenient(body: bytes) -> Any:
+def _parse_leniently(body: bytes) -> Any:
     try:
-        value = json.loads(body.decode("utf-8"), strict=False, parse_constant=_no_constant)
+        value = json.loads(body.decode("utf-8"), strict=False, parse_constant=_refuse_constant)
         orjson.dumps(value)  # refuses what could not be written again, such as half a surrogate pair
     except UnicodeDecodeError as error:
         raise MalformedRequest(f"The body is not UTF-8: byte {error.start} is wrong.") from None
@@ -144,5 +144,5 @@ def _lenient(body: bytes) -> Any:
     return value
 
 
-def _no_constant(name: str) -> NoReturn:
+def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)

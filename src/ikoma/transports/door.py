@@ -34,8 +34,8 @@ class Door:
         self._settings = settings
         self._mcp = McpDoor(pipeline) if settings.server_mode != "http" else None
         self._http = make_http_app(pipeline, summary, hooks if settings.server_mode != "mcp" else None, downloads)
-        self.app = harden_app(headers.guard_app(self._route, settings.allowed_hosts))
-        self.proxied_app = harden_app(serve_proxied(self._route, domain))
+        self.app = harden_app(headers.guard_app(self._lead_on, settings.allowed_hosts))
+        self.proxied_app = harden_app(serve_proxied(self._lead_on, domain))
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -52,7 +52,7 @@ class Door:
         if self._mcp is not None:
             self._mcp.close()
 
-    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _lead_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
         if self._mcp is not None and path == PATH:
             await self._mcp(scope, receive, send)

@@ -55,15 +55,15 @@ class Summary(Protocol):
 def make_http_app(pipeline: Pipeline, summary: Summary, hooks: Webhooks | None, downloads: BackupDownloads) -> ASGIApp:
     """The ASGI application; without `hooks` it has no API, only what tells of the server."""
     if hooks is None:
-        return Starlette(routes=[Route("/health", _health(summary))], exception_handlers=_HANDLERS)
+        return Starlette(routes=[Route("/health", _serve_health(summary))], exception_handlers=_HANDLERS)
     pages = Starlette(
         routes=[
             Route("/", lambda request: RedirectResponse("/docs")),
-            Route("/docs", _docs(pipeline)),
-            Route("/docs/guides/{name:path}", _guide),
-            Route("/openapi.json", _openapi(pipeline)),
-            Route("/capabilities", _capabilities(pipeline)),
-            Route("/health", _health(summary)),
+            Route("/docs", _serve_docs(pipeline)),
+            Route("/docs/guides/{name:path}", _serve_guide),
+            Route("/openapi.json", _serve_openapi(pipeline)),
+            Route("/capabilities", _serve_capabilities(pipeline)),
+            Route("/health", _serve_health(summary)),
         ],
         exception_handlers=_HANDLERS,
     )
@@ -104,7 +104,7 @@ class ExecuteEndpoint:
             request_id=request_id,
             read_arguments=lambda limit: read_object(scope, receive, limit),
             idempotency_key=headers.read_text(given.get(b"idempotency-key")) or None,
-            wait=_preferred_wait(given),
+            wait=_parse_preferred_wait(given),
             asks=given.get(b"x-confirm") == b"ask",
             address=headers.read_address(scope),
         )
@@ -116,7 +116,7 @@ class ExecuteEndpoint:
         except IkomaError as error:
             await headers.refuse(send, error, request_id=request_id)
         else:
-            await headers.answer(send, _status(answer), envelope.make_success(request_id, answer.body))
+            await headers.answer(send, _choose_status(answer), envelope.make_success(request_id, answer.body))
 
     async def _stream(self, attempt: Attempt, receive: Receive, send: Send) -> None:
         """Lines from the first one on; a call that has none is answered like any other.
@@ -158,20 +158,20 @@ class ExecuteEndpoint:
             answer = await self._pipeline.execute(attempt, progress, emit)
         except IkomaError as error:
             return error.status, envelope.make_failure(attempt.request_id, error), headers.list_accompanying(error)
-        return _status(answer), envelope.make_success(attempt.request_id, answer.body), []
+        return _choose_status(answer), envelope.make_success(attempt.request_id, answer.body), []
 
 
-def _preferred_wait(given: headers.Headers) -> float | None:
+def _parse_preferred_wait(given: headers.Headers) -> float | None:
     """`Prefer: wait=SECONDS` (RFC 7240): after that, the answer is 202 with the operation that goes on."""
     found = _PREFER.search(given.get(b"prefer", b""))
     return float(found[1]) if found else None
 
 
-def _status(answer: CallAnswer) -> int:
+def _choose_status(answer: CallAnswer) -> int:
     return 200 if answer.operation is None else 202
 
 
-def _docs(pipeline: Pipeline) -> Any:
+def _serve_docs(pipeline: Pipeline) -> Any:
     @cache  # made when someone asks for it, in a thread: few do, and each start would pay for it
     def made() -> tuple[str, dict[str, str]]:
         page = render_reference(pipeline.registry, guides.list_guides())
@@ -185,14 +185,14 @@ def _docs(pipeline: Pipeline) -> Any:
     return shown
 
 
-def _guide(request: Request) -> Response:
+def _serve_guide(request: Request) -> Response:
     page = guides.render_guide(request.path_params["name"].removesuffix(".md"))
     if page is None:
         raise NotFound
     return HTMLResponse(page, headers={"Content-Security-Policy": make_content_security_policy(page)})
 
 
-def _openapi(pipeline: Pipeline) -> Any:
+def _serve_openapi(pipeline: Pipeline) -> Any:
     @cache
     def made() -> bytes:
         return orjson.dumps(openapi.make_document(pipeline.registry))
@@ -200,7 +200,7 @@ def _openapi(pipeline: Pipeline) -> Any:
     return lambda request: Response(made(), media_type="application/json")
 
 
-def _capabilities(pipeline: Pipeline) -> Any:
+def _serve_capabilities(pipeline: Pipeline) -> Any:
     async def listing(request: Request) -> Response:
         given = dict(request.scope["headers"])
         allowed = set(
@@ -224,7 +224,7 @@ def _capabilities(pipeline: Pipeline) -> Any:
     return listing
 
 
-def _health(summary: Summary) -> Any:
+def _serve_health(summary: Summary) -> Any:
     async def health(request: Request) -> Response:
         return Response(orjson.dumps(await summary()), media_type="application/json")
 

@@ -116,7 +116,7 @@ def _adopt_schema(
     A model that another capability declares, such as DeployUpDetails, changes that one's name for this one's.
     """
     nested = schema.pop("$defs", {})
-    names = {name: prefix + _without_capability(name, prefixes) for name in nested}
+    names = {name: prefix + _remove_capability(name, prefixes) for name in nested}
     for name, definition in nested.items():
         schemas[names[name]] = _rename(definition, names)
     renamed = _rename(schema, names)
@@ -124,7 +124,7 @@ def _adopt_schema(
     return renamed
 
 
-def _without_capability(name: str, prefixes: Sequence[str]) -> str:
+def _remove_capability(name: str, prefixes: Sequence[str]) -> str:
     return name.removeprefix(max((prefix for prefix in prefixes if name.startswith(prefix)), key=len, default=""))
 
 

@@ -31,20 +31,20 @@ def skim_members(body: Body, wanted: Collection[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     place = _expect(body, 0, b"{")
     while True:
-        place = _after_space(body, place)
+        place = _skip_space(body, place)
         if body[place : place + 1] == b"}":
             return found
         name = _STRING.match(body, place)
         if name is None:
             raise MalformedRequest("The body is JSON, but not an object.")
-        begin = _after_space(body, _expect(body, name.end(), b":"))
+        begin = _skip_space(body, _expect(body, name.end(), b":"))
         end = _end_of_value(body, begin)
         key = _read(bytes(name[0]))
         if key in wanted:
             if end - begin > _LARGEST:
                 raise MalformedRequest(f"{key} has more than {_LARGEST} bytes.")
             found[key] = _read(bytes(body[begin:end]))
-        place = _after_space(body, end)
+        place = _skip_space(body, end)
         if body[place : place + 1] == b",":
             place += 1
         elif body[place : place + 1] != b"}":
@@ -71,13 +71,13 @@ def _end_of_value(body: Body, place: int) -> int:
 
 
 def _expect(body: Body, place: int, sign: bytes) -> int:
-    place = _after_space(body, place)
+    place = _skip_space(body, place)
     if body[place : place + 1] != sign:
         raise MalformedRequest("The body is JSON, but not an object.")
     return place + 1
 
 
-def _after_space(body: Body, place: int) -> int:
+def _skip_space(body: Body, place: int) -> int:
     found = _SPACE.match(body, place)
     return found.end() if found else place
 

@@ -29,7 +29,7 @@ from tests.contract.postgres.conftest import Postgres, make_database
 
 @pytest.mark.parametrize("left", ["role", "unfinished", "unmarked"])
 def test_creating_goes_on_where_a_killed_run_ended(postgres: Postgres, app: AppName, left: str) -> None:
-    role, unfinished = sql.Identifier(app), provision._unfinished(app)
+    role, unfinished = sql.Identifier(app), provision._name_unfinished(app)
     with postgres.admin() as session:
         session.execute(sql.SQL("CREATE ROLE {}").format(role))
         session.execute(sql.SQL("COMMENT ON ROLE {} IS {}").format(role, sql.Literal(f"IKOMA app {app}")))

@@ -1,4 +1,4 @@
-"""What comes on stdin is read whole, and a Ctrl-C ends the reading whenever it comes."""
+"""Stdin is read whole, and a Ctrl-C ends the reading whenever it comes."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def test_operations_have_the_words_of_the_command_line() -> None:
             assert not re.search(rf"(?<!call ){re.escape(name)}\b(?!\.)", text), name
         assert (f"call {name}" in listed) is (name not in named)
     assert "`ikoma deploy` of shop is done." in shown
-    assert "ikoma.caretaker" in page("operations.list", {"operations": [{**done[0], "capability": "ikoma.caretaker"}]})
+    assert "ikoma.settle" in page("operations.list", {"operations": [{**done[0], "capability": "ikoma.settle"}]})
 
 
 CHECK = {

@@ -86,7 +86,7 @@ class Adapter:
         texts = await self._validator.read_texts(app, contents) if can_be_read else {}
         edited = {name: ComposeText(name, text) for name, text in texts.items()}
         changes, mended = _take_out_proxies(report, edited)
-        changes += _route(report, edited, service, is_routed=bool(changes))
+        changes += _add_route(report, edited, service, is_routed=bool(changes))
         changed = tuple(AdaptedFile(name, texts[name], item.text) for name, item in edited.items())
         left = tuple(str(finding) for finding in report.errors if finding.problem not in mended)
         left = (*(item.by_hand for item in report.own_proxies if item.stays), *left)
@@ -120,13 +120,13 @@ def _take_out_proxies(report: Report, edited: Mapping[str, ComposeText]) -> tupl
             for item in edited.values():
                 item.take_out(proxy.leaves)
             changes += [f"{name} is left out." for name in proxy.leaves]
-        _first(edited).set_lines(_lines(proxy))
+        _find_first(edited).set_lines(_make_lines(proxy))
         changes.append(f"Under x-ikoma: {', '.join(proxy.lines)}.")
         mended.add(proxy.problem)
     return changes, mended
 
 
-def _route(report: Report, edited: Mapping[str, ComposeText], service: str | None, *, is_routed: bool) -> list[str]:
+def _add_route(report: Report, edited: Mapping[str, ComposeText], service: str | None, *, is_routed: bool) -> list[str]:
     """Name the service that answers, where the file leaves a doubt and it is known by now."""
     choice = report.choice
     if service is not None:
@@ -141,18 +141,18 @@ def _route(report: Report, edited: Mapping[str, ComposeText], service: str | Non
         chosen = choice.candidates[0]
     lines: dict[str, Any] = {"service": chosen.service}
     lines |= {"port": chosen.port} if chosen.port else {}
-    _first(edited).set_lines(lines)
+    _find_first(edited).set_lines(lines)
     return [f"Under x-ikoma: {', '.join(f'{key}: {value}' for key, value in lines.items())}."]
 
 
-def _lines(proxy: OwnProxy) -> dict[str, Any]:
+def _make_lines(proxy: OwnProxy) -> dict[str, Any]:
     if proxy.stays or proxy.behind is None:
         return {"service": proxy.service, "port": 80}
     lines: dict[str, Any] = {"service": proxy.behind.service, "port": proxy.behind.port}
     return lines | ({"domains": list(proxy.domains)} if proxy.domains else {})
 
 
-def _first(edited: Mapping[str, ComposeText]) -> ComposeText:
+def _find_first(edited: Mapping[str, ComposeText]) -> ComposeText:
     """The file that the others are merged over."""
     for item in edited.values():
         return item

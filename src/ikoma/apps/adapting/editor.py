@@ -144,11 +144,11 @@ class ComposeText:
     def _end(self, begin: yaml.Mark, node: yaml.Node) -> int:
         """The line after the last one of an entry of a block, with the comments that are indented as its content."""
         lines = self.text.splitlines()
-        end = max(_last_line(node), begin.line) + 1
+        end = max(_find_last_line(node), begin.line) + 1
         following = end
         while following < len(lines) and (not lines[following].strip() or lines[following].lstrip().startswith("#")):
             following += 1
-            if lines[following - 1].strip() and _indent(lines[following - 1]) > begin.column:
+            if lines[following - 1].strip() and _measure_indent(lines[following - 1]) > begin.column:
                 end = following
         return end
 
@@ -162,7 +162,7 @@ class ComposeText:
             return
         if is_new:
             ending = "" if self.text.endswith(("\n", "\r")) or not self.text else self._newline
-            self.text += f"{ending}{self._newline}{_BLOCK}:{self._newline}{self._written(lines, 2)}"
+            self.text += f"{ending}{self._newline}{_BLOCK}:{self._newline}{self._write_lines(lines, 2)}"
             return
         key, block = next(entry for entry in root.value if entry[0].value == _BLOCK)
         if block.flow_style:
@@ -170,11 +170,11 @@ class ComposeText:
             return
         indent = block.value[0][0].start_mark.column
         place = self.text.splitlines(keepends=True)
-        place[key.start_mark.line + 1 : key.start_mark.line + 1] = [self._written(lines, indent)]
+        place[key.start_mark.line + 1 : key.start_mark.line + 1] = [self._write_lines(lines, indent)]
         self.text = "".join(place)
 
-    def _written(self, lines: Mapping[str, Any], indent: int) -> str:
-        return "".join(f"{' ' * indent}{key}: {_plain(value)}{self._newline}" for key, value in lines.items())
+    def _write_lines(self, lines: Mapping[str, Any], indent: int) -> str:
+        return "".join(f"{' ' * indent}{key}: {_write_plain(value)}{self._newline}" for key, value in lines.items())
 
     def _write_at(self, index: int, text: str) -> None:
         self.text = self.text[:index] + text + self.text[index:]
@@ -212,33 +212,33 @@ class ComposeText:
 
     def _check(self) -> None:
         """See that the text says now what it is meant to say."""
-        if _without_empty(self._read()) != _without_empty(self._wanted):
+        if _remove_empty(self._read()) != _remove_empty(self._wanted):
             raise NotAdaptable(f"{self.name} is written in a way that cannot be changed without rewriting it.")
 
 
-def _last_line(node: yaml.Node) -> int:
+def _find_last_line(node: yaml.Node) -> int:
     """The last line, from 0, that a node has anything on."""
     if isinstance(node, yaml.MappingNode) and node.value and not node.flow_style:
-        return max(max(_last_line(key), _last_line(value)) for key, value in node.value)
+        return max(max(_find_last_line(key), _find_last_line(value)) for key, value in node.value)
     if isinstance(node, yaml.SequenceNode) and node.value and not node.flow_style:
-        return max(_last_line(item) for item in node.value)
+        return max(_find_last_line(item) for item in node.value)
     end: yaml.Mark = node.end_mark
     if end.column == 0 and end.line > node.start_mark.line:  # a text in lines of its own
         return int(end.line) - 1
     return int(end.line)
 
 
-def _indent(line: str) -> int:
+def _measure_indent(line: str) -> int:
     return len(line) - len(line.lstrip(" "))
 
 
-def _plain(value: Any) -> str:
+def _write_plain(value: Any) -> str:
     """A value as a person would write it."""
     if isinstance(value, list):
         return f"[{', '.join(map(str, value))}]"
     return json.dumps(value) if isinstance(value, bool | dict) else str(value)
 
 
-def _without_empty(found: Mapping[str, Any]) -> dict[str, Any]:
+def _remove_empty(found: Mapping[str, Any]) -> dict[str, Any]:
     """The content, where an empty `services` is as good as none."""
     return {key: value for key, value in found.items() if value not in (None, {}, [])}

@@ -112,7 +112,7 @@ def pack_folder(place: Path, files: Mapping[str, Mapping[str, object]], manifest
         size = path.stat().st_size if path.is_file() else -1
         if name in files and files[name] != {"size": size, "sha256": _hash((path,), (size,)) if size >= 0 else ""}:
             raise BackupDamaged(f"{place.name} is not what its manifest says: {name} is another, or is not there.")
-        parts += [_head(f"{place.name}/{name}", size), path, b"\0" * (-size % _BLOCK)]
+        parts += [_make_head(f"{place.name}/{name}", size), path, b"\0" * (-size % _BLOCK)]
     return _measure(f"{place.name}.tar", (*parts, b"\0" * (2 * _BLOCK)))
 
 
@@ -121,7 +121,7 @@ def _measure(name: str, parts: tuple[bytes | Path, ...]) -> PackedBackup:
     return PackedBackup(name, parts, lengths, _hash(parts, lengths))
 
 
-def _head(name: str, size: int) -> bytes:
+def _make_head(name: str, size: int) -> bytes:
     item = tarfile.TarInfo(name)
     item.size, item.mode = size, 0o600
     return item.tobuf(tarfile.PAX_FORMAT)

@@ -230,11 +230,11 @@ class AppBackupMaker:
             found = await _take_inventory(work, f"The volume {file.stem}, restored beside,")
         finally:
             await asyncio.to_thread(work.unlink, missing_ok=True)
-            await asyncio.shield(self._let_go(stand_in))
+            await asyncio.shield(self._remove_stand_in(stand_in))
         if found != {name: told[name] for name in found}:
             raise BackupUnproven(f"The volume {file.stem} was backed up, and its files are others when restored.")
 
-    async def _let_go(self, stand_in: str) -> None:
+    async def _remove_stand_in(self, stand_in: str) -> None:
         if stand_in in await self._engine.volumes.map_owners():
             await self._engine.volumes.remove(stand_in)
 

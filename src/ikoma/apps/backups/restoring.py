@@ -110,7 +110,7 @@ class AppBackupRestorer:
             IkomaError: a part could not be restored; the app is as it was before.
         """
         await asyncio.to_thread(self._require_whole, app, backup)
-        note = read_note(app) or WholeRestore(backup.name, _now(), start=_serves(app))
+        note = read_note(app) or WholeRestore(backup.name, _format_now(), start=_serves(app))
         _write(app, replace(note, backup=backup.name))
         checkpoint("whole: noted")
         try:
@@ -216,7 +216,7 @@ class AppBackupRestorer:
     async def _take_back(self, app: App, note: WholeRestore, error: BaseException, options: DeployOptions) -> None:
         """Bring back what was there; where that fails too, the next start goes on with that."""
         assert note.before is not None
-        back = replace(note, backup=note.before, at=_now())
+        back = replace(note, backup=note.before, at=_format_now())
         _write(app, back)
         try:
             await self._replace(app, self._backups.find(app.name, AppBackupName(note.before)), back, options.progress)
@@ -257,5 +257,5 @@ def _serves(app: App) -> bool:
     return serving is not None and not serving.down
 
 
-def _now() -> str:
+def _format_now() -> str:
     return format_moment(datetime.now(UTC), "microseconds")

@@ -159,7 +159,7 @@ class DatabaseMigrator:
 
     async def rehearse(self, app: App, change: Callable[[Credentials], Awaitable[None]], progress: Progress) -> None:
         """Prove, on a copy that is thrown away, that a backup of the database can be restored; then change the copy."""
-        owned, copy = credentials.require(app), _rehearsal_path(app)
+        owned, copy = credentials.require(app), _locate_rehearsal(app)
         copy.unlink(missing_ok=True)
 
         def tell(message: str, fraction: float | None = None) -> None:
@@ -215,7 +215,7 @@ class DatabaseMigrator:
         """Remove what a kill has left of a rehearsal, and say what one has left of a restore."""
         if (ended := await self._restorations.settle(app)) is not None:
             log.warning("%s: %s", app.name, ended)
-        if (copy := _rehearsal_path(app)).exists():
+        if (copy := _locate_rehearsal(app)).exists():
             await self._databases.drop_stand_in(app.name)
             copy.unlink()
 
@@ -378,7 +378,7 @@ async def _lint(files: Sequence[Migration], pending: Sequence[Migration]) -> lis
     return await read(lint_all, pending, [item for item in files if item.name not in names])
 
 
-def _rehearsal_path(app: App) -> Path:
+def _locate_rehearsal(app: App) -> Path:
     """The backup of a rehearsal: as long as it is there, so may the copy of the database be."""
     return app.state / "rehearsal.sql"
 

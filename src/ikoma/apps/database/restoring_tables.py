@@ -101,7 +101,7 @@ class TableRestorer:
     ) -> RestoredAppTables:
         """`restore`, out of any dump; for the block of a note."""
         async with self._loaded(app, owned, source, names, progress) as place:
-            return await self._exchange(app, owned, place, source.name, names, progress)
+            return await self._swap_tables(app, owned, place, source.name, names, progress)
 
     def _describe(self, manifest: BackupManifest) -> TableSource:
         return TableSource(manifest.name, self._backups.describe(manifest), AppName(manifest.app))
@@ -121,7 +121,7 @@ class TableRestorer:
             await self._databases.check_tables(owned, place, names)
             yield place
 
-    async def _exchange(
+    async def _swap_tables(
         self, app: App, owned: Credentials, place: Credentials, backup: str, names: Sequence[str], progress: Progress
     ) -> RestoredAppTables:
         progress("back the database up")

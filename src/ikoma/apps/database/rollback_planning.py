@@ -94,10 +94,10 @@ def plan_rollback(
 
 
 def _is_same(older: Sequence[LedgerEntry], newer: Sequence[LedgerEntry]) -> bool:
-    return _index_checksums(older) == _index_checksums(newer)
+    return _map_checksums(older) == _map_checksums(newer)
 
 
-def _index_checksums(entries: Sequence[LedgerEntry]) -> dict[str, str]:
+def _map_checksums(entries: Sequence[LedgerEntry]) -> dict[str, str]:
     return {entry.name: entry.checksum for entry in entries}
 
 
@@ -115,18 +115,18 @@ def _find_obstacle(
     older: Sequence[LedgerEntry], newer: Sequence[LedgerEntry], files: Mapping[str, str], downs: Collection[str]
 ) -> str | None:
     """Find why down-migrations do not lead from one to the other; None where they do."""
-    now = _index_checksums(newer)
+    now = _map_checksums(newer)
     if gone := [entry.name for entry in older if entry.name not in now]:
-        return f"{_join_names(gone)} {_was(gone)} applied then, and {_is(gone)} not now"
+        return f"{_join_names(gone)} {_choose_was(gone)} applied then, and {_is(gone)} not now"
     if other := [entry.name for entry in older if now[entry.name] != entry.checksum]:
-        return f"{_join_names(other)} {_was(other)} applied again with another content since"
+        return f"{_join_names(other)} {_choose_was(other)} applied again with another content since"
     if [entry.name for entry in newer[: len(older)]] != [entry.name for entry in older]:
         return "the migrations since are not the newest of the ledger, and only those can be undone"
     since = newer[len(older) :]
     if lacking := [entry.name for entry in since if entry.name not in downs]:
         return f"{_join_names(lacking)} {_has(lacking)} no down-migration"
     if changed := [entry.name for entry in since if files.get(entry.name, entry.checksum) != entry.checksum]:
-        return f"{_join_names(changed)} {_was(changed)} changed on the disk since it was applied"
+        return f"{_join_names(changed)} {_choose_was(changed)} changed on the disk since it was applied"
     return None
 
 
@@ -140,7 +140,7 @@ def _find_backup(
 
 def _fits(kept: KnownBackup, older: Sequence[LedgerEntry], newer: Sequence[LedgerEntry]) -> bool:
     if kept.migrations is not None:
-        return dict(kept.migrations) == _index_checksums(older)
+        return dict(kept.migrations) == _map_checksums(older)
     if any(entry not in newer for entry in older):
         return False  # something was undone, and the ledger does not say when
     begins = max((entry.applied_at for entry in older), default="")
@@ -152,7 +152,7 @@ def _join_names(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _was(names: Sequence[str]) -> str:
+def _choose_was(names: Sequence[str]) -> str:
     return "was" if len(names) == 1 else "were"
 
 

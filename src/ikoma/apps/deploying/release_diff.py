@@ -80,7 +80,7 @@ def compare_files(app: App, old: Release, new: Release, *, path: FilePath | None
             continue
         if time.monotonic() > ends:
             return "\n".join(shown), True
-        for line in _diff_file(name, before, after, known):
+        for line in _compare_file(name, before, after, known):
             size += len(line) + 1
             if size > limit:
                 return "\n".join(shown), True
@@ -103,7 +103,7 @@ def _is_different(old: SnapshotEntry | None, new: SnapshotEntry | None) -> bool:
     return (old and old[:5]) != (new and new[:5])
 
 
-def _diff_file(name: str, before: ReleaseFiles, after: ReleaseFiles, known: Sequence[Secret]) -> Iterator[str]:
+def _compare_file(name: str, before: ReleaseFiles, after: ReleaseFiles, known: Sequence[Secret]) -> Iterator[str]:
     """The lines of one file's difference, with a head that names it."""
     shown = make_printable(name)
     old, new = (files.entries.get(name) for files in (before, after))

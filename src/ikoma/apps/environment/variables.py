@@ -133,7 +133,7 @@ class VariableReader:
             return Variables(faults=(fault,))
         if not reading.raw and (deep := find_too_deep(text)) is not None:
             return Variables(faults=(_describe_too_deep(reading.file, deep),))
-        resolved = await self._compose(app, reading)
+        resolved = await self._resolve_alone(app, reading)
         if resolved.model is None:
             return Variables(faults=(await self._find_fault(app, reading, text, resolved.error or ""),))
         found = resolved.model["services"][_SERVICE].get("environment") or {}
@@ -141,7 +141,7 @@ class VariableReader:
         doubts = () if reading.raw else tuple(_find_doubts(reading.file, text, values, resolved.warnings))
         return Variables(values, doubts=doubts)
 
-    async def _compose(self, app: App, reading: _KnownFile) -> Resolved:
+    async def _resolve_alone(self, app: App, reading: _KnownFile) -> Resolved:
         form = {"path": _FILE, **({"format": "raw"} if reading.raw else {})}
         model = {"services": {_SERVICE: {"image": "x", "env_file": [form]}}}
         return await self._resolve(app, model, {_FILE: reading.content, ENV: reading.beside})
@@ -156,7 +156,7 @@ class VariableReader:
         while good + 1 < bad:
             middle = (good + bad) // 2
             part = replace(reading, content=text[: found[middle - 1].end].encode())
-            if (await self._compose(app, part)).model is None:
+            if (await self._resolve_alone(app, part)).model is None:
                 bad = middle
             else:
                 good = middle

@@ -93,13 +93,13 @@ class PostgresMover:
                 hint="Start it with `docker compose start`, then call apps.import again.",
             )
         given = await self._engine.require_projects().read_variables(container.id)
-        user = _first(given, _USERS) or "postgres"
+        user = _find_first(given, _USERS) or "postgres"
         found = OwnPostgres(
             services[0],
             container,
             user,
-            _first(given, _PASSWORDS),
-            _first(given, _NAMES) or user,
+            _find_first(given, _PASSWORDS),
+            _find_first(given, _NAMES) or user,
             given.get("PGPORT", "5432"),
         )
         await self._require_not_newer(found)
@@ -235,5 +235,5 @@ def _read_values(service: Service) -> Iterator[tuple[str, str]]:
             yield name, str(value).replace("$$", "$")
 
 
-def _first(given: Mapping[str, str], names: tuple[str, ...]) -> str:
+def _find_first(given: Mapping[str, str], names: tuple[str, ...]) -> str:
     return next((given[name] for name in names if given.get(name)), "")

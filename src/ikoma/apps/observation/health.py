@@ -148,7 +148,7 @@ class HealthObserver:
         state = await self._runtime.observe(app)
         release = Releases(app).find_serving(state.record.serving)
         web, containers = release.routed if release else None, state.serving
-        return state, containers, release, await self._probe(app, web, containers)
+        return state, containers, release, await self._ask_web(app, web, containers)
 
     async def _find_loops(self, containers: Sequence[Replica]) -> dict[str, str]:
         """Containers that keep restarting, by id, and how."""
@@ -161,7 +161,7 @@ class HealthObserver:
         said = await asyncio.gather(*map(look, asked))
         return {item.id: trouble for item, trouble in zip(asked, said, strict=True) if trouble}
 
-    async def _probe(self, app: App, web: Web | None, containers: Sequence[Replica]) -> ProbeResult:
+    async def _ask_web(self, app: App, web: Web | None, containers: Sequence[Replica]) -> ProbeResult:
         if web is None:
             return ProbeResult(None, "Nothing is routed to the app, so no health path is asked.")
         return await self._web.explain(app, web, containers)

@@ -89,12 +89,12 @@ class OffsiteKeeper:
             while True:
                 self._has_failed.clear()
                 well = await self._go_round()
-                await self._rest(_LOOK_SECONDS if well else _AGAIN_SECONDS)
+                await self._wait_for_next(_LOOK_SECONDS if well else _AGAIN_SECONDS)
         finally:
             for task in self._leaving.values():
                 task.cancel()
 
-    async def _rest(self, seconds: float) -> None:
+    async def _wait_for_next(self, seconds: float) -> None:
         """Wait for so long; for a minute only from when a backup failed to leave."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -139,7 +139,7 @@ class OffsiteKeeper:
         for name in (*self._apps.list_names(), SERVER):
             with log_failures(name):
                 well = await self._send_missing(name) and well
-                await self._let_go(name)
+                await self._delete_expired(name)
         return well
 
     async def _send_missing(self, app: AppName) -> bool:
@@ -168,7 +168,7 @@ class OffsiteKeeper:
         found = [item for item in missing if item.name not in superfluous]
         return sorted(found, key=lambda item: item.created_at, reverse=True)
 
-    async def _let_go(self, app: AppName) -> None:
+    async def _delete_expired(self, app: AppName) -> None:
         """Delete the copies of schedules that were kept long enough, and that the store lets go of."""
         known = self._offsite.read_known().list_of(app)
         for kind in _KINDS:

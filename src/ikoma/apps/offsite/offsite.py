@@ -115,7 +115,7 @@ class Offsite:
             raise
         copies = tuple(_parse(item) for item in told["copies"])
         return self._note(
-            copies=copies, looked_at=_now(), failing_since=None, problem=None, left_out=int(told["leftOut"])
+            copies=copies, looked_at=_format_now(), failing_since=None, problem=None, left_out=int(told["leftOut"])
         )
 
     async def fetch(self, owner: str, name: str, target: Path, progress: Progress = ignore_progress) -> OffsiteCopy:
@@ -148,7 +148,7 @@ class Offsite:
 
     def note_failure(self, error: IkomaError) -> None:
         """Remember that the place failed, and since when."""
-        self._note(failing_since=self.read_known().failing_since or _now(), problem=error.message)
+        self._note(failing_since=self.read_known().failing_since or _format_now(), problem=error.message)
 
     @property
     def _known_file(self) -> Path:
@@ -227,5 +227,5 @@ def _parse(told: Mapping[str, Any]) -> OffsiteCopy:
     return OffsiteCopy(**{**told, "parts": ()})
 
 
-def _now() -> str:
+def _format_now() -> str:
     return format_moment(datetime.now(UTC))

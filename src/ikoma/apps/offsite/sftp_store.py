@@ -64,7 +64,7 @@ class SftpStore:
     # --- in the loop ---
 
     async def _put(self, name: str, content: bytes) -> None:
-        path = self._path(name)
+        path = self._locate(name)
         folder, _, last = path.rpartition("/")
         written = f"{folder}/{_WRITING}{last}"  # what a killed sender left is written over by the next
         async with self._session() as sftp:
@@ -105,7 +105,7 @@ class SftpStore:
     async def _open(self, name: str) -> asyncssh.SFTPClientFile:
         async with self._session() as sftp:
             try:
-                return await sftp.open(self._path(name), "rb")
+                return await sftp.open(self._locate(name), "rb")
             except _NO_FOLDER_YET:
                 raise OffsiteMissing(f"There is no {name} off this machine.") from None
 
@@ -122,7 +122,7 @@ class SftpStore:
 
     async def _walk(self, sftp: asyncssh.SFTPClient, folder: str, found: list[StoredObject]) -> None:
         try:
-            entries = [entry async for entry in sftp.scandir(self._path(folder))]
+            entries = [entry async for entry in sftp.scandir(self._locate(folder))]
         except _NO_FOLDER_YET:
             return
         for entry in entries:
@@ -138,14 +138,14 @@ class SftpStore:
     async def _delete(self, name: str) -> None:
         async with self._session() as sftp:
             with suppress(*_NO_FOLDER_YET):
-                await sftp.remove(self._path(name))
+                await sftp.remove(self._locate(name))
             folder = name.rpartition("/")[0]
             while folder:
                 try:
-                    for entry in await sftp.listdir(self._path(folder)):
+                    for entry in await sftp.listdir(self._locate(folder)):
                         if str(entry).startswith(_WRITING):
-                            await sftp.remove(f"{self._path(folder)}/{entry}")
-                    await sftp.rmdir(self._path(folder))
+                            await sftp.remove(f"{self._locate(folder)}/{entry}")
+                    await sftp.rmdir(self._locate(folder))
                 except asyncssh.SFTPError:
                     break  # something else is in it, or it is gone
                 folder = folder.rpartition("/")[0]
@@ -154,7 +154,7 @@ class SftpStore:
         if not await sftp.isdir(self._place.path):
             raise OffsiteUnreachable(f"{self._where} has no folder {self._place.path}.")
 
-    def _path(self, name: str) -> str:
+    def _locate(self, name: str) -> str:
         return f"{self._place.path}/{name}".rstrip("/")
 
     @asynccontextmanager

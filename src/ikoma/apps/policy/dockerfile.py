@@ -64,11 +64,11 @@ def find_problems(text: str, args: Mapping[str, str]) -> Iterator[Problem]:
         args: the build's own arguments.
     """
     text = text.removeprefix("\ufeff")
-    candidates = list(_candidates(text))
-    stages = _stages(text)
-    values = _values(candidates, args, first=min(stages.values(), default=0))
+    candidates = list(_list_candidates(text))
+    stages = _find_stages(text)
+    values = _list_values(candidates, args, first=min(stages.values(), default=0))
     seen: set[tuple[str, str]] = set()
-    for number, rule, what, image in _all(text, candidates, values, stages, args):
+    for number, rule, what, image in _find_all(text, candidates, values, stages, args):
         if (what, image or "") not in seen:
             seen.add((what, image or ""))
             yield rule, number, what, image
@@ -85,10 +85,10 @@ class _Line:
     text: str
 
 
-def _all(
+def _find_all(
     text: str, candidates: list[tuple[int, str]], values: _Values, stages: _Stages, args: Mapping[str, str]
 ) -> Iterator[tuple[int, str, str, str | None]]:
-    for number, found in _readers(text, args):
+    for number, found in _find_readers(text, args):
         yield number, *found
     if not candidates:
         yield 1, "foreign-image", "It has too many lines that go on in the next.", None
@@ -98,11 +98,11 @@ def _all(
             if told[number, line].name is not None:
                 yield number, "foreign-image", "", IMAGE
             continue
-        for found in _of_line(_Line(number, line), values, stages):
+        for found in _find_in_line(_Line(number, line), values, stages):
             yield number, *found
 
 
-def _readers(text: str, args: Mapping[str, str]) -> Iterator[tuple[int, _Found]]:
+def _find_readers(text: str, args: Mapping[str, str]) -> Iterator[tuple[int, _Found]]:
     """The program that reads the file: the first lines, or an argument, can name one."""
     lines = text.split("\n")
     begin = 1 if lines[0].startswith("#!") else 0
@@ -112,7 +112,7 @@ def _readers(text: str, args: Mapping[str, str]) -> Iterator[tuple[int, _Found]]
             break
         named += [(number, found[1])] if (found := _DIRECTIVE.match(line.lstrip())) else []
     for number, name in named:
-        yield from ((number, found) for found in _image(name, {}, {}, number))
+        yield from ((number, found) for found in _find_images(name, {}, {}, number))
         if not _FRONTEND.fullmatch(name):
             what = f"{quote(name)} names the program that reads the file, which may take any image."
             yield number, ("foreign-image", what, None)
@@ -120,13 +120,13 @@ def _readers(text: str, args: Mapping[str, str]) -> Iterator[tuple[int, _Found]]
         yield 1, ("foreign-image", "Which program reads the file cannot be told.", None)
 
 
-def _of_line(line: _Line, values: _Values, stages: _Stages) -> Iterator[_Found]:
+def _find_in_line(line: _Line, values: _Values, stages: _Stages) -> Iterator[_Found]:
     if found := _FROM.match(line.text):
-        yield from _image(found[2], values, stages, line.number)
+        yield from _find_images(found[2], values, stages, line.number)
     if _FLAGGED.match(line.text):
         yield "foreign-image", f"Which image is meant by {quote(line.text.strip())} cannot be told.", None
     if labelled := _LABEL.match(line.text):
-        yield from _labels(labelled[1].translate(_BARE).split())
+        yield from _check_labels(labelled[1].translate(_BARE).split())
     takes = _TAKES.match(line.text)
     if takes is None:
         return
@@ -134,16 +134,16 @@ def _of_line(line: _Line, values: _Values, stages: _Stages) -> Iterator[_Found]:
     if verb != "RUN" or "--mount" in rest:
         for name in _TAKEN_FROM.findall(f" {rest}"):
             if not _BY_NUMBER.fullmatch(name):  # a stage by its number
-                yield from _image(name, values, stages, line.number)
+                yield from _find_images(name, values, stages, line.number)
     if verb == "ADD" and _FETCHED.search(rest):
         yield "remote-source", "ADD fetches with the server's own network; use RUN and a program of the image.", None
-    elif verb == "ADD" and any(map(_UNTOLD.match, _sources(rest))):
+    elif verb == "ADD" and any(map(_UNTOLD.match, _list_sources(rest))):
         yield "remote-source", "What ADD takes cannot be told; use COPY, or begin the path with ./.", None
     if verb == "RUN" and _RIGHTS.search(rest):
         yield "build-privileges", "RUN asks for rights on the server.", None
 
 
-def _labels(words: list[str]) -> Iterator[_Found]:
+def _check_labels(words: list[str]) -> Iterator[_Found]:
     """The classic builder's containers have the labels that stand before their step: they could pass for another's."""
     for number, word in enumerate(words):
         name, is_pair, _ = word.partition("=")
@@ -153,18 +153,18 @@ def _labels(words: list[str]) -> Iterator[_Found]:
             yield "reserved-label", f"Which label is meant by {quote(name)} cannot be told.", None
 
 
-def _sources(rest: str) -> list[str]:
+def _list_sources(rest: str) -> list[str]:
     """List what stands before the last word of COPY or ADD, in either form."""
     return [word for word in re.split(r"[\s,\[\]]+", rest) if word and not word.startswith("--")][:-1]
 
 
-def _image(text: str, values: _Values, stages: _Stages, number: int) -> Iterator[_Found]:
+def _find_images(text: str, values: _Values, stages: _Stages, number: int) -> Iterator[_Found]:
     """Every image that this may come to in that line: an argument can have several values in one file."""
     text = text.strip("\"'")
     if text in ("\\", "`"):  # the line goes on: joined with the next it is looked at again
         return
     used = list(_VARIABLE.finditer(text))
-    choices = [_choices(found, values) for found in used]
+    choices = [_list_choices(found, values) for found in used]
     if math.prod(map(len, choices)) > _MOST_CHOICES:
         yield "foreign-image", f"Which image is meant by {quote(text)} cannot be told.", None
         return
@@ -177,7 +177,7 @@ def _image(text: str, values: _Values, stages: _Stages, number: int) -> Iterator
             yield "foreign-image", "", name
 
 
-def _choices(found: re.Match[str], values: _Values) -> list[str]:
+def _list_choices(found: re.Match[str], values: _Values) -> list[str]:
     """List what a variable may stand for where it is used."""
     known = set(itertools.islice(values.get(found[1] or found[4], {""}), _MOST_CHOICES + 2))  # all, or too many
     if found[2] is None:
@@ -185,7 +185,7 @@ def _choices(found: re.Match[str], values: _Values) -> list[str]:
     return sorted({value for value in known if value or found[2] == "-"} | {found[3]})
 
 
-def _stages(text: str) -> _Stages:
+def _find_stages(text: str) -> _Stages:
     """Each stage that nobody can take for one while the engine does not, with its line; one without a name by its line.
 
     A FROM inside another instruction names none, and what looks like the id of an image is never a stage's name.
@@ -195,7 +195,7 @@ def _stages(text: str) -> _Stages:
     goes_on = False
     for number, line in enumerate(lines, 1):
         may_begin = not goes_on and not line.lstrip().startswith("#")
-        if may_begin and (begun := _FROM.match("".join(_joined(lines, number - 1, "\\")) or line)):
+        if may_begin and (begun := _FROM.match("".join(_join_lines(lines, number - 1, "\\")) or line)):
             name = (begun[3] or "").lower()
             told = name if _STAGE.fullmatch(name) and not _ID.fullmatch(name) else f"\n{number}"
             found[told] = min(number, found.get(told, number))
@@ -206,16 +206,16 @@ def _stages(text: str) -> _Stages:
     return found
 
 
-def _candidates(text: str) -> list[tuple[int, str]]:
+def _list_candidates(text: str) -> list[tuple[int, str]]:
     """All that may be an instruction, with its line; none where that is too much to look at."""
     lines = text.split("\n")
     found = list(enumerate(lines, 1))
     size = 0
     for escape in ("\\", "`"):
         # What stands before a line can be the end of a text, which only looks as if it went on.
-        begins = range(len(lines)) if "<<" in text else _begins(lines, escape)
+        begins = range(len(lines)) if "<<" in text else _find_beginnings(lines, escape)
         for begin in begins:
-            parts = _joined(lines, begin, escape)
+            parts = _join_lines(lines, begin, escape)
             size += sum(map(len, parts)) + _OF_A_LINE * len(parts)
             if size > _MOST_JOINED:
                 return []
@@ -224,7 +224,7 @@ def _candidates(text: str) -> list[tuple[int, str]]:
     return found
 
 
-def _begins(lines: list[str], escape: str) -> Iterator[int]:
+def _find_beginnings(lines: list[str], escape: str) -> Iterator[int]:
     """Lines with which an instruction may begin: those before which the engine may see none that goes on."""
     goes_on = False
     for number, line in enumerate(lines):
@@ -236,7 +236,7 @@ def _begins(lines: list[str], escape: str) -> Iterator[int]:
         goes_on = said.endswith(escape) and not said.endswith(escape * 2)
 
 
-def _joined(lines: list[str], begin: int, escape: str) -> list[str]:
+def _join_lines(lines: list[str], begin: int, escape: str) -> list[str]:
     """A line and those that it goes on in, one part for each; none where it goes on in none."""
     if not lines[begin].rstrip().endswith(escape):
         return []
@@ -254,7 +254,7 @@ def _joined(lines: list[str], begin: int, escape: str) -> list[str]:
     return parts
 
 
-def _values(candidates: list[tuple[int, str]], args: Mapping[str, str], *, first: int) -> _Values:
+def _list_values(candidates: list[tuple[int, str]], args: Mapping[str, str], *, first: int) -> _Values:
     """All values that each argument has anywhere: which one counts where is the engine's affair.
 
     Args:

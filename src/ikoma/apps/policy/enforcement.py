@@ -131,13 +131,13 @@ class Policy:
             writable=tuple(sorted({locate(source).path for source in written})),
             owners=facts.owners,
             find_neighbours=cache(partial(list_server_networks, hosts=self._hosts)),
-            platform=_resolved((*self._folders, *facts.traits.folders)),
+            platform=_resolve_links((*self._folders, *facts.traits.folders)),
             find_files=cache(partial(read_paths, app)),
             engine=facts.traits,
         )
 
 
-def _resolved(paths: Sequence[Path]) -> tuple[Path, ...]:
+def _resolve_links(paths: Sequence[Path]) -> tuple[Path, ...]:
     return tuple(Path(os.path.realpath(path)) for path in paths)
 
 

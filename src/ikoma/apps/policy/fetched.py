@@ -58,7 +58,7 @@ def fetches(text: str, args: Mapping[str, str]) -> list[Fetch]:
     lines = text.split("\n")
     if _UNTOLD.search(text) or _STAGE in text.lower() or not any(map(_FROM.match, lines)):
         return []
-    return list(_told(lines, _values(lines, args)))
+    return list(_find_told(lines, _read_values(lines, args)))
 
 
 def rewrite(text: str, args: Mapping[str, str]) -> str:
@@ -68,7 +68,7 @@ def rewrite(text: str, args: Mapping[str, str]) -> str:
     stage = [f"FROM {IMAGE} AS {_STAGE}"]
     for index, item in enumerate(found):
         if item.name is None:
-            lines[item.number - 1] = f"ADD {item.flags}{_local(item.source)} {item.target}"
+            lines[item.number - 1] = f"ADD {item.flags}{_name_local(item.source)} {item.target}"
             continue
         place = f"/tmp/{index}/{item.name}"  # noqa: S108 (of the container that fetches)
         stage.append(f'RUN ["curl", "-fsSL", "--create-dirs", "-o", "{place}", "{item.source}"]')
@@ -81,7 +81,7 @@ def rewrite(text: str, args: Mapping[str, str]) -> str:
     return "\n".join(lines)
 
 
-def _told(lines: list[str], values: Mapping[str, str]) -> Iterator[Fetch]:
+def _find_told(lines: list[str], values: Mapping[str, str]) -> Iterator[Fetch]:
     goes_on = False
     for number, line in enumerate(lines, 1):
         begins = not goes_on
@@ -99,11 +99,11 @@ def _told(lines: list[str], values: Mapping[str, str]) -> Iterator[Fetch]:
             yield Fetch(number, line, flags, source, None, target)
 
 
-def _local(source: str) -> str:
+def _name_local(source: str) -> str:
     return source if source.startswith("./") else f"./{source}"
 
 
-def _values(lines: list[str], args: Mapping[str, str]) -> dict[str, str]:
+def _read_values(lines: list[str], args: Mapping[str, str]) -> dict[str, str]:
     """Variables with one value each."""
     found: dict[str, set[str]] = {}
     for line in lines:

@@ -46,10 +46,10 @@ def check_reference(facts: HostFacts, place: Place, text: str) -> Iterator[Viola
     elif name.startswith("sha256:") or _HEX.fullmatch(name):
         yield Violation("foreign-image", place, f"{quote(text)} may be the id of an image that is on the server.")
     elif re.split("[:@]", name, maxsplit=1)[0] not in facts.built:
-        yield from _registry(facts, place, text)
+        yield from _check_registry(facts, place, text)
 
 
-def _registry(facts: HostFacts, place: Place, text: str) -> Iterator[Violation]:
+def _check_registry(facts: HostFacts, place: Place, text: str) -> Iterator[Violation]:
     first, slash, _ = text.partition("/")
     named = slash and ("." in first or ":" in first or first == "localhost")
     if not facts.allows_registry(first if named else "docker.io"):
@@ -60,7 +60,7 @@ def _registry(facts: HostFacts, place: Place, text: str) -> Iterator[Violation]:
         yield Violation("image-digest", place, f"{quote(text)} has no digest.")
 
 
-def _image(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
+def _check_image(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     yield from check_reference(facts, place, str(value))
 
 
@@ -80,18 +80,18 @@ def _build(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
         )
     yield from check_labels(facts, (*place, "labels"), value.get("labels") or {})
     yield from check_ulimits(facts, (*place, "ulimits"), value.get("ulimits") or {})
-    yield from _caches(facts, place, value)
-    yield from _contexts(facts, place, value)
+    yield from _check_caches(facts, place, value)
+    yield from _check_contexts(facts, place, value)
     for index, tag in enumerate(value.get("tags") or []):
         if not str(tag).startswith(name_images_prefix(facts.app.name)):
             yield Violation("foreign-image", (*place, "tags", index), f"The build takes the name {tag}.")
 
 
-def _caches(facts: HostFacts, place: Place, value: Mapping[str, Any]) -> Iterator[Violation]:
+def _check_caches(facts: HostFacts, place: Place, value: Mapping[str, Any]) -> Iterator[Violation]:
     for key in ("cache_from", "cache_to"):
         for index, text in enumerate(value.get(key) or []):
             inside = (*place, key, index)
-            kind = _cache_of(str(text)) if "=" in str(text) else None
+            kind = _parse_cache(str(text)) if "=" in str(text) else None
             if kind is None and key == "cache_from":
                 yield from check_reference(facts, inside, str(text))
             elif kind is not None and kind.get("type") == "registry" and key == "cache_from":
@@ -100,22 +100,22 @@ def _caches(facts: HostFacts, place: Place, value: Mapping[str, Any]) -> Iterato
                 yield Violation("build-outside", inside, f"{text} reads or writes a place outside the build.")
 
 
-def _cache_of(text: str) -> Mapping[str, str]:
+def _parse_cache(text: str) -> Mapping[str, str]:
     """Read the options of a cache; none where BuildKit, which takes quotes and capitals, could read it otherwise."""
     parts = [part.partition("=")[::2] for part in text.split(",")]
     plain = all(_CACHE.fullmatch(name) and '"' not in value for name, value in parts)
     return dict(parts) if plain and len(dict(parts)) == len(parts) else {}
 
 
-def _contexts(facts: HostFacts, place: Place, value: Mapping[str, Any]) -> Iterator[Violation]:
+def _check_contexts(facts: HostFacts, place: Place, value: Mapping[str, Any]) -> Iterator[Violation]:
     context = str(value.get("context") or facts.app.path)
-    yield from _folder(facts, (*place, "context"), context)
+    yield from _check_folder(facts, (*place, "context"), context)
     for name, text in (value.get("additional_contexts") or {}).items():
         inside = (*place, "additional_contexts", name)
         if str(text).startswith("docker-image://"):
             yield from check_reference(facts, inside, str(text).removeprefix("docker-image://"))
         elif not str(text).startswith(("service:", "target:")):
-            yield from _folder(facts, inside, str(text))
+            yield from _check_folder(facts, inside, str(text))
     if REMOTE.match(context):
         return
     name, file = "dockerfile_inline" if "dockerfile_inline" in value else "dockerfile", None
@@ -145,7 +145,7 @@ def read_arguments(build: Mapping[str, Any]) -> dict[str, str]:
     return {key: str(item).replace("$$", "$") for key, item in (build.get("args") or {}).items() if item is not None}
 
 
-def _folder(facts: HostFacts, place: Place, text: str) -> Iterator[Violation]:
+def _check_folder(facts: HostFacts, place: Place, text: str) -> Iterator[Violation]:
     if REMOTE.match(text) or not text.startswith("/"):
         yield Violation("remote-source", place, f"{quote(text)} is fetched from elsewhere.")
         return
@@ -162,4 +162,4 @@ def make_outside_violation(facts: HostFacts, rule: str, place: Place, source: st
     return Violation(rule, place, f"{source} is outside the app's folder.")
 
 
-CHECKS: Mapping[str, Any] = {"image": _image, "build": _build}
+CHECKS: Mapping[str, Any] = {"image": _check_image, "build": _build}

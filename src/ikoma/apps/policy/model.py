@@ -18,7 +18,7 @@ from ikoma.compose.model import ComposeModel
 Check = Callable[[HostFacts, Place, Any], Iterator[Violation]]
 
 
-def _anything(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
+def _allow_anything(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     return iter(())
 
 
@@ -43,7 +43,7 @@ SERVICE: Mapping[str, Check] = {
             *("pull_refresh_after", "read_only", "restart", "secrets", "shm_size", "stdin_open"),
             *("stop_signal", "tmpfs", "tty", "user", "working_dir"),
         ),
-        _anything,
+        _allow_anything,
     ),
     **containers.CHECKS,
     **images.CHECKS,
@@ -54,7 +54,7 @@ SERVICE: Mapping[str, Check] = {
 
 TOP: Mapping[str, Check] = {
     "name": network.check_project_name,
-    "version": _anything,
+    "version": _allow_anything,
     "volumes": storage.check_volumes,
     "networks": network.check_networks,
     "configs": storage.check_contents,
@@ -69,16 +69,18 @@ def check(model: ComposeModel, facts: HostFacts) -> list[Violation]:
         return endless
     built = (name for name, service in model.services.items() if service.build is not None)
     facts = replace(facts, built=frozenset(name_image(facts.app.name, name) for name in built))
-    found = list(_keys(TOP, facts, (), model.top))
+    found = list(_check_keys(TOP, facts, (), model.top))
     found += containers.check_replicas(model.services.values())
     for name, service in model.services.items():
-        found += _keys(SERVICE, facts, ("services", name), service.raw)
+        found += _check_keys(SERVICE, facts, ("services", name), service.raw)
     found += storage.read_files(model, facts)
     found += storage.find_nested(model, facts)
     return found
 
 
-def _keys(table: Mapping[str, Check], facts: HostFacts, place: Place, values: Mapping[str, Any]) -> Iterator[Violation]:
+def _check_keys(
+    table: Mapping[str, Check], facts: HostFacts, place: Place, values: Mapping[str, Any]
+) -> Iterator[Violation]:
     for key, value in values.items():
         if str(key).startswith("x-") or value is None:
             continue

@@ -42,7 +42,7 @@ def check_project_name(facts: HostFacts, place: Place, value: Any) -> Iterator[V
         yield Violation("foreign-name", place, f"The project is named {value!r}, not after the app.")
 
 
-def _container_name(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
+def _check_container_name(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     if facts.is_taken(str(value)):
         yield Violation("foreign-name", place, f"The container's name {value!r} belongs to another.")
 
@@ -68,22 +68,22 @@ def check_networks(facts: HostFacts, place: Place, value: Any) -> Iterator[Viola
             yield Violation("host-namespace", inside, "The container joins the server's network.")
         elif not facts.may_be_named(name):
             yield Violation("foreign-network", inside, f"The network {name} is not this app's.")
-        yield from _addresses(inside, network.get("ipam") or {}, facts.find_neighbours)
+        yield from _check_addresses(inside, network.get("ipam") or {}, facts.find_neighbours)
         yield from check_labels(facts, (*inside, "labels"), network.get("labels") or {})
 
 
-def _addresses(
+def _check_addresses(
     place: Place, ipam: Mapping[str, Any], find_neighbours: Callable[[], Iterable[IpNetwork]]
 ) -> Iterator[Violation]:
     if (ipam.get("driver") or "default") != "default" or ipam.get("options"):
         yield Violation("network-driver", (*place, "ipam"), "Addresses come from a driver of its own.")
     for index, config in enumerate(ipam.get("config") or []):
-        problem = _unfit(config, find_neighbours)
+        problem = _explain_unfit(config, find_neighbours)
         if problem is not None:
             yield Violation("network-driver", (*place, "ipam", "config", index), problem)
 
 
-def _unfit(config: Mapping[str, Any], find_neighbours: Callable[[], Iterable[IpNetwork]]) -> str | None:
+def _explain_unfit(config: Mapping[str, Any], find_neighbours: Callable[[], Iterable[IpNetwork]]) -> str | None:
     """The reason why an app's network may not have these addresses; None where it may."""
     try:
         subnet, *parts = [
@@ -108,7 +108,7 @@ def _is_in(part: IpNetwork, whole: IpNetwork) -> bool:
     return part.version == whole.version and part.subnet_of(whole)  # type: ignore[arg-type]
 
 
-def _joined(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
+def _check_joined(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     """A service's networks."""
     for key, options in value.items() if isinstance(value, Mapping) else ():
         for option, chosen in (options or {}).items():
@@ -116,15 +116,15 @@ def _joined(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
                 yield Violation("network-driver", (*place, key, option), f"{option} is set.")
 
 
-def _ports(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
+def _check_ports(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     if len(value) > _MOST_PORTS:
         yield Violation("limits", place, f"{len(value)} ports are more than {_MOST_PORTS}.")
         return
     for index, port in enumerate(value):
-        yield from _port(facts, (*place, index), port)
+        yield from _check_port(facts, (*place, index), port)
 
 
-def _port(facts: HostFacts, place: Place, port: Mapping[str, Any]) -> Iterator[Violation]:
+def _check_port(facts: HostFacts, place: Place, port: Mapping[str, Any]) -> Iterator[Violation]:
     address = str(port.get("host_ip") or "")
     if address and not _is_plain(address):
         yield Violation("host-interface", place, f"It is published on {address}.")
@@ -151,4 +151,4 @@ def _is_plain(address: str) -> bool:
     return parsed.is_loopback or parsed.is_unspecified
 
 
-CHECKS: Mapping[str, Any] = {"container_name": _container_name, "networks": _joined, "ports": _ports}
+CHECKS: Mapping[str, Any] = {"container_name": _check_container_name, "networks": _check_joined, "ports": _check_ports}

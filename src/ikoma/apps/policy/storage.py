@@ -51,16 +51,16 @@ _VOLUME_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _CONTENT = frozenset(("name", "file", "content", "environment", "labels"))
 
 
-def _mounts(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
+def _check_mounts(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     for index, mount in enumerate(value):
         inside = (*place, index)
         kind = mount.get("type")
         for name in mount:
             if name not in _MOUNT and not name.startswith("x-"):
                 yield Violation("unknown-key", (*inside, name), f"{name} is not allowed.")
-        yield from _bind_options(inside, mount.get("bind") or {})
+        yield from _check_bind_options(inside, mount.get("bind") or {})
         if kind == "bind":
-            yield from _source(facts, inside, str(mount.get("source")), writable=not mount.get("read_only"))
+            yield from _check_source(facts, inside, str(mount.get("source")), writable=not mount.get("read_only"))
         elif kind == "image":
             yield from check_reference(facts, inside, str(mount.get("source")))
         elif kind not in ("volume", "tmpfs"):
@@ -68,7 +68,7 @@ def _mounts(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
         yield from check_labels(facts, (*inside, "volume", "labels"), (mount.get("volume") or {}).get("labels") or {})
 
 
-def _bind_options(place: Place, options: Mapping[str, Any]) -> Iterator[Violation]:
+def _check_bind_options(place: Place, options: Mapping[str, Any]) -> Iterator[Violation]:
     """Check the bind options of any mount: Compose hands them on for volumes as well."""
     if options.get("propagation", "") not in _PRIVATE:
         yield Violation("bind-propagation", place, f"The mount is {options['propagation']}.")
@@ -77,7 +77,7 @@ def _bind_options(place: Place, options: Mapping[str, Any]) -> Iterator[Violatio
             yield Violation("unknown-key", (*place, "bind", name), f"{name} is not allowed.")
 
 
-def _source(facts: HostFacts, place: Place, source: str, *, writable: bool) -> Iterator[Violation]:
+def _check_source(facts: HostFacts, place: Place, source: str, *, writable: bool) -> Iterator[Violation]:
     path = locate(source).path
     if source in HARMLESS_DEVICES or (is_clock(source) and not writable):
         return
@@ -121,8 +121,8 @@ def read_files(model: ComposeModel, facts: HostFacts) -> Iterator[Violation]:
 
     What is mounted from a copy of the release's own changes nothing in the folder.
     """
-    copied = _copied(model, facts)
-    for place, source, writable in _binds(model):
+    copied = _find_copied(model, facts)
+    for place, source, writable in _list_binds(model):
         path = locate(source).path
         if not writable or not facts.is_inside(path) or facts.is_state(path):
             continue
@@ -146,9 +146,9 @@ def find_nested(model: ComposeModel, facts: HostFacts) -> Iterator[Violation]:
 
     What is mounted read-only from a copy may lie there: the copy is made without following links.
     """
-    copied = _copied(model, facts)
-    read_only = {place for place, _, writable in _binds(model) if not writable}
-    for violation, path, above in _below_written(model, facts):
+    copied = _find_copied(model, facts)
+    read_only = {place for place, _, writable in _list_binds(model) if not writable}
+    for violation, path, above in _find_below_written(model, facts):
         is_inside = all(folder in path.parents and folder not in copied.writable for folder in above)
         if violation.place not in read_only or not copied.holds(path) or not is_inside:
             yield violation
@@ -156,20 +156,20 @@ def find_nested(model: ComposeModel, facts: HostFacts) -> Iterator[Violation]:
 
 def find_swapped(model: ComposeModel, facts: HostFacts) -> Iterator[Violation]:
     """Mounts, as they are made, on whose way lies a folder that a container may write."""
-    yield from (violation for violation, _, _ in _below_written(model, facts))
+    yield from (violation for violation, _, _ in _find_below_written(model, facts))
 
 
-def _below_written(model: ComposeModel, facts: HostFacts) -> Iterator[tuple[Violation, Path, set[Path]]]:
+def _find_below_written(model: ComposeModel, facts: HostFacts) -> Iterator[tuple[Violation, Path, set[Path]]]:
     """Find what lies below folders that containers may write, with where it leads and these folders."""
     writable = {*list_writable_folders(model), *facts.writable} - {facts.root}
-    for place, source in _sources(model):
+    for place, source in _list_sources(model):
         located = locate(source)
         if above := located.passed & writable:
             what = f"{source} lies below {min(above)}, which a container may write."
             yield Violation("bind-nested", place, what, because=str(min(above))), located.path, above
 
 
-def _copied(model: ComposeModel, facts: HostFacts) -> Sources:
+def _find_copied(model: ComposeModel, facts: HostFacts) -> Sources:
     """Find what a release has copies of; nothing where the file says nonsense, which is refused by itself."""
     try:
         return find_sources(facts.app, model)
@@ -179,7 +179,7 @@ def _copied(model: ComposeModel, facts: HostFacts) -> Sources:
 
 def check_depth(model: ComposeModel) -> Iterator[Violation]:
     """Paths whose every folder would have to be looked at, which takes too long."""
-    for place, source in _sources(model):
+    for place, source in _list_sources(model):
         if source.count("/") > _DEEPEST:
             yield Violation("too-large", place, f"The path lies in more than {_DEEPEST} folders.")
 
@@ -198,7 +198,7 @@ def check_mount_count(model: ComposeModel) -> Iterator[Violation]:
         yield Violation("too-large", ("services",), what, instead=_INSTEAD_OF_MANY)
 
 
-def _sources(model: ComposeModel) -> Iterator[tuple[Place, str]]:
+def _list_sources(model: ComposeModel) -> Iterator[tuple[Place, str]]:
     """Every path that the containers or builds of a model use."""
     contexts = (
         (("services", name, "build"), context)
@@ -213,11 +213,11 @@ def _sources(model: ComposeModel) -> Iterator[tuple[Place, str]]:
         for name, item in items.items()
         if item.get("file")
     )
-    binds = ((place, source) for place, source, _ in _binds(model))
+    binds = ((place, source) for place, source, _ in _list_binds(model))
     yield from (*binds, *contexts, *files)
 
 
-def _binds(model: ComposeModel) -> Iterator[tuple[Place, str, bool]]:
+def _list_binds(model: ComposeModel) -> Iterator[tuple[Place, str, bool]]:
     for name, service in model.services.items():
         for index, mount in enumerate(service.mounts):
             if mount.is_bind:
@@ -231,7 +231,7 @@ def list_writable_folders(model: ComposeModel) -> tuple[Path, ...]:
 
 def list_writable_sources(model: ComposeModel) -> tuple[str, ...]:
     """List the sources of what containers may write, as the model names them: links lead where they lead now."""
-    return tuple(source for _, source, writable in _binds(model) if writable)
+    return tuple(source for _, source, writable in _list_binds(model) if writable)
 
 
 def check_volumes(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
@@ -253,12 +253,12 @@ def check_volumes(facts: HostFacts, place: Place, value: Any) -> Iterator[Violat
         name = str(volume.get("name") or key)
         if not facts.may_be_named(name):
             what, others = f"The volume {name} is not this app's.", facts.is_others(name)
-            instead = None if others else _own_volume(facts, key, name)
+            instead = None if others else _explain_own_volume(facts, key, name)
             yield Violation("foreign-volume", inside, what, waivable=not others, instead=instead)
         yield from check_labels(facts, (*inside, "labels"), volume.get("labels") or {})
 
 
-def _own_volume(facts: HostFacts, key: str, name: str) -> str | None:
+def _explain_own_volume(facts: HostFacts, key: str, name: str) -> str | None:
     """The way to a volume of the app's own with what is in this one."""
     project = facts.app.name.project
     if name not in facts.owners:
@@ -289,4 +289,4 @@ def check_contents(facts: HostFacts, place: Place, value: Any) -> Iterator[Viola
                 yield Violation("reads-outside", (*inside, "file"), f"{item['file']} is no file of the app's own.")
 
 
-CHECKS: Mapping[str, Any] = {"volumes": _mounts}
+CHECKS: Mapping[str, Any] = {"volumes": _check_mounts}

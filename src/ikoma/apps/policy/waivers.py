@@ -42,7 +42,7 @@ class Waivers:
         self._waivers = StoreTable(store, "waivers", Waiver)
 
     def grant(self, app: AppName, rule: str, reason: str, *, caller: str, expires_at: str) -> Waiver:
-        waiver = Waiver(f"waiver_{secrets.token_hex(6)}", app, rule, reason, caller, _now(), expires_at)
+        waiver = Waiver(f"waiver_{secrets.token_hex(6)}", app, rule, reason, caller, _format_now(), expires_at)
         with self._store.transaction():
             self._waivers.insert(waiver)
         return waiver
@@ -57,20 +57,21 @@ class Waivers:
                 next=Next("apps.validate"),
             )
         with self._store.transaction():
-            self._store.execute("UPDATE waivers SET expires_at = ? WHERE id = ?", (_now(), identity))
+            self._store.execute("UPDATE waivers SET expires_at = ? WHERE id = ?", (_format_now(), identity))
         return found
 
     def list_live(self, app: AppName) -> Sequence[Waiver]:
         """List the waivers that hold now, oldest first."""
-        return self._waivers.select("app = ? AND expires_at > ? ORDER BY created_at, id", (app, _now()))
+        return self._waivers.select("app = ? AND expires_at > ? ORDER BY created_at, id", (app, _format_now()))
 
     def forget(self, app: AppName) -> None:
         """End all of an app that is removed: another of its name begins without."""
         with self._store.transaction():
             self._store.execute(
-                "UPDATE waivers SET expires_at = ? WHERE app = ? AND expires_at > ?", (_now(), app, _now())
+                "UPDATE waivers SET expires_at = ? WHERE app = ? AND expires_at > ?",
+                (_format_now(), app, _format_now()),
             )
 
 
-def _now() -> str:
+def _format_now() -> str:
     return format_moment(datetime.now(UTC), "milliseconds")

@@ -169,8 +169,8 @@ class Reconciler:
         standby, serving = state.read_standby(), state.read_serving()
         if standby is None or serving is None:
             return None
-        since = self._to_monotonic(serving.since)
-        ends = self._to_monotonic(standby.until, at_most=_read_watch_seconds(app))
+        since = self._convert_to_monotonic(serving.since)
+        ends = self._convert_to_monotonic(standby.until, at_most=_read_watch_seconds(app))
         if serving.rollout not in self._left and ends > self._began - _LATE_SECONDS:
             for item in (await self._runtime.observe(app)).serving:
                 if item.id not in standby.kept and (trouble := self._find_fault(item, since)):
@@ -193,7 +193,7 @@ class Reconciler:
             return f"{item.service} exited" + ("" if code is None else f" with code {code}")
         return f"{item.service} is unhealthy" if item.health == "unhealthy" else None
 
-    def _to_monotonic(self, unix: float, *, at_most: float = 0.0) -> float:
+    def _convert_to_monotonic(self, unix: float, *, at_most: float = 0.0) -> float:
         """Convert a Unix time to monotonic time, as it was when first seen, and so many seconds from then at most."""
         if unix not in self._moments:
             self._moments[unix] = time.monotonic() + min(unix - time.time(), at_most)

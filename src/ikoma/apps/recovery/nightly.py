@@ -83,9 +83,9 @@ class NightlyBackups:
             return
         made = str(result["backups"][0]["name"])
         await self._runs.end(run, Outcome.SUCCEEDED, str(result["message"]), made)
-        await self._let_go(name)
+        await self._remove_expired(name)
 
-    async def _let_go(self, name: AppName) -> None:
+    async def _remove_expired(self, name: AppName) -> None:
         """Remove what nights have made, but for the last few and the last proven one. Those of people are theirs."""
         own = set(self._runs.list_backups(name))
         made = [item for item in await asyncio.to_thread(self._backups.list_of, name) if item.name in own]

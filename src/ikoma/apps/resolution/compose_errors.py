@@ -60,7 +60,7 @@ def find_parts(message: str, source: Source, values: Values) -> list[Part]:
     for pattern, find in _KNOWN:
         if (found := pattern.search(message)) and (known := list(find(found, values))):
             return known
-    return [part for place in find_places(message, source) for part in _owned(source, place)]
+    return [part for place in find_places(message, source) for part in _select_owned(source, place)]
 
 
 def find_places(message: str, source: Source) -> list[Place]:
@@ -73,12 +73,12 @@ def find_places(message: str, source: Source) -> list[Place]:
     return [(*place, name) for name in extra] if extra else [place]
 
 
-def _owned(source: Source, place: Place) -> Iterator[Part]:
+def _select_owned(source: Source, place: Place) -> Iterator[Part]:
     if len(place) > 1 or (place and place[0] not in ("services", "networks", "volumes", "configs", "secrets")):
         yield from (Part(file, own) for file, own in source.find_places_of(place))
 
 
-def _services(values: Values) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+def _list_services(values: Values) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     for file, value in values.items():
         services = value.get("services") if isinstance(value, Mapping) else None
         for name, service in services.items() if isinstance(services, Mapping) else ():
@@ -86,24 +86,24 @@ def _services(values: Values) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
                 yield file, name, service
 
 
-def _items(service: Mapping[str, Any], key: str) -> list[tuple[str | int, Any]]:
+def _list_items(service: Mapping[str, Any], key: str) -> list[tuple[str | int, Any]]:
     value = service.get(key)
     if isinstance(value, Mapping):
         return list(value.items())
     return list(enumerate(value)) if isinstance(value, list) else []
 
 
-def _imageless(found: re.Match[str], values: Values) -> Iterator[Part]:
+def _find_imageless(found: re.Match[str], values: Values) -> Iterator[Part]:
     yield from (
-        Part(file, ("services", name, "image"), IMAGE) for file, name, _ in _services(values) if name == found[1]
+        Part(file, ("services", name, "image"), IMAGE) for file, name, _ in _list_services(values) if name == found[1]
     )
 
 
-def _undefined(found: re.Match[str], values: Values) -> Iterator[Part]:
+def _find_undefined(found: re.Match[str], values: Values) -> Iterator[Part]:
     keys = (_BY_NAME[found[2]],) if found[2] in _BY_NAME else _OF_OTHERS
-    for file, name, service in _services(values):
+    for file, name, service in _list_services(values):
         for key in keys if name == found[1] else ():
-            for index, item in _items(service, key):
+            for index, item in _list_items(service, key):
                 said = item.get("source") if isinstance(item, Mapping) and isinstance(index, int) else item
                 if found[3] in (index, str(said).split(":")[0]):
                     yield Part(file, ("services", name, key, index))
@@ -111,35 +111,37 @@ def _undefined(found: re.Match[str], values: Values) -> Iterator[Part]:
                 yield Part(file, ("services", name, key))
 
 
-def _exclusive(found: re.Match[str], values: Values) -> Iterator[Part]:
-    yield from (Part(file, ("services", name, found[3])) for file, name, _ in _services(values) if name == found[1])
+def _find_exclusive(found: re.Match[str], values: Values) -> Iterator[Part]:
+    yield from (
+        Part(file, ("services", name, found[3])) for file, name, _ in _list_services(values) if name == found[1]
+    )
 
 
-def _circle(found: re.Match[str], values: Values) -> Iterator[Part]:
-    for file, name, service in _services(values):
+def _find_circle(found: re.Match[str], values: Values) -> Iterator[Part]:
+    for file, name, service in _list_services(values):
         if name == found[1]:
             yield from (Part(file, ("services", name, key)) for key in _OF_OTHERS if key in service)
 
 
-def _not_found(found: re.Match[str], values: Values) -> Iterator[Part]:
+def _find_not_found(found: re.Match[str], values: Values) -> Iterator[Part]:
     key = f"{found[1]}_file"
-    for file, name, service in _services(values):
+    for file, name, service in _list_services(values):
         said = service.get(key)
         if isinstance(said, str) and _is_file(said, found[2]):
             yield Part(file, ("services", name, key))
-        for index, item in _items(service, key):
+        for index, item in _list_items(service, key):
             if _is_file(str(item.get("path") if isinstance(item, Mapping) else item), found[2]):
                 yield Part(file, ("services", name, key, index))
 
 
-def _no_file(found: re.Match[str], values: Values) -> Iterator[Part]:
+def _find_no_file(found: re.Match[str], values: Values) -> Iterator[Part]:
     for file, value in values.items():
         included = value.get("include") if isinstance(value, Mapping) else None
         for index, item in enumerate(included if isinstance(included, list) else []):
             said = item.get("path") if isinstance(item, Mapping) else item
             if any(_is_file(str(path), found[1]) for path in (said if isinstance(said, list) else [said])):
                 yield Part(file, ("include", index))
-    for file, name, service in _services(values):
+    for file, name, service in _list_services(values):
         extends = service.get("extends")
         if isinstance(extends, Mapping) and _is_file(str(extends.get("file")), found[1]):
             yield Part(file, ("services", name, "extends"))
@@ -149,35 +151,35 @@ def _is_file(said: str, path: str) -> bool:
     return path.endswith(posixpath.normpath(said).lstrip("./"))
 
 
-def _not_extended(found: re.Match[str], values: Values) -> Iterator[Part]:
-    for file, name, service in _services(values):
+def _find_not_extended(found: re.Match[str], values: Values) -> Iterator[Part]:
+    for file, name, service in _list_services(values):
         if name == found[1] and "extends" in service:
             yield Part(file, ("services", name, "extends"))
 
 
-def _distinct(found: re.Match[str], values: Values) -> Iterator[Part]:
-    for file, name, service in _services(values):
+def _find_distinct(found: re.Match[str], values: Values) -> Iterator[Part]:
+    for file, name, service in _list_services(values):
         if name == found[1] and found[2] in service:
             yield Part(file, ("services", name, found[2]))
 
 
-def _text(found: re.Match[str], values: Values) -> Iterator[Part]:
-    for file, name, service in _services(values):
+def _find_text(found: re.Match[str], values: Values) -> Iterator[Part]:
+    for file, name, service in _list_services(values):
         for key in _LISTS:
-            for index, item in _items(service, key):
+            for index, item in _list_items(service, key):
                 if isinstance(item, str) and found[1].strip() in item:
                     yield Part(file, ("services", name, key, index))
 
 
-def _ranges(found: re.Match[str], values: Values) -> Iterator[Part]:
-    for file, name, service in _services(values):
-        for index, item in _items(service, "ports"):
+def _find_ranges(found: re.Match[str], values: Values) -> Iterator[Part]:
+    for file, name, service in _list_services(values):
+        for index, item in _list_items(service, "ports"):
             if isinstance(item, str) and f"{found[2]}:{found[1]}" in item:
                 yield Part(file, ("services", name, "ports", index))
 
 
-def _test(found: re.Match[str], values: Values) -> Iterator[Part]:
-    for file, name, service in _services(values):
+def _find_test(found: re.Match[str], values: Values) -> Iterator[Part]:
+    for file, name, service in _list_services(values):
         check = service.get("healthcheck")
         test = check.get("test") if isinstance(check, Mapping) else None
         if isinstance(test, list) and test[:1] not in (["CMD"], ["CMD-SHELL"], ["NONE"]):
@@ -185,15 +187,15 @@ def _test(found: re.Match[str], values: Values) -> Iterator[Part]:
 
 
 _KNOWN: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], Values], Iterator[Part]]], ...] = (
-    (_IMAGELESS, _imageless),
-    (_UNDEFINED, _undefined),
-    (_EXCLUSIVE, _exclusive),
-    (_CIRCLE, _circle),
-    (_NOT_FOUND, _not_found),
-    (_NO_FILE, _no_file),
-    (_NOT_EXTENDED, _not_extended),
-    (_DISTINCT, _distinct),
-    (_RANGES, _ranges),
-    (_TEXT, _text),
-    (re.compile(r"healthcheck\.test must start"), _test),
+    (_IMAGELESS, _find_imageless),
+    (_UNDEFINED, _find_undefined),
+    (_EXCLUSIVE, _find_exclusive),
+    (_CIRCLE, _find_circle),
+    (_NOT_FOUND, _find_not_found),
+    (_NO_FILE, _find_no_file),
+    (_NOT_EXTENDED, _find_not_extended),
+    (_DISTINCT, _find_distinct),
+    (_RANGES, _find_ranges),
+    (_TEXT, _find_text),
+    (re.compile(r"healthcheck\.test must start"), _find_test),
 )

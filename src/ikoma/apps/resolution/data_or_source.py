@@ -28,10 +28,12 @@ def list_kinds(app: App, model: ComposeModel) -> Sequence[Kind]:
     """The kind of each path that a resolved model mounts or builds from, sorted by path."""
     root = Path(os.path.realpath(app.path))
     found = find_sources(app, model)
-    return sorted({*_mounted(root, model, found), *_built_from(root, model)}, key=lambda item: (item.path, item.kind))
+    return sorted(
+        {*_find_mounted(root, model, found), *_find_build_sources(root, model)}, key=lambda item: (item.path, item.kind)
+    )
 
 
-def _mounted(root: Path, model: ComposeModel, found: Sources) -> Iterator[Kind]:
+def _find_mounted(root: Path, model: ComposeModel, found: Sources) -> Iterator[Kind]:
     writers: dict[Path, list[str]] = {}
     for name, service in model.services.items():
         for mount in service.binds:
@@ -56,7 +58,7 @@ def _mounted(root: Path, model: ComposeModel, found: Sources) -> Iterator[Kind]:
             yield Kind(shown, SOURCE, f"it is a single file; what {by} may write goes on in the next release")
 
 
-def _built_from(root: Path, model: ComposeModel) -> Iterator[Kind]:
+def _find_build_sources(root: Path, model: ComposeModel) -> Iterator[Kind]:
     for build in model.builds:
         context = Path(os.path.realpath(build.context or "/"))
         if root in (context, *context.parents):

@@ -166,9 +166,9 @@ def find_own_proxies(model: ComposeModel, texts: Mapping[str, str], dockerfiles:
         others = [other for other in services if other not in (name, *helpers)]
         others = [other for other in others if not is_backing_service(model, other, dockerfiles)]
         if others:
-            text = _filled(texts.get(name, ""), service.environment)
-            made = _proxy(name, kind, helpers, services, others, text)
-            found.append(replace(made, must_change=_cannot_stay(kind, service, text)))
+            text = _fill(texts.get(name, ""), service.environment)
+            made = _describe_proxy(name, kind, helpers, services, others, text)
+            found.append(replace(made, must_change=_needs_replacing(kind, service, text)))
     return found
 
 
@@ -184,7 +184,7 @@ def find_kind(service: Service, dockerfile: str) -> str | None:
     return next((kind for word, kind in _KINDS.items() if re.search(rf"(?:^|[-_.]){word}(?:$|[-_.])", last)), None)
 
 
-def _filled(text: str, environment: Mapping[str, Any]) -> str:
+def _fill(text: str, environment: Mapping[str, Any]) -> str:
     """A configuration with the proxy's variables in it, and with what of it stands in one of them."""
     given = {key: str(value or "") for key, value in environment.items()}
     whole = [value for value in given.values() if "\n" in value and _PASSES.search(value)]
@@ -200,24 +200,24 @@ def _meets(port: Port, number: int) -> bool:
     return number in wanted and port.protocol == "tcp" and not is_loopback(port)
 
 
-def _cannot_stay(kind: str, service: Service, text: str) -> bool:
+def _needs_replacing(kind: str, service: Service, text: str) -> bool:
     """Whether it asks for certificates, learns from Docker, or sends everybody to HTTPS."""
     if kind in _FROM_DOCKER or _TO_HTTPS.search(text):
         return True
     return kind != "nginx" and any(_meets(port, 443) for port in service.ports)
 
 
-def _proxy(
+def _describe_proxy(
     name: str, kind: str, helpers: tuple[str, ...], services: Mapping[str, Service], others: list[str], text: str
 ) -> OwnProxy:
-    labelled = list(_labelled(services, others))
-    leads = {item.service: item for item, _ in labelled} or _written(services, others, text)
+    labelled = list(_find_labelled(services, others))
+    leads = {item.service: item for item, _ in labelled} or _find_written(services, others, text)
     if not leads:
         given = services[name].environment.values()
-        leads = _written(services, others, "\n".join(f"url {value}" for value in given if value))
+        leads = _find_written(services, others, "\n".join(f"url {value}" for value in given if value))
     if not leads:
-        leads = _likely(services[name], services, others)
-    domains = [domain for _, said in labelled for domain in said] or _sites(kind, text)
+        leads = _find_likely(services[name], services, others)
+    domains = [domain for _, said in labelled for domain in said] or _list_sites(kind, text)
     domains = domains or re.findall(r"([\w.-]+)\s*->", str(services[name].environment.get("DOMAINS") or ""))
     mounted = any(_FILES.match(mount.target) for mount in services[name].mounts)
     return OwnProxy(
@@ -225,13 +225,13 @@ def _proxy(
         kind=kind,
         helpers=tuple(helper for helper in helpers if helper in services),
         leads=tuple(leads.values()),
-        domains=tuple(dict.fromkeys(domain for said in domains if (domain := _domain(said)))),
+        domains=tuple(dict.fromkeys(domain for said in domains if (domain := _parse_domain(said)))),
         serves_files=kind not in _FROM_DOCKER
         and bool(_SERVES_FILES.search(text) or mounted or (services[name].build and not text)),
     )
 
 
-def _labelled(services: Mapping[str, Service], others: list[str]) -> Iterator[tuple[Candidate, list[str]]]:
+def _find_labelled(services: Mapping[str, Service], others: list[str]) -> Iterator[tuple[Candidate, list[str]]]:
     """Services that say in labels or variables how a proxy is to reach them, with the names that they want."""
     for name in others:
         labels = {str(key): str(value) for key, value in services[name].labels.items()}
@@ -252,7 +252,7 @@ def _labelled(services: Mapping[str, Service], others: list[str]) -> Iterator[tu
         yield Candidate(name, port), _NAME.findall(" ".join([*names, given.get("VIRTUAL_HOST", "")]))
 
 
-def _written(services: Mapping[str, Service], others: list[str], text: str) -> dict[str, Candidate]:
+def _find_written(services: Mapping[str, Service], others: list[str], text: str) -> dict[str, Candidate]:
     """Services that a configuration passes requests on to."""
     found: dict[str, Candidate] = {}
     plain = re.sub(r"^\s*#.*$", "", text, flags=re.MULTILINE)
@@ -265,7 +265,7 @@ def _written(services: Mapping[str, Service], others: list[str], text: str) -> d
     return found
 
 
-def _likely(proxy: Service, services: Mapping[str, Service], others: list[str]) -> dict[str, Candidate]:
+def _find_likely(proxy: Service, services: Mapping[str, Service], others: list[str]) -> dict[str, Candidate]:
     """Services it may lead to where nothing is written: those that it waits for and that listen, else all that do."""
     waits = [name for name in others if name in proxy.depends_on]
     for names in (waits, others):
@@ -275,12 +275,12 @@ def _likely(proxy: Service, services: Mapping[str, Service], others: list[str]) 
     return {waits[0]: Candidate(waits[0], None)} if len(waits) == 1 else {}
 
 
-def _sites(kind: str, text: str) -> list[str]:
+def _list_sites(kind: str, text: str) -> list[str]:
     pattern = _CADDY_SITE if kind == "Caddy" else _SERVER_NAME
     return _NAME.findall(" ".join(pattern.findall(text)))
 
 
-def _domain(text: str) -> str | None:
+def _parse_domain(text: str) -> str | None:
     """A name that can be one of the app's domains; None for addresses, and names that only this machine has."""
     try:
         name = DomainName.parse(text)

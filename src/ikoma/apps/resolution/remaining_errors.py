@@ -75,38 +75,38 @@ async def find_remainder(
         ask: lets Compose read files: its answer, and the model in it.
         gather: reads the app's files, those with other contents given apart.
     """
-    found = Remainder(await asyncio.to_thread(_source, gathered), list(gathered.violations))
+    found = Remainder(await asyncio.to_thread(_get_source, gathered), list(gathered.violations))
     contents: dict[str, bytes] = {}
     ends = time.monotonic() + _MOST_SECONDS
     for _ in range(_MOST_ROUNDS):
         if gathered.violations:
-            refused = _of_violations(gathered)
+            refused = _list_of_violations(gathered)
         else:
             model = None
             if resolved is None:
                 resolved, model = await ask(gathered)
             if model is not None:
-                found.model, found.source = _imageless(model), await asyncio.to_thread(_source, gathered)
-                found.refusals = _causes(found.refusals)
+                found.model, found.source = _remove_stand_ins(model), await asyncio.to_thread(_get_source, gathered)
+                found.refusals = _select_causes(found.refusals)
                 return found
             error = resolved.error or "Compose refused the file."
-            refused = await asyncio.to_thread(_of_messages, found, gathered, error)
+            refused = await asyncio.to_thread(_list_of_messages, found, gathered, error)
         if not refused or time.monotonic() > ends:
             return found
-        found.taken |= {_kind(part) for part in refused if part.put is None}
+        found.taken |= {_name_kind(part) for part in refused if part.put is None}
         found.places |= {part.place for part in refused if part.put is None}
-        contents |= await asyncio.to_thread(_without, gathered, refused)
+        contents |= await asyncio.to_thread(_remove_parts, gathered, refused)
         resolved = None
         gathered = await gather(contents)
         found.violations += [item for item in gathered.violations if item not in found.violations]
     return found
 
 
-def _source(gathered: Gathered) -> Source:
+def _get_source(gathered: Gathered) -> Source:
     return gathered.source
 
 
-def _of_violations(gathered: Gathered) -> list[Part]:
+def _list_of_violations(gathered: Gathered) -> list[Part]:
     """The parts that are to go; none where one violation is of a whole file."""
     refused = []
     for item in gathered.violations:
@@ -121,25 +121,25 @@ def _of_violations(gathered: Gathered) -> list[Part]:
     return refused
 
 
-def _of_messages(found: Remainder, gathered: Gathered, error: str) -> list[Part]:
+def _list_of_messages(found: Remainder, gathered: Gathered, error: str) -> list[Part]:
     source, refused = gathered.source, []
     values = {file: form.read(content, file).value for file, content in gathered.written.items()}
     for message in split_messages(error):
         of_it = find_parts(message, source, values)
         refused += of_it
-        if not _follows(found, message, source):
-            found.refusals.append(Refusal(message, _at(source, message, of_it)))
+        if not _follows_from(found, message, source):
+            found.refusals.append(Refusal(message, _locate(source, message, of_it)))
     return refused
 
 
-def _at(source: Source, message: str, of_it: Sequence[Part]) -> tuple[str, int | None]:
+def _locate(source: Source, message: str, of_it: Sequence[Part]) -> tuple[str, int | None]:
     for part in of_it:
         return part.file, source.find_line_in(part.file, *part.place)
     named = next((place for place in find_places(message, source) if place), None)
     return source.locate(*named) if named else source.locate_message(message)
 
 
-def _follows(found: Remainder, message: str, source: Source) -> bool:
+def _follows_from(found: Remainder, message: str, source: Source) -> bool:
     """Whether Compose misses only what was taken out."""
     if "mpty compose file" in message or "has no services" in message:
         return bool(found.taken or found.refusals)
@@ -153,7 +153,7 @@ def _follows(found: Remainder, message: str, source: Source) -> bool:
     return any(gone[: len(place)] == place != gone for gone in found.places for place in named)
 
 
-def _causes(refusals: Sequence[Refusal]) -> list[Refusal]:
+def _select_causes(refusals: Sequence[Refusal]) -> list[Refusal]:
     """The refusals without those that follow from a misspelt key: a service with `imagee` has no image."""
     unknown = [match for refusal in refusals for match in _UNKNOWN_KEY.finditer(refusal.message)]
     misspelt = {match[1] for match in unknown if difflib.get_close_matches(match[2] or match[3], _MADE_OF, 1)}
@@ -161,14 +161,14 @@ def _causes(refusals: Sequence[Refusal]) -> list[Refusal]:
     return [item for item in refusals if not any(text in item.message for text in follows)]
 
 
-def _kind(part: Part) -> str:
+def _name_kind(part: Part) -> str:
     """Tell what is missing where this part is: something of the top level, or what makes a service."""
     if part.place[0] != "services" or len(part.place) <= 2:
         return str(part.place[0])
     return f"{part.place[2]}" if part.place[2] in _MADE_OF else ""
 
 
-def _imageless(model: ComposeModel) -> ComposeModel:
+def _remove_stand_ins(model: ComposeModel) -> ComposeModel:
     """The model without the image that was put in the place of images that are refused."""
     made = {name: service.raw for name, service in model.services.items() if service.image == IMAGE}
     return model.replace_services(
@@ -176,17 +176,17 @@ def _imageless(model: ComposeModel) -> ComposeModel:
     )
 
 
-def _without(gathered: Gathered, refused: Sequence[Part]) -> dict[str, bytes]:
+def _remove_parts(gathered: Gathered, refused: Sequence[Part]) -> dict[str, bytes]:
     """The files that these parts are of, without them."""
     contents = {}
     for file in {part.file for part in refused}:
         of_it = [part for part in refused if part.file == file]
         # The last of a list first, so that the places of the others stay what they are.
-        gone = sorted((part.place for part in of_it if part.put is None), key=_order, reverse=True)
+        gone = sorted((part.place for part in of_it if part.put is None), key=_rank_steps, reverse=True)
         put = {part.place: part.put for part in of_it if part.put is not None}
         contents[file] = form.read(gathered.written[file], file, without=gone, put=put).written
     return contents
 
 
-def _order(place: tuple[str | int, ...]) -> list[tuple[bool, int, str]]:
+def _rank_steps(place: tuple[str | int, ...]) -> list[tuple[bool, int, str]]:
     return [(isinstance(step, int), step if isinstance(step, int) else 0, str(step)) for step in place]

@@ -135,7 +135,7 @@ class Resolutions:
         assert resolution.gathered is not None
 
         async def ask(files: Gathered) -> tuple[Resolved, ComposeModel | None]:
-            return await self._ask(app, files, await self._variables(app, files))
+            return await self._ask(app, files, await self._read_variables(app, files))
 
         found = await find_remainder(
             resolution.gathered,
@@ -163,7 +163,7 @@ class Resolutions:
         Args:
             contents: what files hold that are not to be read from the disk.
         """
-        env = await asyncio.to_thread(_env, app)
+        env = await asyncio.to_thread(_read_env, app)
         await self.reader.read(app, env)  # it can say which the compose files are
         given = {ENV: env, **(contents or {})} if env else contents
         paths: dict[str, str] = {}
@@ -181,7 +181,7 @@ class Resolutions:
                 await self.reader.read(app, content)
             if not unread and gathered.unresolved:
                 texts = sorted(gathered.unresolved)
-                paths |= await self.reader.substitute(app, texts, _beside(gathered))
+                paths |= await self.reader.substitute(app, texts, _join_variables_files(gathered))
             elif not unread:
                 break
         own = self.reader.find_known(app, gathered.files.get(ENV, b""))
@@ -193,16 +193,16 @@ class Resolutions:
         return gathered
 
     async def _read(self, app: App, gathered: Gathered) -> _Read:
-        fingerprint = _fingerprint(gathered)
+        fingerprint = _hash_files(gathered)
         known = self._latest.get(app)
         if known is not None and known[0] == fingerprint and not gathered.violations:
             return known[1]
-        variables = await self._variables(app, gathered)
+        variables = await self._read_variables(app, gathered)
         resolved = None
         model = None
         if not gathered.violations and not variables.faults:
             resolved, model = await self._ask(app, gathered, variables)
-        faults, doubts = await self._variables_files(app, gathered, resolved)
+        faults, doubts = await self._check_variables_files(app, gathered, resolved)
         uses = tuple(await asyncio.to_thread(find_uses, gathered))
         found = _Read(resolved, model, variables, (*variables.faults, *faults), (*variables.doubts, *doubts), uses)
         if not gathered.violations:  # one can also be of what is on the disk, not in the files
@@ -216,14 +216,14 @@ class Resolutions:
         if resolved.model is not None:
             model = adapt_for_preview(app.name, parse_model(resolved.model))
             resolved = replace(resolved, model=model.raw)
-        secrets = await asyncio.to_thread(_secrets, gathered, variables, model)
+        secrets = await asyncio.to_thread(_collect_secrets, gathered, variables, model)
         self._secrets[app] = tuple(secrets)
         if resolved.error is not None:
             error = await asyncio.to_thread(leave_out_parts, resolved.error, list_encodings(secrets))
             resolved = replace(resolved, error=error)
         return resolved, model
 
-    async def _variables(self, app: App, gathered: Gathered) -> Variables:
+    async def _read_variables(self, app: App, gathered: Gathered) -> Variables:
         """Read what is set for the compose files: by .env, and by the one beside them."""
         own = await self.reader.read(app, gathered.files.get(ENV, b""))
         if gathered.beside is None:
@@ -232,7 +232,7 @@ class Resolutions:
         other = await self.reader.read(app, content, file=gathered.beside)
         return Variables({**other.values, **own.values}, (*own.faults, *other.faults), (*own.doubts, *other.doubts))
 
-    async def _variables_files(
+    async def _check_variables_files(
         self, app: App, gathered: Gathered, resolved: Resolved | None
     ) -> tuple[list[VariableFault], list[VariableFault]]:
         """Faults and doubts of the files besides .env that services take variables from."""
@@ -244,14 +244,14 @@ class Resolutions:
             content = gathered.files.get(file.path, b"")
             if file.path in (ENV, gathered.beside) or not (resolved.model is None or b"$" in content):
                 continue
-            beside = _beside(gathered)
+            beside = _join_variables_files(gathered)
             found = await self.reader.read(app, content, file=file.path, beside=beside, raw=file.raw)
             faults += found.faults
             doubts += found.doubts
         return faults, doubts
 
 
-def _env(app: App) -> bytes:
+def _read_env(app: App) -> bytes:
     """The app's .env; nothing where it cannot be had, which is said when all files are read."""
     try:
         content = dotenv.read_bytes(app)
@@ -260,14 +260,14 @@ def _env(app: App) -> bytes:
     return content if len(content) <= _LARGEST else b""
 
 
-def _beside(gathered: Gathered) -> bytes:
+def _join_variables_files(gathered: Gathered) -> bytes:
     """The files of variables that Compose reads first, as one: what comes later counts."""
     other = gathered.files.get(gathered.beside, b"") if gathered.beside else b""
     own = gathered.files.get(ENV, b"")
     return b"\n".join((other, own)) if other else own
 
 
-def _secrets(gathered: Gathered, variables: Variables, model: ComposeModel | None) -> list[Secret]:
+def _collect_secrets(gathered: Gathered, variables: Variables, model: ComposeModel | None) -> list[Secret]:
     """Collect what is secret in the files of variables, as it is written, and in what Compose made of it."""
     files = {ENV, *(file.path for file in find_variables_files(gathered))}
     found = [
@@ -291,19 +291,19 @@ def leave_out_parts(message: str, secrets: Sequence[str]) -> str:
     everything = "\n".join(known)
     runs = {said[begin : begin + _LEAST_HIDDEN] for begin in range(len(said))}
     at_an_end = [part for part in known if part[:_LEAST_HIDDEN] in runs or part[-_LEAST_HIDDEN:] in runs]
-    return _BETWEEN_QUOTES.sub(lambda piece: _without_parts(piece[0], everything, at_an_end), message)
+    return _BETWEEN_QUOTES.sub(lambda piece: _leave_out_of_piece(piece[0], everything, at_an_end), message)
 
 
-def _without_parts(piece: str, everything: str, at_an_end: Sequence[str]) -> str:
+def _leave_out_of_piece(piece: str, everything: str, at_an_end: Sequence[str]) -> str:
     said = piece.lower()
-    head = max((_overlap(secret, said) for secret in at_an_end), default=0)
-    tail = max((_overlap(said, secret) for secret in at_an_end), default=0)
+    head = max((_measure_overlap(secret, said) for secret in at_an_end), default=0)
+    tail = max((_measure_overlap(said, secret) for secret in at_an_end), default=0)
     if len(said) >= _LEAST_HIDDEN and (said in everything or head + tail >= len(piece)):
         return HIDDEN
     return (HIDDEN if head else "") + piece[head : len(piece) - tail] + (HIDDEN if tail else "")
 
 
-def _overlap(first: str, second: str) -> int:
+def _measure_overlap(first: str, second: str) -> int:
     """The length of one text's end that is the other's beginning; 0 where that is too little to tell a secret."""
     begin = first.find(second[:_LEAST_HIDDEN], max(0, len(first) - len(second)))
     while 0 <= begin <= len(first) - _LEAST_HIDDEN:
@@ -313,7 +313,7 @@ def _overlap(first: str, second: str) -> int:
     return 0
 
 
-def _fingerprint(gathered: Gathered) -> bytes:
+def _hash_files(gathered: Gathered) -> bytes:
     digest = hashlib.sha256("\0".join(gathered.merged).encode())
     for path, content in sorted(gathered.files.items()):
         digest.update(f"{path}:{len(content)}:".encode())

@@ -101,14 +101,14 @@ class WebServices:
     async def settle(self, app: App, model: ComposeModel) -> Settled:
         """The model with the choice written down, and without ports that are not needed and cannot be had."""
         dockerfiles = await asyncio.to_thread(read_dockerfiles, app, model)
-        there = await self._own_proxies(app, model, dockerfiles)
+        there = await self._find_own_proxies(app, model, dockerfiles)
         proxies = tuple(item for item in there if item.must_change)
         try:
             choice = choose(model, dockerfiles, [name for item in proxies for name in item.leaves])
         except InvalidCompose:
             return Settled(model, None, own_proxies=proxies)
-        unpublished = await self._unpublished(app, model, choice.web) if choice.web else ()
-        settled = _without(pin(model, choice.web), choice.web, unpublished)
+        unpublished = await self._find_unpublished(app, model, choice.web) if choice.web else ()
+        settled = _remove_ports(pin(model, choice.web), choice.web, unpublished)
         routed = choice.web.service if choice.web else None
         in_front = next((item for item in there if item.service == routed and item.behind), None)
         goes_round = routed is not None and await self._goes_round(app, model, routed, dockerfiles.get(routed, ""))
@@ -119,7 +119,9 @@ class WebServices:
             return False
         return sends_to_https(await asyncio.to_thread(read_mounted_text, app, model, name))
 
-    async def _own_proxies(self, app: App, model: ComposeModel, dockerfiles: Mapping[str, str]) -> tuple[OwnProxy, ...]:
+    async def _find_own_proxies(
+        self, app: App, model: ComposeModel, dockerfiles: Mapping[str, str]
+    ) -> tuple[OwnProxy, ...]:
         """Find the proxies whose ports cannot be had: one that an admin lets have them is nobody's concern."""
         names = [name for name, service in model.services.items() if find_kind(service, dockerfiles.get(name, ""))]
         if not names:
@@ -129,34 +131,34 @@ class WebServices:
         return tuple([item for item in found if await self._lacks_ports(app, model, item.service)])
 
     async def _lacks_ports(self, app: App, model: ComposeModel, name: str) -> bool:
-        holders, low = await self._holders(app, model, name), LOW_PORT not in self._policy.list_waived_rules(app)
+        holders, low = await self._find_holders(app, model, name), LOW_PORT not in self._policy.list_waived_rules(app)
         wanted = [parse_published(port.published) for port in model.services[name].ports]
         return any(
-            self._why_not(numbers, holders.get(index), low=low)
+            self._explain_why_not(numbers, holders.get(index), low=low)
             for index, numbers in enumerate(wanted)
             if numbers and numbers != _ANY_PORT
         )
 
-    async def _unpublished(self, app: App, model: ComposeModel, web: Web) -> tuple[Unpublished, ...]:
-        holders = await self._holders(app, model, web.service)
+    async def _find_unpublished(self, app: App, model: ComposeModel, web: Web) -> tuple[Unpublished, ...]:
+        holders = await self._find_holders(app, model, web.service)
         low = LOW_PORT not in self._policy.list_waived_rules(app)
         found = []
         for index, port in enumerate(model.services[web.service].ports):
             wanted = parse_published(port.published) or range(0)
             if not wanted or wanted == _ANY_PORT or not _is_of_requests(port, wanted, web):
                 continue
-            reason = self._why_not(wanted, holders.get(index), low=low)
+            reason = self._explain_why_not(wanted, holders.get(index), low=low)
             if reason:
                 found.append(Unpublished(("services", web.service, "ports", index), port.published, reason))
         return tuple(found)
 
-    async def _holders(self, app: App, model: ComposeModel, name: str) -> dict[int, str]:
+    async def _find_holders(self, app: App, model: ComposeModel, name: str) -> dict[int, str]:
         """Ports of a service that another has: index → who."""
         alone = model.drop_services(model.services.keys() - {name})
         taken = await self._runtime.find_taken_ports(app.name, alone, self._policy.is_platform)
         return {item.index: item.holder for item in reversed(taken) if not item.is_of_this_app}
 
-    def _why_not(self, wanted: range, holder: str | None, *, low: bool) -> str | None:
+    def _explain_why_not(self, wanted: range, holder: str | None, *, low: bool) -> str | None:
         """The reason why a host port cannot be had; None where it can."""
         if any(map(self._policy.is_platform, wanted[:_FIRST_FREE])):
             return "IKOMA itself has it"
@@ -172,7 +174,7 @@ def _is_of_requests(port: Port, wanted: range, web: Web) -> bool:
     return port.target == str(web.port) and port.protocol == "tcp"
 
 
-def _without(model: ComposeModel, web: Web | None, unpublished: tuple[Unpublished, ...]) -> ComposeModel:
+def _remove_ports(model: ComposeModel, web: Web | None, unpublished: tuple[Unpublished, ...]) -> ComposeModel:
     if web is None or not unpublished:
         return model
     service, gone = model.services[web.service], {item.place[-1] for item in unpublished}

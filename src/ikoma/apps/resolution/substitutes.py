@@ -30,16 +30,16 @@ async def substitute(
     Args:
         waived: rules that are waived for the app: what they forbid is then meant as it is written.
     """
-    if not (_named(app, model, "networks") or _named(app, model, "volumes") or any(_fetched(model))):
+    if not (_find_named(app, model, "networks") or _find_named(app, model, "volumes") or any(_find_fetched(model))):
         return model, []
     result = model.copy_raw()
     there = await engine.volumes.map_owners()
     notices: list[Notice] = []
     if "foreign-network" not in waived:
-        notices += _networks(app, model, result, there)
+        notices += _replace_networks(app, model, result, there)
     if "foreign-volume" not in waived:
-        notices += _volumes(app, model, result, there)
-    for service in _fetched(model):
+        notices += _replace_volumes(app, model, result, there)
+    for service in _find_fetched(model):
         name, image = service.name, service.image
         if await engine.images.has(image) or await engine.images.check_obtainable(image) is None:
             described = result["services"][name]
@@ -52,7 +52,7 @@ async def substitute(
     return parse_model(result), notices
 
 
-def _named(app: AppName, model: ComposeModel, kind: str) -> dict[str, Mapping[str, Any]]:
+def _find_named(app: AppName, model: ComposeModel, kind: str) -> dict[str, Mapping[str, Any]]:
     """Networks or volumes that are others', or are called otherwise than the app's own are by themselves."""
     items = model.networks if kind == "networks" else model.volumes
     return {
@@ -71,14 +71,16 @@ def _begins_as_own(app: AppName, name: str) -> bool:
     return re.match(f"{re.escape(app.project)}([-_.]|$)", name) is not None
 
 
-def _networks(app: AppName, model: ComposeModel, result: dict[str, Any], there: Mapping[str, str]) -> Iterator[Notice]:
-    for key, network in _named(app, model, "networks").items():
+def _replace_networks(
+    app: AppName, model: ComposeModel, result: dict[str, Any], there: Mapping[str, str]
+) -> Iterator[Notice]:
+    for key, network in _find_named(app, model, "networks").items():
         name, external = str(network.get("name") or key), bool(network.get("external"))
         if name in _NO_NETWORKS or (_begins_as_own(app, name) and (name in there or not external)):
             continue
         if external:
             result["networks"][key] = {"name": name_own(app, key), "ipam": {}}
-            _without_addresses(result, key)
+            _remove_addresses(result, key)
             problem = f"The network {name} is shared with others: the app gets one of its own, for its services alone."
         else:
             result["networks"][key]["name"] = name_own(app, key)
@@ -87,7 +89,7 @@ def _networks(app: AppName, model: ComposeModel, result: dict[str, Any], there: 
         yield Notice(None, ("networks", key), problem, fix)
 
 
-def _without_addresses(result: dict[str, Any], network: str) -> None:
+def _remove_addresses(result: dict[str, Any], network: str) -> None:
     for service in result["services"].values():
         joined = service.get("networks")
         options = (joined.get(network) if isinstance(joined, Mapping) else None) or {}
@@ -95,9 +97,11 @@ def _without_addresses(result: dict[str, Any], network: str) -> None:
             options.pop(address, None)
 
 
-def _volumes(app: AppName, model: ComposeModel, result: dict[str, Any], there: Mapping[str, str]) -> Iterator[Notice]:
+def _replace_volumes(
+    app: AppName, model: ComposeModel, result: dict[str, Any], there: Mapping[str, str]
+) -> Iterator[Notice]:
     """One that is there may hold what the app is to have: then the person says what becomes of it."""
-    for key, volume in _named(app, model, "volumes").items():
+    for key, volume in _find_named(app, model, "volumes").items():
         name, own = str(volume.get("name") or key), name_own(app, key)
         if volume.get("external") or _begins_as_own(app, name) or (name in there and own not in there):
             continue
@@ -106,7 +110,7 @@ def _volumes(app: AppName, model: ComposeModel, result: dict[str, Any], there: M
         yield Notice(None, ("volumes", key), problem, "Nothing has to change.")
 
 
-def _fetched(model: ComposeModel) -> Iterator[Service]:
+def _find_fetched(model: ComposeModel) -> Iterator[Service]:
     """Services whose build would be fetched, and that name an image too."""
     for service in model.services.values():
         if service.image and service.build is not None and REMOTE.match(service.build.context):

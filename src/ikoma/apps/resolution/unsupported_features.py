@@ -42,14 +42,14 @@ def find_unsupported(model: ComposeModel) -> Iterator[Obstacle]:
             fix = "Write no, always, unless-stopped, on-failure or on-failure:TIMES."
             yield Obstacle((*place, "restart"), f"{quote(str(restart))} is no way to restart.", fix)
         for index, mount in enumerate(service.mounts):
-            yield from _target((*place, "volumes", index), mount.target)
-            yield from _path((*place, "volumes", index), mount.source)
+            yield from _check_target((*place, "volumes", index), mount.target)
+            yield from _check_path((*place, "volumes", index), mount.source)
         if service.build is not None:
-            yield from _path((*place, "build", "context"), service.build.context)
-            yield from _path((*place, "build", "dockerfile"), service.build.dockerfile)
+            yield from _check_path((*place, "build", "context"), service.build.context)
+            yield from _check_path((*place, "build", "dockerfile"), service.build.dockerfile)
         for kind, contents in service.contents.items():
             for index, given in enumerate(contents):
-                yield from _given((*place, kind, index), given)
+                yield from _check_given((*place, kind, index), given)
         for key in ("post_start", "pre_stop"):
             if service.raw.get(key):
                 yield Obstacle((*place, key), f"{name} has a {key} hook, and IKOMA runs none.", _INSTEAD_OF_HOOKS)
@@ -59,10 +59,10 @@ def find_unsupported(model: ComposeModel) -> Iterator[Obstacle]:
             problem = f"{name} runs in the namespaces of {len(shared)} services."
             yield Obstacle(place, problem, "Let network_mode, ipc and pid name the same service.")
 
-    yield from _web(model)
+    yield from _check_web(model)
 
 
-def _web(model: ComposeModel) -> Iterator[Obstacle]:
+def _check_web(model: ComposeModel) -> Iterator[Obstacle]:
     try:
         web = web_service.find_web(model)
     except InvalidCompose:
@@ -79,12 +79,12 @@ def _web(model: ComposeModel) -> Iterator[Obstacle]:
         yield Obstacle(place, problem, "Give it one.")
 
 
-def _path(place: Place, path: object) -> Iterator[Obstacle]:
+def _check_path(place: Place, path: object) -> Iterator[Obstacle]:
     if not can_be_a_path(str(path or "")):
         yield Obstacle(place, f"Nothing can be called {quote(str(path))}.", "Name a file or folder that can be.")
 
 
-def _target(place: Place, target: str) -> Iterator[Obstacle]:
+def _check_target(place: Place, target: str) -> Iterator[Obstacle]:
     if not target.startswith("/") or not target.strip("/."):
         fix = "Name an absolute path other than / as its target; a folder's own begins with ./."
         if _DRIVE.match(target):
@@ -92,10 +92,10 @@ def _target(place: Place, target: str) -> Iterator[Obstacle]:
         yield Obstacle(place, f"Nothing can be mounted at {quote(target)}.", fix)
 
 
-def _given(place: Place, given: Mapping[str, Any]) -> Iterator[Obstacle]:
+def _check_given(place: Place, given: Mapping[str, Any]) -> Iterator[Obstacle]:
     target = given.get("target")
     if target and not str(target).strip("/."):
-        yield from _target(place, str(target))
+        yield from _check_target(place, str(target))
     for key in ("uid", "gid"):
         chosen = str(given.get(key) or "0")
         if not _NUMBER.fullmatch(chosen) or int(chosen) > _LARGEST_ID:

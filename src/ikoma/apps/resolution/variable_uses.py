@@ -52,16 +52,16 @@ class VariablesFile:
 
 def find_uses(gathered: Gathered) -> list[Use]:
     """Every use, in the order of the files."""
-    return [use for path, _, document in _documents(gathered) for use in _uses(path, document)]
+    return [use for path, _, document in _list_documents(gathered) for use in _uses(path, document)]
 
 
 def find_variables_files(gathered: Gathered) -> list[VariablesFile]:
     """The files that services name, each once."""
-    found = (item for _, base, document in _documents(gathered) for item in _files(gathered, base, document))
+    found = (item for _, base, document in _list_documents(gathered) for item in _list_files(gathered, base, document))
     return list(dict.fromkeys(found))
 
 
-def _documents(gathered: Gathered) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+def _list_documents(gathered: Gathered) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     for path, base in sorted(gathered.understood):
         if path in gathered.documents:
             value = gathered.documents[path]
@@ -87,7 +87,7 @@ def _uses(file: str, value: Any, place: Place = ()) -> Iterator[Use]:
                 yield Use(file, place, found["name"], has_default, is_blank, in_hash, is_required, glued)
 
 
-def _files(gathered: Gathered, base: str, document: Mapping[str, Any]) -> Iterator[VariablesFile]:
+def _list_files(gathered: Gathered, base: str, document: Mapping[str, Any]) -> Iterator[VariablesFile]:
     services = document.get("services")
     for service in services.values() if isinstance(services, Mapping) else ():
         named = service.get("env_file") if isinstance(service, Mapping) else None

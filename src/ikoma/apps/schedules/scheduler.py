@@ -144,9 +144,9 @@ class Scheduler:
             await self._runs.end(run, outcome, message, backup)
         if backup is not None:
             with log_failures(app.name):
-                await self._let_go(app, schedule)
+                await self._remove_expired(app, schedule)
 
-    async def _let_go(self, app: App, schedule: Schedule) -> None:
+    async def _remove_expired(self, app: App, schedule: Schedule) -> None:
         """Remove the backups that are kept long enough. Those that people made are theirs."""
         there = await asyncio.to_thread(self._backups.list_of, app.name)
         own = set(self._runs.list_backups(app.name))

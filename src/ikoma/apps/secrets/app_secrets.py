@@ -202,22 +202,22 @@ def _find(source: Any, app: App) -> list[Secret]:
         return []
 
 
-def _of_env_file(app: App) -> list[Secret]:
+def _find_in_env_file(app: App) -> list[Secret]:
     return find_in_text(dotenv.read_bytes(app).decode(errors="replace"))
 
 
-def _of_former_env_files(app: App) -> Iterator[Secret]:
+def _find_in_former_env_files(app: App) -> Iterator[Secret]:
     for path in variable_history.list_files(app):
-        yield from _of_former(path)
+        yield from _read_former(path)
 
 
 @lru_cache(maxsize=2000)
-def _of_former(path: Path) -> tuple[Secret, ...]:
+def _read_former(path: Path) -> tuple[Secret, ...]:
     """The secrets of a kept file: it is named by its moment, and never written again."""
     return tuple(find_in_text(path.read_text(encoding="utf-8", errors="replace")))
 
 
-def _of_releases(app: App) -> Iterator[Secret]:
+def _find_of_releases(app: App) -> Iterator[Secret]:
     for release in _list_in_use(app):
         with suppress(*_UNREADABLE):
             yield from find_of_release(app, release)
@@ -241,21 +241,28 @@ def _list_in_use(app: App) -> Collection[Release]:
     return found.values()
 
 
-def _of_database(app: App) -> Iterator[Secret]:
+def _find_of_database(app: App) -> Iterator[Secret]:
     if (owned := credentials.find(app)) is not None:
         yield owned.password
 
 
-def _of_hook(app: App) -> Iterator[Secret]:
+def _find_of_hook(app: App) -> Iterator[Secret]:
     if (hook := webhook.find(app)) is not None:
         yield from hook.secrets
 
 
-def _of_source(app: App) -> Iterator[Secret]:
+def _find_of_source(app: App) -> Iterator[Secret]:
     yield from (token.secret for token in access.read_tokens(app).values())
 
 
-_SOURCES = (_of_env_file, _of_former_env_files, _of_releases, _of_database, _of_hook, _of_source)
+_SOURCES = (
+    _find_in_env_file,
+    _find_in_former_env_files,
+    _find_of_releases,
+    _find_of_database,
+    _find_of_hook,
+    _find_of_source,
+)
 
 
 def _unescape(values: Any) -> dict[str, str]:

@@ -108,7 +108,7 @@ class Repository:
             SourceTooLarge
         """
         await self._fetch(url, f"--depth={depth}", f"{ref}:refs/ikoma/fetched", timeout=timeout)
-        shown = await self._git("rev-parse", "--verify", "--quiet", "refs/ikoma/fetched^{commit}", timeout=30)
+        shown = await self._run_git("rev-parse", "--verify", "--quiet", "refs/ikoma/fetched^{commit}", timeout=30)
         return shown.stdout.decode().strip()
 
     async def fetch_commit(self, url: SourceUrl, commit: str, *, timeout: float) -> None:
@@ -157,13 +157,13 @@ class Repository:
         if await asyncio.to_thread(measure_folder, self._folder) > _MOST_KEPT:  # of all fetches so far: it only grows
             await asyncio.to_thread(remove_tree, self._folder)
         if not (self._folder / "HEAD").is_file():
-            await self._git("init", "--quiet", "--bare", str(self._folder), timeout=30)
+            await self._run_git("init", "--quiet", "--bare", str(self._folder), timeout=30)
         for lock in (*self._folder.glob("*.lock"), *self._folder.glob("refs/**/*.lock")):
             lock.unlink(missing_ok=True)  # of a git that was killed
         *options, refspec = arguments
         argv = ["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--force"]
         argv += [*options, "--", url.text, refspec]
-        fetching = asyncio.ensure_future(self._git(*argv, url=url, pinned=pinned, timeout=timeout))
+        fetching = asyncio.ensure_future(self._run_git(*argv, url=url, pinned=pinned, timeout=timeout))
         while not (await asyncio.wait([fetching], timeout=_LOOK_SECONDS))[0]:
             if await asyncio.to_thread(measure_folder, self._folder) > MOST_BYTES:
                 fetching.cancel()
@@ -182,8 +182,8 @@ class Repository:
         index = {"GIT_INDEX_FILE": str(self._folder / "checking-out.index"), "GIT_WORK_TREE": str(target)}
         modules = await self._measure(tree, timeout=timeout)
         try:
-            await self._git("read-tree", tree, env=index, timeout=timeout)
-            await self._git("checkout-index", "--all", "--force", "--quiet", env=index, timeout=timeout)
+            await self._run_git("read-tree", tree, env=index, timeout=timeout)
+            await self._run_git("checkout-index", "--all", "--force", "--quiet", env=index, timeout=timeout)
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(index["GIT_INDEX_FILE"])
@@ -251,7 +251,7 @@ class Repository:
             raise SourceTooLarge(f"The files of the source could not be counted within {timeout:.0f} s.") from error
         return modules
 
-    async def _git(
+    async def _run_git(
         self,
         *arguments: str,
         url: SourceUrl | None = None,

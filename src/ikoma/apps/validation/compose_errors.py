@@ -35,7 +35,7 @@ Words = str | Callable[[re.Match[str]], str]
 """A text in which groups of the pattern may stand, as `re` expands them; or what makes one."""
 
 
-def _of_key(found: re.Match[str]) -> str:
+def _word_key_change(found: re.Match[str]) -> str:
     """The change of a key that no service has, or no file."""
     key, known = found[2], _TOP if not found[1] else policy.SERVICE
     meant = _OTHER_NAMES.get(key) if found[1] else None
@@ -49,7 +49,7 @@ def _of_key(found: re.Match[str]) -> str:
     )
 
 
-def _undefined(found: re.Match[str]) -> str:
+def _word_undefined(found: re.Match[str]) -> str:
     kind, name = found[1], found[2]
     made_of = f"{{file: ./{name}}}" if kind in ("config", "secret") else "{}"
     also = "" if kind == "service" else f" at the top level: `{kind}s: {{{name}: {made_of}}}`"
@@ -64,9 +64,9 @@ _KNOWN: tuple[tuple[re.Pattern[str], Words | None, Words], ...] = tuple(
             lambda found: ": ".join(filter(None, [f"The variable {found[1]} is required, and has no value", found[2]])),
             r"Set \1 in .env.",
         ),
-        (r'undefined (service|network|volume|config|secret) "?([^":\s]+)"?', None, _undefined),
-        (r"^()additional propert\w+ '([^']+)' not allowed$", r"The file has no key \2", _of_key),
-        (r"^(services\.[^.\s]+)\.(\S+) is an unknown key", None, _of_key),
+        (r'undefined (service|network|volume|config|secret) "?([^":\s]+)"?', None, _word_undefined),
+        (r"^()additional propert\w+ '([^']+)' not allowed$", r"The file has no key \2", _word_key_change),
+        (r"^(services\.[^.\s]+)\.(\S+) is an unknown key", None, _word_key_change),
         (
             r"^(\S+?)\.?\[?\d*\]?: unexpected type map.*",
             r"\1 has a mapping as an item of its list",
@@ -157,14 +157,14 @@ def find_compose_error(refusal: Refusal, folder: Path) -> Finding:
     for pattern, words, fix in _KNOWN:
         if found := pattern.search(text):
             said = text if words is None else _say(words, found)
-            return Finding(*refusal.at, _sentence(said), _say(fix, found))
-    return Finding(*refusal.at, _sentence(text), _NOWHERE)
+            return Finding(*refusal.at, _make_sentence(said), _say(fix, found))
+    return Finding(*refusal.at, _make_sentence(text), _NOWHERE)
 
 
 def _say(words: Words, found: re.Match[str]) -> str:
     return found.expand(words) if isinstance(words, str) else words(found)
 
 
-def _sentence(said: str) -> str:
+def _make_sentence(said: str) -> str:
     said = said if _PLACE.match(said) else said[:1].upper() + said[1:]
     return f"{said.rstrip('.')}."

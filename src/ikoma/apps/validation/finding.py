@@ -64,7 +64,7 @@ class Report:
             more = f" ({len(self.errors) - 1} more)" if len(self.errors) > 1 else ""
             rules = sorted({finding.rule for finding in self.errors if finding.rule})
             about = f" Policy: {', '.join(rules)}." if rules else ""
-            kind = self._kind(rules)
+            kind = self._choose_kind(rules)
             raise kind(
                 f"{self.errors[0]}{more}",
                 hint=InvalidCompose.default_hint if kind is SqlFailed else None,
@@ -78,7 +78,7 @@ class Report:
     def _count(self) -> str:
         return "There is 1 error" if len(self.errors) == 1 else f"There are {len(self.errors)} errors"
 
-    def _kind(self, rules: Sequence[str]) -> type[IkomaError]:
+    def _choose_kind(self, rules: Sequence[str]) -> type[IkomaError]:
         """Choose the kind of error that stands for all of them."""
         if rules:
             return PolicyViolation

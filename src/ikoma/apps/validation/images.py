@@ -39,7 +39,7 @@ async def find_missing_images(
 
 async def _ask(store: Images, images: Collection[str]) -> dict[str, str | None]:
     """The reason why each image cannot be had, None where it can; without those that nobody answered for in time."""
-    asking = {image: asyncio.ensure_future(_why_not(store, image)) for image in images}
+    asking = {image: asyncio.ensure_future(_explain_missing(store, image)) for image in images}
     try:
         if asking:
             await asyncio.wait(asking.values(), timeout=_SECONDS)
@@ -49,5 +49,5 @@ async def _ask(store: Images, images: Collection[str]) -> dict[str, str | None]:
     return {image: task.result() for image, task in asking.items() if task.done() and not task.cancelled()}
 
 
-async def _why_not(store: Images, image: str) -> str | None:
+async def _explain_missing(store: Images, image: str) -> str | None:
     return None if await store.has(image) else await store.check_obtainable(image)

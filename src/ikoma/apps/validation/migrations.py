@@ -34,30 +34,32 @@ async def find_migrations(databases: Databases, app: App) -> tuple[Sequence[Migr
     except IkomaError as error:
         return known, [*found, Finding("migrations", None, error.message, error.hint)]
     lost = {path.rpartition("/")[2] for path, _ in wrong}
-    found += [item for item in _differences(known, ledger) if item.file.rpartition("/")[2] not in lost]
+    found += [item for item in _find_differences(known, ledger) if item.file.rpartition("/")[2] not in lost]
     for item in migration_files.select_pending(known, ledger):
-        found += [_finding(item.name, *refused) for refused in await read(_refused, item, owned.role)]
+        found += [_make_finding(item.name, *refused) for refused in await read(_list_refused, item, owned.role)]
     return known, found
 
 
-def _refused(migration: Migration, role: str) -> list[tuple[str, str, int | None]]:
+def _list_refused(migration: Migration, role: str) -> list[tuple[str, str, int | None]]:
     return [(item.problem, item.fix, item.line) for item in find_refusals(migration, role)]
 
 
-def _differences(known: Sequence[Migration], ledger: Sequence[LedgerEntry]) -> Iterator[Finding]:
+def _find_differences(known: Sequence[Migration], ledger: Sequence[LedgerEntry]) -> Iterator[Finding]:
     """The places where the files and the ledger do not fit together."""
     for item in migration_files.select_changed(known, ledger):
         problem = "It was applied before, and has been changed since."
-        yield _finding(item.name, problem, "Undo the edit, and write what is to change as a new migration.")
+        yield _make_finding(item.name, problem, "Undo the edit, and write what is to change as a new migration.")
     for name in migration_files.select_missing(known, ledger):
         problem = "It was applied before, and the file is not there any more."
-        yield _finding(name, problem, "Put the file back as it was; deploy.rollback brings an earlier release back.")
+        yield _make_finding(
+            name, problem, "Put the file back as it was; deploy.rollback brings an earlier release back."
+        )
     for name, later in migration_files.select_overtaken(known, ledger).items():
         problem = f"It is not applied, and {later}, which comes after it, is."
-        yield _finding(
+        yield _make_finding(
             name, problem, "Give it a number behind that one; or apply it by itself: db.migrate with `file`."
         )
 
 
-def _finding(name: str, problem: str, fix: str, line: int | None = None) -> Finding:
+def _make_finding(name: str, problem: str, fix: str, line: int | None = None) -> Finding:
     return Finding(f"migrations/{name}", line, problem, fix)

@@ -53,7 +53,7 @@ def find_left_behind(
             for target, volume in anonymous.get(name, {}).items()
         }
         if (service := model.services.get(name)) is None:
-            found += [_gone(source, name, target, place) for target, place in had.items()]
+            found += [_make_finding(source, name, target, place) for target, place in had.items()]
             continue
         for mount in find_written(before, name, find_sources(app, before)):
             if (place := _find_old(app, before, mount, existing)) is not None:
@@ -62,7 +62,7 @@ def find_left_behind(
     return found
 
 
-def _gone(source: Source, service: str, target: str, place: _Place) -> Finding:
+def _make_finding(source: Source, service: str, target: str, place: _Place) -> Finding:
     problem = f"{service} is gone, and what it has written in {target} with it: that lies in {place.spoken}."
     fix = f"Call the service {service} again if another is to go on with it; if not, nothing is to do."
     return Finding(*source.locate("services"), problem, fix)

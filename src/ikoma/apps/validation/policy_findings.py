@@ -40,7 +40,7 @@ def find_violations(source: Source, violations: Iterable[Violation]) -> Iterator
             continue
         seen.add(same)
         found.append(finding)
-        keys = [*_keys(violation)]
+        keys = [*_list_keys(violation)]
         group = next((groups[key] for key in keys if key in groups), None) or _Group(len(found) - 1)
         for key in keys:
             groups.setdefault(key, group)
@@ -58,7 +58,7 @@ def find_violations(source: Source, violations: Iterable[Violation]) -> Iterator
     yield from found
 
 
-def _keys(violation: Violation) -> Iterator[tuple[object, ...]]:
+def _list_keys(violation: Violation) -> Iterator[tuple[object, ...]]:
     """List what a violation has in common with those that one change mends."""
     if violation.because:
         yield "because", violation.because

@@ -58,10 +58,10 @@ class _Files:
 
 def find_starts(app: App, model: ComposeModel) -> list[Finding]:
     """Find what is not understood of the source of services that a template starts."""
-    return list(_of_services(app, model))
+    return list(_check_services(app, model))
 
 
-def _of_services(app: App, model: ComposeModel) -> Iterator[Finding]:
+def _check_services(app: App, model: ComposeModel) -> Iterator[Finding]:
     for service in model.services.values():
         if service.build is None or service.command or service.entrypoint:
             continue
@@ -69,21 +69,21 @@ def _of_services(app: App, model: ComposeModel) -> Iterator[Finding]:
         dockerfile = Path(os.path.normpath(context / service.build.dockerfile))
         if dockerfile != app.path / _DOCKERFILE:
             continue
-        text = _text(app, dockerfile)
-        if _PYTHON_CMD in text and _mounts_starter(app, service):
-            yield from _of_python(_read(app, context, _PYTHON_READ))
+        text = _read_text(app, dockerfile)
+        if _PYTHON_CMD in text and _uses_starter(app, service):
+            yield from _check_python(_read(app, context, _PYTHON_READ))
         elif _NODE_CMD in text:
             port = str(service.environment.get("PORT") or "3000")
-            yield from _of_node(_read(app, context, _NODE_READ), port)
+            yield from _check_node(_read(app, context, _NODE_READ), port)
 
 
-def _mounts_starter(app: App, service: Service) -> bool:
+def _uses_starter(app: App, service: Service) -> bool:
     return any(mount.source == str(app.path / _STARTER) for mount in service.mounts)
 
 
-def _of_python(files: _Files) -> Iterator[Finding]:
+def _check_python(files: _Files) -> Iterator[Finding]:
     needed = "\n".join(text for name, text in files.content.items() if name.endswith((".txt", ".toml")))
-    yield from _unread_packages(files, needed)
+    yield from _find_unread_packages(files, needed)
     found = python.find(
         {name: text for name, text in files.content.items() if name.endswith(".py") or name == "Procfile"}
     )
@@ -91,7 +91,7 @@ def _of_python(files: _Files) -> Iterator[Finding]:
         fix = "Add main.py, app.py or server.py, a Procfile with a `web:` line, or say the `command:` of the service."
         yield files.make_finding("", "Nothing here is understood as what is to be started.", fix)
         return
-    words = python.command(found, "3000", lambda name: _names(needed, name))
+    words = python.command(found, "3000", lambda name: _has_module(needed, name))
     if words is None and (needed or found.kind == "asgi"):
         server = "gunicorn" if found.kind == "wsgi" else "uvicorn"
         problem = f"{found.target} needs a server, and requirements.txt names none that is known."
@@ -101,7 +101,7 @@ def _of_python(files: _Files) -> Iterator[Finding]:
         yield files.make_finding(found.file, problem, "Add gunicorn to requirements.txt.")
 
 
-def _unread_packages(files: _Files, needed: str) -> Iterator[Finding]:
+def _find_unread_packages(files: _Files, needed: str) -> Iterator[Finding]:
     if any(name.startswith("requirements") for name in files.content):
         return
     if "pyproject.toml" in files.content and re.search(r"^dependencies\s*=", needed, re.MULTILINE):
@@ -113,14 +113,14 @@ def _unread_packages(files: _Files, needed: str) -> Iterator[Finding]:
             return
 
 
-def _names(needed: str, module: str) -> bool:
+def _has_module(needed: str, module: str) -> bool:
     """Whether a list of packages brings a module."""
     if module == "uvicorn" and re.search(r"fastapi(?:-slim)?\[[^]]*(?:standard|all)", needed, re.IGNORECASE):
         return True
     return re.search(rf"(?<![\w.-]){module}(?![\w-])", needed, re.IGNORECASE) is not None
 
 
-def _of_node(files: _Files, port: str) -> Iterator[Finding]:
+def _check_node(files: _Files, port: str) -> Iterator[Finding]:
     package: dict[str, Any] = {}
     with suppress(orjson.JSONDecodeError):
         loaded = orjson.loads(files.content.get("package.json", "{}"))
@@ -137,10 +137,10 @@ def _of_node(files: _Files, port: str) -> Iterator[Finding]:
         fix = 'Add a "start" script to package.json, or server.js, or index.js.'
         yield files.make_finding("", "Nothing here is understood as what is to be started.", fix)
         return
-    yield from _of_listening(files, port, main, started=bool(started))
+    yield from _check_listening(files, port, main, started=bool(started))
 
 
-def _of_listening(files: _Files, port: str, main: str | None, *, started: bool) -> Iterator[Finding]:
+def _check_listening(files: _Files, port: str, main: str | None, *, started: bool) -> Iterator[Finding]:
     """An app listens at PORT, and for others than itself."""
     programs = {name: text for name, text in files.content.items() if name != "package.json"}
     uses_port = any("env.PORT" in text or "env['PORT']" in text or 'env["PORT"]' in text for text in programs.values())
@@ -163,16 +163,16 @@ def _read(app: App, context: Path, wanted: re.Pattern[str]) -> _Files:
     content: dict[str, str] = {}
     names: set[str] = set()
     size = 0
-    for path in itertools.islice(_paths(app, context), _MOST_ENTRIES):
+    for path in itertools.islice(_list_paths(app, context), _MOST_ENTRIES):
         relative = str(path.relative_to(context))
         names.add(relative)
         if wanted.fullmatch(relative) and size < _MOST_BYTES:
-            content[relative] = _text(app, path)
+            content[relative] = _read_text(app, path)
             size += len(content[relative])
     return _Files(os.path.relpath(context, app.path), content, frozenset(names))
 
 
-def _paths(app: App, folder: Path, depth: int = 2) -> Iterator[Path]:
+def _list_paths(app: App, folder: Path, depth: int = 2) -> Iterator[Path]:
     try:
         app.check_inside(folder)
         with os.scandir(folder) as entries:
@@ -187,10 +187,10 @@ def _paths(app: App, folder: Path, depth: int = 2) -> Iterator[Path]:
             and entry.is_dir(follow_symlinks=False)
             and entry.name not in ("node_modules", "venv", ".venv", ".git")
         ):
-            yield from _paths(app, Path(entry.path), depth - 1)
+            yield from _list_paths(app, Path(entry.path), depth - 1)
 
 
-def _text(app: App, path: Path) -> str:
+def _read_text(app: App, path: Path) -> str:
     with suppress(IkomaError, OSError):
         return app.read_inside(path, python.LARGEST).decode(errors="replace")
     return ""

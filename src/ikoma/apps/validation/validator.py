@@ -120,7 +120,7 @@ class Validator:
         report.warnings += [find_waiver(source, waiver) for waiver in verdict.used]
         report.errors += find_own_proxies(source, settled)
         report.errors += find_web(source, model)
-        report.taken += self._taken(app, source, model)
+        report.taken += self._find_taken_domains(app, source, model)
         report.errors += report.taken
         rest = settled.leave_out_unused(model)
         report.errors += find_builds(app, source, rest)
@@ -188,7 +188,7 @@ class Validator:
         """Domains of a model's x-ikoma block that another app has."""
         return self._traffic.list_taken(app, (*model.x_ikoma.domains, *model.x_ikoma.redirects))
 
-    def _taken(self, app: App, source: Source, model: ComposeModel) -> Iterator[Finding]:
+    def _find_taken_domains(self, app: App, source: Source, model: ComposeModel) -> Iterator[Finding]:
         try:
             domains = self.list_taken_domains(app, model)
         except InvalidCompose:

@@ -40,25 +40,29 @@ def find_blank(resolution: Resolution) -> tuple[list[Finding], list[Finding]]:
     source, every = resolution.source, resolution.uses
     for name in dict.fromkeys(_NOT_SET.findall("\n".join(resolution.warnings))):
         uses = [use for use in every if use.name == name and not use.has_default]
-        hashes = [_piece(source, use) for use in uses if use.in_hash]
+        hashes = [_warn_of_piece(source, use) for use in uses if use.in_hash]
         errors += [finding for finding in dict.fromkeys(hashes) if finding not in errors]
         uses = [use for use in uses if not use.in_hash]
         if needed := next((use for use in uses if _is_needed(use.place)), None):
-            errors.append(_blank(source, needed))
+            errors.append(_warn_of_blank(source, needed))
         elif uses:
-            warnings.append(_blank(source, uses[0]))
-    warnings += _blank_contents(resolution)
+            warnings.append(_warn_of_blank(source, uses[0]))
+    warnings += _find_blank_contents(resolution)
     defaulted = {use.name: use for use in reversed(every) if use.has_default and not use.is_required}
     for name, use in sorted(defaulted.items()):
         if name in resolution.variables.values or name in ("COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES"):
             continue
         if use.is_blank or name in _OF_A_SHELL:
             problem = f"The variable {name} is not set: " + ("it is blank." if use.is_blank else "its default is used.")
-            warnings.append(_finding(source, use, problem, f"Set {name} in .env if it should be another.{_why(name)}"))
+            warnings.append(
+                _make_finding(
+                    source, use, problem, f"Set {name} in .env if it should be another.{_explain_shell(name)}"
+                )
+            )
     return errors, warnings
 
 
-def _blank_contents(resolution: Resolution) -> Iterator[Finding]:
+def _find_blank_contents(resolution: Resolution) -> Iterator[Finding]:
     """Configs and secrets that are the value of a variable which is not set."""
     for kind, items in (resolution.model or EMPTY).contents.items():
         for name, item in items.items():
@@ -76,26 +80,26 @@ def _is_needed(place: Place) -> bool:
     return place[:1] in (("volumes",), ("include",)) or place[2:3] == ("file",)
 
 
-def _piece(source: Source, use: Use) -> Finding:
+def _warn_of_piece(source: Source, use: Use) -> Finding:
     """Warn of a $ that may stand for itself. The warning quotes nothing that follows it."""
     problem = f"{'.'.join(map(str, use.place))} holds a $, and what follows it is read as the name of a variable."
     fix = "If it is meant as it stands, write $$ for each $; if a variable is meant, write ${NAME} and set it in .env."
-    return _finding(source, use, problem, fix)
+    return _make_finding(source, use, problem, fix)
 
 
-def _blank(source: Source, use: Use) -> Finding:
+def _warn_of_blank(source: Source, use: Use) -> Finding:
     if use.may_be_secret:
-        return _piece(source, use)
+        return _warn_of_piece(source, use)
     problem = f"The variable {use.name} is not set and has no default: it is blank."
-    fix = f"Set {use.name} in .env, or write ${{{use.name}:-default}}; $$ is a plain $.{_why(use.name)}"
-    return _finding(source, use, problem, fix)
+    fix = f"Set {use.name} in .env, or write ${{{use.name}:-default}}; $$ is a plain $.{_explain_shell(use.name)}"
+    return _make_finding(source, use, problem, fix)
 
 
-def _why(name: str) -> str:
+def _explain_shell(name: str) -> str:
     return " Variables of a shell or of the server are not seen here." if name in _OF_A_SHELL else ""
 
 
-def _finding(source: Source, use: Use, problem: str, fix: str) -> Finding:
+def _make_finding(source: Source, use: Use, problem: str, fix: str) -> Finding:
     return Finding(
         use.file, source.find_line_in(use.file, *use.place), problem, fix, place=".".join(map(str, use.place))
     )
@@ -137,11 +141,11 @@ def find_database_variables(
     return findings + [
         Finding(*source.locate("services", service, "environment"), problem, fix)
         for service, gift in found.items()
-        for problem, fix in _what_it_gets(service, gift)
+        for problem, fix in _explain_gift(service, gift)
     ]
 
 
-def _what_it_gets(service: str, gift: DatabaseVariables) -> Iterator[tuple[str, str]]:
+def _explain_gift(service: str, gift: DatabaseVariables) -> Iterator[tuple[str, str]]:
     if gift.own is not None:
         problem = f"{service} gets no variables of the app's database on this platform: {gift.own}."
         doubt = "" if gift.is_database else "That may be right. "

@@ -23,37 +23,37 @@ _WRONG_KEY = re.compile(r"x-ikoma: ([^\s:]+)")
 
 def find_web(source: Source, model: ComposeModel) -> Iterator[Finding]:
     """Errors of the x-ikoma block, all of them."""
-    for problem in dict.fromkeys(_problems(model)):
-        key = _key(problem)
+    for problem in dict.fromkeys(_find_problems(model)):
+        key = _find_key(problem)
         at = source.locate("x-ikoma", key) if key else source.locate("x-ikoma")
-        yield Finding(*at, problem, _fix(problem, key, model))
+        yield Finding(*at, problem, _word_fix(problem, key, model))
 
 
-def _problems(model: ComposeModel) -> Iterator[str]:
+def _find_problems(model: ComposeModel) -> Iterator[str]:
     """Find what is wrong with the block: each look finds one fault, and the next is at the block without its key."""
     told: set[str | None] = set()
     for look in (check, choose):
-        while (problem := _problem(look, model)) is not None:
-            key = _key(problem)
+        while (problem := _find_problem(look, model)) is not None:
+            key = _find_key(problem)
             if key in told:  # it is for want of what was taken out
                 break
             told.add(key)
-            yield from _of_parts(model, key) or (problem,)
+            yield from _find_problems_of_parts(model, key) or (problem,)
             if key is None or key not in model.said:
                 break
             model = model.replace_block({name: value for name, value in model.said.items() if name != key})
 
 
-def _of_parts(model: ComposeModel, key: str | None) -> list[str]:
+def _find_problems_of_parts(model: ComposeModel, key: str | None) -> list[str]:
     """Find what is wrong with the parts of a key's value, each looked at alone."""
     value = model.said.get(key) if key in _OF_PARTS else None
     parts: list[Any] = [[item] for item in value] if isinstance(value, list) else []
     parts += [{name: item} for name, item in value.items()] if isinstance(value, Mapping) else []
     alone = (model.replace_block({str(key): part}) for part in parts[:_MOST_PARTS])
-    return [found for part in alone if (found := _problem(check, part)) is not None]
+    return [found for part in alone if (found := _find_problem(check, part)) is not None]
 
 
-def _problem(look: Callable[[ComposeModel], object], model: ComposeModel) -> str | None:
+def _find_problem(look: Callable[[ComposeModel], object], model: ComposeModel) -> str | None:
     try:
         look(model)
     except InvalidCompose as error:
@@ -61,12 +61,12 @@ def _problem(look: Callable[[ComposeModel], object], model: ComposeModel) -> str
     return None
 
 
-def _key(problem: str) -> str | None:
+def _find_key(problem: str) -> str | None:
     found = _WRONG_KEY.match(problem)
     return found[1] if found else None
 
 
-def _fix(problem: str, key: str | None, model: ComposeModel) -> str:
+def _word_fix(problem: str, key: str | None, model: ComposeModel) -> str:
     """The smallest change to the x-ikoma block."""
     if key is None:
         return f"The block takes {', '.join(KEYS)}."

@@ -47,7 +47,7 @@ def choose(app: App, variables: Mapping[str, str]) -> Chosen:
         return Chosen(files, is_named=True)
     names = [name for name in COMPOSE_NAMES if (app.path / name).is_file()]
     if not names:
-        raise FileMissing(f"{app.name} has no docker-compose.yml.", hint=_way_out(app))
+        raise FileMissing(f"{app.name} has no docker-compose.yml.", hint=_describe_way_out(app))
     overrides = [name for name in OVERRIDE_NAMES if (app.path / name).is_file()]
     return Chosen((names[0], *overrides[:1]), (*names[1:], *overrides[1:]))
 
@@ -84,21 +84,21 @@ def list_paths(app: App) -> list[Path]:
         return [app.compose_file]
 
 
-def _way_out(app: App) -> str:
-    for found in _below(app.path, _DEEPEST):
+def _describe_way_out(app: App) -> str:
+    for found in _find_below(app.path, _DEEPEST):
         return f"COMPOSE_FILE={os.path.relpath(found, app.path)} in .env makes that file the app's."
     return "apps.init writes one without touching other files; or put your own there."
 
 
-def _below(folder: Path, depth: int) -> Iterator[Path]:
+def _find_below(folder: Path, depth: int) -> Iterator[Path]:
     """Compose files in the folders of a folder, the nearest first."""
     level = [folder]
     for _ in range(depth):
-        level = [inside for one in level for inside in _folders(one)][:_MOST_FOLDERS]
+        level = [inside for one in level for inside in _list_folders(one)][:_MOST_FOLDERS]
         yield from (one / name for one in level for name in COMPOSE_NAMES if (one / name).is_file())
 
 
-def _folders(folder: Path) -> list[Path]:
+def _list_folders(folder: Path) -> list[Path]:
     try:
         with os.scandir(folder) as entries:
             inside = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]

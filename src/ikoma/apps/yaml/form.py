@@ -74,13 +74,13 @@ def read(content: bytes, file: str, without: Iterable[Place] = (), put: Mapping[
         put: texts that it gets besides, by their places.
     """
     try:
-        root = _composed(content)
+        root = _parse_node(content)
         if root is None:
             return Read()
         _measure(root, {})
-        value = _plain(root, ())
+        value = _read_plain(root, ())
         root = change(root, without, put or {})
-        return Read(value, written=rewriting.write(root, _pairs))
+        return Read(value, written=rewriting.write(root, _read_pairs))
     except _Unsafe as unsafe:
         found = Violation(
             unsafe.rule,
@@ -108,7 +108,7 @@ def parse_documents(text: str) -> list[yaml.Node]:
     return list(yaml.compose_all(text, Loader=yaml.CSafeLoader))
 
 
-def _composed(content: bytes) -> yaml.Node | None:
+def _parse_node(content: bytes) -> yaml.Node | None:
     try:
         text = content.decode()
     except UnicodeDecodeError:
@@ -120,7 +120,7 @@ def _composed(content: bytes) -> yaml.Node | None:
         _check_keys(text)
         found = parse_documents(text)
     except yaml.MarkedYAMLError as error:
-        raise _refusal(text, error) from None
+        raise _make_refusal(text, error) from None
     except (yaml.YAMLError, ValueError) as error:
         raise _Unsafe("yaml-form", f"This is no YAML: {error}.") from None
     except RecursionError:
@@ -130,7 +130,7 @@ def _composed(content: bytes) -> yaml.Node | None:
     return found[0] if found else None
 
 
-def _refusal(text: str, error: yaml.MarkedYAMLError) -> _Unsafe:
+def _make_refusal(text: str, error: yaml.MarkedYAMLError) -> _Unsafe:
     """The reason why a text is no YAML, with its line."""
     line = error.problem_mark.line + 1 if error.problem_mark else None
     if (error.context or "").startswith("found duplicate anchor"):
@@ -169,7 +169,7 @@ def _measure(node: yaml.Node, known: dict[int, _Size | None]) -> _Size:
         return measured
     known[id(node)] = None
     nodes, depth, characters = 1, 0, len(node.value) if isinstance(node, yaml.ScalarNode) else 0
-    for child in _children(node):
+    for child in _list_children(node):
         below = _measure(child, known)
         nodes, depth, characters = nodes + below.nodes, max(depth, below.depth + 1), characters + below.characters
         if nodes > _MOST_NODES:
@@ -182,13 +182,13 @@ def _measure(node: yaml.Node, known: dict[int, _Size | None]) -> _Size:
     return size
 
 
-def _children(node: yaml.Node) -> list[yaml.Node]:
+def _list_children(node: yaml.Node) -> list[yaml.Node]:
     if isinstance(node, yaml.MappingNode):
         return [part for pair in node.value for part in pair]
     return list(node.value) if isinstance(node, yaml.SequenceNode) else []
 
 
-def _plain(node: yaml.Node, place: Place, *, is_plain: bool = False) -> Any:
+def _read_plain(node: yaml.Node, place: Place, *, is_plain: bool = False) -> Any:
     """Read the plain value of a node.
 
     Args:
@@ -199,22 +199,22 @@ def _plain(node: yaml.Node, place: Place, *, is_plain: bool = False) -> Any:
         raise _Unsafe("yaml-form", f"{quote(node.tag)} is a tag that has no place here.", place, line=line)
     below = is_plain or node.tag in (RESET, OVERRIDE)
     if isinstance(node, yaml.MappingNode):
-        pairs = _pairs(node, place).items()
-        said: Any = {name: _plain(value, (*place, name), is_plain=below) for name, (_, value) in pairs}
+        pairs = _read_pairs(node, place).items()
+        said: Any = {name: _read_plain(value, (*place, name), is_plain=below) for name, (_, value) in pairs}
     elif isinstance(node, yaml.SequenceNode):
-        said = [_plain(item, (*place, index), is_plain=below) for index, item in enumerate(node.value)]
+        said = [_read_plain(item, (*place, index), is_plain=below) for index, item in enumerate(node.value)]
     else:
         said = None if node.tag == _NULL else node.value
     return None if node.tag == RESET else said
 
 
-def _pairs(node: yaml.MappingNode, place: Place = ()) -> dict[str, tuple[yaml.Node, yaml.Node]]:
+def _read_pairs(node: yaml.MappingNode, place: Place = ()) -> dict[str, tuple[yaml.Node, yaml.Node]]:
     """Read a mapping, merged ones included: name → its key and its value."""
     own: dict[str, tuple[yaml.Node, yaml.Node]] = {}
     merged: dict[str, tuple[yaml.Node, yaml.Node]] = {}
     merges = False
     for key, value in node.value:
-        name = _key(key, place)
+        name = _read_key(key, place)
         if name in own or (key.tag == _MERGE and merges):
             line = key.start_mark.line + 1
             instead = (
@@ -228,13 +228,13 @@ def _pairs(node: yaml.MappingNode, place: Place = ()) -> dict[str, tuple[yaml.No
             for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
                 if not isinstance(source, yaml.MappingNode):
                     raise _Unsafe("yaml-form", "`<<` takes mappings.", place)
-                merged = {**_pairs(source, place), **merged}
+                merged = {**_read_pairs(source, place), **merged}
             continue
         own[name] = key, value
     return {**merged, **own}
 
 
-def _key(key: yaml.Node, place: Place) -> str:
+def _read_key(key: yaml.Node, place: Place) -> str:
     # yes, no, on and off are names to Compose and truth to us: as keys they are what is written.
     if not isinstance(key, yaml.ScalarNode) or key.tag not in (_STRING, _MERGE, _BOOLEAN):
         instead = "Put the key in quotes." if isinstance(key, yaml.ScalarNode) else None

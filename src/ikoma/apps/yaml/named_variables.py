@@ -45,9 +45,9 @@ def find_passed_on(document: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
     for name, service in services.items() if isinstance(services, Mapping) else ():
         if isinstance(service, Mapping):
             build = service.get("build")
-            yield from _valueless(("services", name, "environment"), service.get("environment"))
+            yield from _find_valueless(("services", name, "environment"), service.get("environment"))
             if isinstance(build, Mapping):
-                yield from _valueless(("services", name, "build", "args"), build.get("args"))
+                yield from _find_valueless(("services", name, "build", "args"), build.get("args"))
     for kind in ("configs", "secrets"):
         items = document.get(kind)
         for name, item in items.items() if isinstance(items, Mapping) else ():
@@ -55,7 +55,7 @@ def find_passed_on(document: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
                 yield (kind, name, "environment"), item["environment"]
 
 
-def _valueless(place: Place, value: Any) -> Iterator[tuple[Place, str]]:
+def _find_valueless(place: Place, value: Any) -> Iterator[tuple[Place, str]]:
     if isinstance(value, Mapping):
         yield from (((*place, name), name) for name, given in value.items() if given is None)
     elif isinstance(value, list):

@@ -26,7 +26,7 @@ def change(root: yaml.Node, without: Iterable[Place], put: Mapping[Place, str]) 
 
 
 def _remove(root: yaml.Node, place: Place) -> None:
-    node = _at(root, place[:-1])
+    node = _find_at(root, place[:-1])
     if isinstance(node, yaml.ScalarNode) and len(place) > 1:  # one value stands for a list of it
         _remove(root, place[:-1])
     elif isinstance(node, yaml.MappingNode):
@@ -36,13 +36,13 @@ def _remove(root: yaml.Node, place: Place) -> None:
 
 
 def _put(root: yaml.Node, place: Place, text: str) -> None:
-    node = _at(root, place[:-1])
+    node = _find_at(root, place[:-1])
     if isinstance(node, yaml.MappingNode):
         key, value = (yaml.ScalarNode(_STRING, said, node.start_mark, node.end_mark) for said in (str(place[-1]), text))
         node.value.append((key, value))
 
 
-def _at(node: yaml.Node | None, place: Place) -> yaml.Node | None:
+def _find_at(node: yaml.Node | None, place: Place) -> yaml.Node | None:
     for step in place:
         if isinstance(node, yaml.MappingNode):
             node = next((value for key, value in node.value if key.value == step), None)

@@ -133,20 +133,20 @@ def gather(
         FileMissing: there is no compose file, or one that COMPOSE_FILE names is not there.
     """
     gathered = Gathered(paths, contents=contents or {}, project=app.name.project)
-    _optional(app, gathered, ".env")
+    _read_optional(app, gathered, ".env")
     gathered.plain.add(".env")
     values = read(gathered.files.get(".env", b""))
     chosen = choose(app, values)
     gathered.chosen = chosen
-    gathered.compose_files = _main_files(app, gathered, chosen)
+    gathered.compose_files = _read_main_files(app, gathered, chosen)
     # Compose takes what stands beside its files too, where .env says nothing else.
     if chosen.folder and not _leads_out(chosen.folder):
         gathered.beside = posixpath.join(chosen.folder, ".env")
-        _optional(app, gathered, gathered.beside)
+        _read_optional(app, gathered, gathered.beside)
         gathered.plain.add(gathered.beside)
         values = {**read(gathered.files.get(gathered.beside, b"")), **values}
     for path in gathered.compose_files:
-        _document(app, gathered, path, chosen.folder, frozenset(values))
+        _check_document(app, gathered, path, chosen.folder, frozenset(values))
     gathered.blocks = differences.read_blocks({path: gathered.files.get(path, b"") for path in gathered.included})
     if sum(len(values.get(name, "")) * times for name, times in gathered.named.items()) > _MOST_TOGETHER:
         gathered.note_violation(
@@ -159,13 +159,13 @@ def gather(
     return gathered
 
 
-def _main_files(app: App, gathered: Gathered, chosen: Chosen) -> tuple[str, ...]:
+def _read_main_files(app: App, gathered: Gathered, chosen: Chosen) -> tuple[str, ...]:
     """The chosen files as they can be read, each with its content."""
     found = []
     for name in chosen.files:
         path: str | None = name
         if chosen.is_named:
-            path = _inside(app, gathered, _Step(".env", "", frozenset()), (), name, literal=True)
+            path = _check_inside(app, gathered, _Step(".env", "", frozenset()), (), name, literal=True)
         if path is None:
             continue
         gathered.files[path] = read_chosen(app, path, _MOST_BYTES + 1, gathered.contents)
@@ -173,7 +173,7 @@ def _main_files(app: App, gathered: Gathered, chosen: Chosen) -> tuple[str, ...]
     return tuple(found)
 
 
-def _document(app: App, gathered: Gathered, path: str, base: str, known: frozenset[str]) -> None:
+def _check_document(app: App, gathered: Gathered, path: str, base: str, known: frozenset[str]) -> None:
     """Check one compose file that was read; `base` is the folder its paths are relative to."""
     gathered.understood.add((path, base))
     content = gathered.files[path]
@@ -196,7 +196,7 @@ def _document(app: App, gathered: Gathered, path: str, base: str, known: frozens
             gathered.note_violation("server-variable", place, f"${{{name}}} is a variable of the server.", path)
     for place in find_deep_places(read.value):
         what = "Variables stand in each other's defaults here, too many levels deep."
-        gathered.violations.append(_too_deep(place, what, path))
+        gathered.violations.append(_refuse_too_deep(place, what, path))
     for place, reference in find_references(read.value):
         if reference is None:
             gathered.violations.append(Violation("yaml-form", place, _NO_PATH, path, instead=_INSTEAD_OF_NO_PATH))
@@ -232,7 +232,7 @@ class _Step:
 
 
 def _follow(app: App, gathered: Gathered, step: _Step, place: Place, reference: FileReference) -> None:
-    target = _inside(app, gathered, step, place, reference.path, literal=reference.kind != "mounted")
+    target = _check_inside(app, gathered, step, place, reference.path, literal=reference.kind != "mounted")
     if target is None or reference.kind == "mounted":
         return
     if reference.kind == "plain":
@@ -241,38 +241,38 @@ def _follow(app: App, gathered: Gathered, step: _Step, place: Place, reference: 
         gathered.extended[step.path, reference.path] = target
     elif target not in gathered.included:
         gathered.included = [*gathered.included, target]
-    if not _optional(app, gathered, target, step.path, place):
+    if not _read_optional(app, gathered, target, step.path, place):
         return
     if reference.kind == "plain":
-        _plain(gathered, step, place, target)
+        _check_variables_file(gathered, step, place, target)
         return
     base = posixpath.dirname(target)
     if reference.folder is not None:
-        folder = _inside(app, gathered, step, place, reference.folder or ".", literal=True)
+        folder = _check_inside(app, gathered, step, place, reference.folder or ".", literal=True)
         if folder is None:
             return
         base = "" if folder == "." else folder
     for env_file in (*reference.env_files, *([posixpath.join(base, ".env")] if reference.kind == "include" else [])):
-        found = _inside(app, gathered, step, place, env_file, literal=True)
+        found = _check_inside(app, gathered, step, place, env_file, literal=True)
         if found is not None:
             gathered.plain.add(found)
-            if _optional(app, gathered, found, step.path, place):
-                _plain(gathered, step, place, found)
+            if _read_optional(app, gathered, found, step.path, place):
+                _check_variables_file(gathered, step, place, found)
     if max(len(gathered.files), len(gathered.understood)) > _MOST_FILES:
         gathered.note_violation("too-large", place, f"More than {_MOST_FILES} files are read.", step.path)
     elif (target, base) not in gathered.understood:  # one file can be taken in from two places, and mean two things
-        _document(app, gathered, target, base, step.known)
+        _check_document(app, gathered, target, base, step.known)
 
 
-def _plain(gathered: Gathered, step: _Step, place: Place, path: str) -> None:
+def _check_variables_file(gathered: Gathered, step: _Step, place: Place, path: str) -> None:
     """Check a file of variables that Compose reads with the others; of .env that is said by who reads it first."""
     text = gathered.files[path].decode(errors="replace")
     if path != ".env" and (entry := find_too_deep(text)) is not None:
         what = f"Line {entry.line} of {path} holds variables in each other's defaults, too many levels deep."
-        gathered.violations.append(_too_deep(place, what, step.path))
+        gathered.violations.append(_refuse_too_deep(place, what, step.path))
 
 
-def _inside(app: App, gathered: Gathered, step: _Step, place: Place, path: str, *, literal: bool) -> str | None:
+def _check_inside(app: App, gathered: Gathered, step: _Step, place: Place, path: str, *, literal: bool) -> str | None:
     """The path relative to the app's folder; None, with a violation, where it is not to be read."""
     if "$" in path:
         if not literal:
@@ -311,17 +311,17 @@ def _leads_out(path: str) -> bool:
     return path == ".." or path.startswith(("../", "/"))
 
 
-def _content(app: App, gathered: Gathered, path: str) -> bytes:
+def _read_content(app: App, gathered: Gathered, path: str) -> bytes:
     known = gathered.contents.get(path)
     return app.read_inside(app.path / path, _MOST_BYTES + 1) if known is None else known
 
 
-def _optional(app: App, gathered: Gathered, path: str, source: str | None = None, place: Place = ()) -> bool:
+def _read_optional(app: App, gathered: Gathered, path: str, source: str | None = None, place: Place = ()) -> bool:
     """Read a file if it is there."""
     if path in gathered.files:
         return True
     try:
-        gathered.files[path] = _content(app, gathered, path)
+        gathered.files[path] = _read_content(app, gathered, path)
     except FileMissing:
         return False  # Compose says so in its own words, where it matters
     except IkomaError as error:
@@ -333,6 +333,6 @@ def _optional(app: App, gathered: Gathered, path: str, source: str | None = None
     return True
 
 
-def _too_deep(place: Place, what: str, file: str) -> Violation:
+def _refuse_too_deep(place: Place, what: str, file: str) -> Violation:
     danger = "Compose reads each level anew, which takes the server's time."
     return Violation("too-large", place, what, file, danger=danger, instead=nesting.FIX)

@@ -34,10 +34,10 @@ def write(root: yaml.Node, pairs: Pairs) -> bytes:
 
 def quote_text(value: str) -> str:
     """A text in double quotes."""
-    return '"' + _NOT_AS_IT_IS.sub(_escaped, value) + '"'
+    return '"' + _NOT_AS_IT_IS.sub(_escape, value) + '"'
 
 
-def _escaped(character: re.Match[str]) -> str:
+def _escape(character: re.Match[str]) -> str:
     code = ord(character[0])
     return f"\\x{code:02x}" if code < 0x100 else f"\\U{code:08x}"
 
@@ -56,7 +56,7 @@ class _Writer:
         if name := self._names.get(id(node)):
             yield f"*{name} "
             return
-        yield self._to(node)
+        yield self._take_up_to(node)
         if self._uses[id(node)] > 1 and (isinstance(node, yaml.CollectionNode) or len(node.value) > _LONG):
             self._names[id(node)] = f"a{len(self._names)}"
             yield f"&{self._names[id(node)]} "
@@ -67,7 +67,7 @@ class _Writer:
         elif isinstance(node, yaml.MappingNode):
             yield "{"
             for name, (key, value) in self._pairs(node).items():
-                yield f"{self._to(key)}{quote_text(name)}: "
+                yield f"{self._take_up_to(key)}{quote_text(name)}: "
                 yield from self.write_node(value)
                 yield ", "
             yield "}"
@@ -78,9 +78,9 @@ class _Writer:
                 yield ", "
             yield "]"
         elif isinstance(node, yaml.ScalarNode):
-            yield _scalar(node)
+            yield _write_scalar(node)
 
-    def _to(self, node: yaml.Node) -> str:
+    def _take_up_to(self, node: yaml.Node) -> str:
         """The line ends up to where a node stands; none where that is above."""
         more = max(0, node.start_mark.line - self._line)
         self._line += more
@@ -98,7 +98,7 @@ class _Writer:
                 self._count(item)
 
 
-def _scalar(node: yaml.ScalarNode) -> str:
+def _write_scalar(node: yaml.ScalarNode) -> str:
     if node.tag == _NULL:
         return "null"
     # 0o17 is a number to Compose and text to us; with a tag a number is text to both.

@@ -61,13 +61,13 @@ async def init(call: Call, request: AppsInitRequest) -> AppsInitResult:
     """
     app = call.platform.apps.locate(request.app_name)
     if request.compose is not None:
-        return await _from_compose(call, app, request.compose)
+        return await _begin_from_compose(call, app, request.compose)
     made = template.write(app, request.template)
     message = f"{app.name} is ready: put its source into {app.source}." if made else f"{app.name} had all its files."
     return AppsInitResult(success=True, message=message, details=AppsInitDetails(path=str(app.path), files=made))
 
 
-async def _from_compose(call: Call, app: App, compose: str) -> AppsInitResult:
+async def _begin_from_compose(call: Call, app: App, compose: str) -> AppsInitResult:
     """Begin with a person's own compose file; as it was given it is kept in the file's history."""
     if app.compose_file.is_file() and app.read_inside(app.compose_file, _LARGEST + 1) != compose.encode():
         raise HasComposeFile(f"{app.name} has a compose file.")

@@ -47,11 +47,11 @@ async def listing(call: Call, request: AppsListRequest) -> AppsListResult:
     platform = call.platform
     names = [name for name in platform.apps.list_names() if call.caller.reaches(name)]
     apps = [platform.apps.locate(name) for name in names[: request.limit]]
-    items = await asyncio.gather(*(_item(call, app) for app in apps))
+    items = await asyncio.gather(*(_make_item(call, app) for app in apps))
     return AppsListResult(apps=items, truncated=len(names) > request.limit)
 
 
-async def _item(call: Call, app: App) -> AppsListItem:
+async def _make_item(call: Call, app: App) -> AppsListItem:
     try:
         seen = await call.platform.health.observe(app)
     except EngineUnavailable as error:

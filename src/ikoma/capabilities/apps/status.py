@@ -117,7 +117,7 @@ def _describe(call: Call, request: AppRequest, seen: Observation) -> AppsStatusR
         release=seen.release.id if seen.release else None,
         urls=list(seen.urls),
         maintenance=seen.maintenance,
-        operation=_under_way(call, request.app_name),
+        operation=_find_under_way(call, request.app_name),
         starting=[
             AppsStatusStarting(
                 release=release, service=item.service, container=item.name, state=item.state, health=item.health
@@ -129,7 +129,7 @@ def _describe(call: Call, request: AppRequest, seen: Observation) -> AppsStatusR
     )
 
 
-def _under_way(call: Call, app: AppName) -> AppsStatusUnderWay | None:
+def _find_under_way(call: Call, app: AppName) -> AppsStatusUnderWay | None:
     record = call.platform.operations.find_under_way(app, call.caller, call.role)
     if record is None:
         return None

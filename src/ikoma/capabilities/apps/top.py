@@ -55,12 +55,12 @@ async def top(call: Call, request: AppsTopRequest) -> AppsTopResult:
     for name, replica in running:
         if replica.id in usage:
             grouped.setdefault((name, replica.service), []).append(usage[replica.id])
-    services = [_service(app, service, found) for (app, service), found in grouped.items()]
+    services = [_make_service(app, service, found) for (app, service), found in grouped.items()]
     busiest = sorted(services, key=lambda item: (-item.cpu_percent, -item.memory_bytes, item.app, item.service))
     return AppsTopResult(services=busiest[: request.limit], truncated=len(busiest) > request.limit)
 
 
-def _service(app: str, service: str, found: list[ReplicaUsage]) -> AppsTopService:
+def _make_service(app: str, service: str, found: list[ReplicaUsage]) -> AppsTopService:
     return AppsTopService(
         app=app,
         service=service,

@@ -72,20 +72,20 @@ async def validate(call: Call, request: AppRequest) -> AppsValidateResult:
     report = await call.platform.validator.examine(call.find_app(request.app_name))
     return AppsValidateResult(
         valid=not report.errors,
-        errors=_found(report.errors),
-        warnings=_found(report.warnings),
+        errors=_show_findings(report.errors),
+        warnings=_show_findings(report.warnings),
         folders=[AppsValidateFolder.model_validate(item, from_attributes=True) for item in report.kinds],
-        next=_next(report.errors),
+        next=_choose_next(report.errors),
         waivers=[AppsValidateWaived.model_validate(waiver, from_attributes=True) for waiver in report.waivers],
     )
 
 
-def _next(errors: list[Finding]) -> Next | None:
+def _choose_next(errors: list[Finding]) -> Next | None:
     """The deploy; or a look at the file of the first error, whose fix says what to write there."""
     if not errors:
         return Next("deploy.up")
     return Next("env.list") if errors[0].file == ".env" else Next("files.read", {"path": errors[0].file})
 
 
-def _found(findings: list[Finding]) -> list[AppsValidateFound]:
+def _show_findings(findings: list[Finding]) -> list[AppsValidateFound]:
     return [AppsValidateFound(**asdict(finding)) for finding in findings]

@@ -43,7 +43,7 @@ async def verify_release(call: Call, request: AppRequest) -> ArtifactVerifyRelea
     checks = await call.platform.verifier.verify(call.find_app(request.app_name))
     failed = [check.name for check in checks if check.required and not check.passed]
     if failed:
-        return _describe(checks, failed, await _next(call, request, failed))
+        return _describe(checks, failed, await _choose_next(call, request, failed))
     # All who share the look share what is made of it.
     return call.platform.turn.share("verification", checks, (), lambda: _describe(checks, failed, None))
 
@@ -68,7 +68,7 @@ def _describe(
     )
 
 
-async def _next(call: Call, request: AppRequest, failed: list[str]) -> Next:
+async def _choose_next(call: Call, request: AppRequest, failed: list[str]) -> Next:
     """The call that shows or mends what failed; the logs tell of what runs, and of nothing else."""
     seen = await call.platform.health.observe(call.find_app(request.app_name))
     if seen.release is None:

@@ -67,7 +67,7 @@ async def create(call: Call, request: BackupCreateRequest) -> BackupCreateResult
         made = await call.platform.state_backups.make(name, call.progress)
     else:
         made = await call.platform.backup_maker.make(call.find_app(of), name, call.progress, most_held=request.pause)
-    warnings = _warn(made)
+    warnings = _list_warnings(made)
     keeper = call.platform.offsite_keeper
     backup = describe_backup_files(call.platform.app_backups, made)
     left = await keeper.leave(backup, call.progress, scheduled=call.is_scheduled)
@@ -87,7 +87,7 @@ async def create(call: Call, request: BackupCreateRequest) -> BackupCreateResult
     )
 
 
-def _warn(made: AppBackup) -> list[str]:
+def _list_warnings(made: AppBackup) -> list[str]:
     warnings = ["The app ran meanwhile: files of its folder are of several moments."] if made.running else []
     changing = [name for name, told in made.volumes.items() if told["consistency"] == CRASH_CONSISTENT]
     if changing:

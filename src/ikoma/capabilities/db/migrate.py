@@ -62,7 +62,7 @@ async def find_losses(call: Call, request: DbMigrateRequest) -> Loss | None:
         return None
     app = call.find_app(request.app_name)
     migrator = call.platform.migrator
-    wanted = migration_files.select_pending(_wanted(app, request), await migrator.read_ledger(app))
+    wanted = migration_files.select_pending(_choose_migrations(app, request), await migrator.read_ledger(app))
     lost = await migrator.count_sql_losses(app, wanted)
     names = ", ".join(quote_name(item.name) for item in wanted)
     return (
@@ -90,7 +90,7 @@ async def migrate(call: Call, request: DbMigrateRequest) -> DbMigrateResult:
     """
     app = call.find_app(request.app_name)
     owned = await own_database.require(app, call.platform.validator.resolve_model)
-    wanted = _wanted(app, request)
+    wanted = _choose_migrations(app, request)
     if request.dry_run:
         return await _rehearse(call, app, request, wanted)
     applied: list[str] = []
@@ -142,7 +142,7 @@ def _lead(request: DbMigrateRequest) -> Next:
     return Next("deploy.up") if request.sql is None and request.file is None else Next("deploy.plan")
 
 
-def _wanted(app: App, request: DbMigrateRequest) -> list[Migration]:
+def _choose_migrations(app: App, request: DbMigrateRequest) -> list[Migration]:
     if request.sql is not None:
         return [migration_files.make_migration(app, request.sql)]
     if request.file is not None:

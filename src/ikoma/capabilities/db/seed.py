@@ -37,7 +37,7 @@ class DbSeedResult(Result):
 async def find_losses(call: Call, request: DbSeedRequest) -> Loss | None:
     """The rows, columns and tables that would go, as far as the text tells."""
     app = call.find_app(request.app_name)
-    wanted = _wanted(app, request)
+    wanted = _choose_seeds(app, request)
     lost = await call.platform.migrator.count_sql_losses(app, wanted)
     names = ", ".join(quote_name(item.name) for item in wanted) if request.sql is None else "the given SQL"
     return (
@@ -58,7 +58,7 @@ async def seed(call: Call, request: DbSeedRequest) -> DbSeedResult:
     """
     app = call.find_app(request.app_name)
     owned = await own_database.require(app, call.platform.validator.resolve_model)
-    wanted = _wanted(app, request)
+    wanted = _choose_seeds(app, request)
     for number, item in enumerate(wanted):
         call.progress(f"seed {item.name}", number / len(wanted))
         try:
@@ -70,7 +70,7 @@ async def seed(call: Call, request: DbSeedRequest) -> DbSeedResult:
     return DbSeedResult(success=True, message=f"Ran {', '.join(quote_name(item.name) for item in wanted)}.")
 
 
-def _wanted(app: App, request: DbSeedRequest) -> list[Migration]:
+def _choose_seeds(app: App, request: DbSeedRequest) -> list[Migration]:
     if request.sql is not None:
         return [Migration.of("sql", request.sql)]
     if request.file is not None:

@@ -165,10 +165,10 @@ async def plan(call: Call, request: DeployPlanRequest) -> DeployPlanResult:
 
 async def _lead(call: Call, app: App, request: DeployPlanRequest, made: DeployPlan) -> Next | None:
     if made.errors:
-        return _mending(request, made.leads)
+        return _choose_mending(request, made.leads)
     if not request.rollback and await _is_to_be_rehearsed(call, app, made):
         return Next("db.migrate", {"dryRun": True})
-    return _applying(request, made.hash)
+    return _make_applying(request, made.hash)
 
 
 async def _is_to_be_rehearsed(call: Call, app: App, made: DeployPlan) -> bool:
@@ -192,12 +192,12 @@ def _back(found: RollbackEffect) -> DeployPlanRollback:
     )
 
 
-def _mending(request: DeployPlanRequest, leads: Sequence[Next]) -> Next | None:
+def _choose_mending(request: DeployPlanRequest, leads: Sequence[Next]) -> Next | None:
     """Findings of the folder have a place and a fix there; a rollback is led to where its refusal leads."""
     return next(iter(leads), None) if request.rollback else Next("apps.validate")
 
 
-def _applying(request: DeployPlanRequest, plan: str) -> Next:
+def _make_applying(request: DeployPlanRequest, plan: str) -> Next:
     """The call that does what was planned, and nothing else."""
     if not request.rollback:
         return Next("deploy.up", {"plan": plan})

@@ -82,7 +82,7 @@ def find_named_in_compose(app: App) -> dict[str, str]:
 
 async def _look(call: Call, app: App, name: str, source: str, kind: str, url: str | None) -> Domain:
     pointing, (certificate, why) = await asyncio.gather(
-        call.platform.dns.look_up(name, _SECONDS), _certificate(call, app, name)
+        call.platform.dns.look_up(name, _SECONDS), _find_certificate(call, app, name)
     )
     trouble = None
     if certificate is None and why is None:
@@ -96,25 +96,25 @@ async def _look(call: Call, app: App, name: str, source: str, kind: str, url: st
         here=pointing.here,
         pointing=pointing.said,
         record=pointing.record,
-        certificate=certificate.said if certificate else f"None: {why or _waiting(call, pointing)}",
+        certificate=certificate.said if certificate else f"None: {why or _explain_waiting(call, pointing)}",
         issuer=certificate.issuer if certificate else None,
         expires=certificate.ends if certificate else None,
         trouble=trouble,
     )
 
 
-async def _certificate(call: Call, app: App, name: str) -> tuple[Certificate | None, str | None]:
+async def _find_certificate(call: Call, app: App, name: str) -> tuple[Certificate | None, str | None]:
     """The certificate that visitors get; or why there can be none."""
     try:
         entrance = call.platform.routes.find_entrance(app, name)
     except IkomaError as error:
         return None, error.message
     if not entrance.encrypted:
-        return None, _unencrypted(call)
+        return None, _explain_unencrypted(call)
     return await certificates.read_certificate(entrance, name, _SECONDS), None
 
 
-def _unencrypted(call: Call) -> str:
+def _explain_unencrypted(call: Call) -> str:
     if call.platform.settings.proxy_tls == "off":
         return "PROXY_TLS is off, so names are served without encryption."
     if call.platform.settings.proxy_https_port == 0:
@@ -123,7 +123,7 @@ def _unencrypted(call: Call) -> str:
     return str(obstacles.get("PROXY_HTTPS_PORT") or "The proxy does not listen for HTTPS.")
 
 
-def _waiting(call: Call, pointing: DnsTarget) -> str:
+def _explain_waiting(call: Call, pointing: DnsTarget) -> str:
     """The reason why the proxy has no certificate for a name that it serves."""
     if call.platform.settings.proxy_tls == "internal":
         return "it is being made; ask again in a moment."

@@ -34,10 +34,10 @@ async def remove(call: Call, request: DomainRemoveRequest) -> DomainRemoveResult
     else:
         raise DomainNotFound(f"{app.name} has no domain {request.domain}.")
     left = await find_domains(call, app)
-    return DomainRemoveResult(domains=left.domains, message=_said(app, request.domain, named))
+    return DomainRemoveResult(domains=left.domains, message=_word_removal(app, request.domain, named))
 
 
-def _said(app: App, domain: str, named: Mapping[str, str]) -> str:
+def _word_removal(app: App, domain: str, named: Mapping[str, str]) -> str:
     if domain not in named:
         return f"{app.name} is served no longer under {quote_name(domain)}."
     return (

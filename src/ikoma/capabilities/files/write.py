@@ -57,14 +57,14 @@ async def write(call: Call, request: FilesWriteRequest) -> FilesWriteResult:
         files.write,
         app,
         request.path,
-        _content(request),
+        _decode_content(request),
         expected=request.sha256,
         executable=request.executable,
     )
     return FilesWriteResult(path=request.path, size=written.size, sha256=written.sha256)
 
 
-def _content(request: FilesWriteRequest) -> bytes:
+def _decode_content(request: FilesWriteRequest) -> bytes:
     try:
         if request.encoding == "base64":
             return base64.b64decode(request.content, validate=True)

@@ -67,7 +67,7 @@ async def deploy(call: Call, request: HookDeployRequest) -> HookDeployResult:
     if commit:
         teller.begin(commit)
     try:
-        wanted = CheckoutRequest(teller.url, hook.ref, known.path, into=known.into, watched=_watched(app))
+        wanted = CheckoutRequest(teller.url, hook.ref, known.path, into=known.into, watched=_find_watched(app))
         brought = await call.platform.sources.bring(
             app, wanted, caller=call.caller.name, timeout=_SECONDS, progress=call.progress
         )
@@ -78,7 +78,7 @@ async def deploy(call: Call, request: HookDeployRequest) -> HookDeployResult:
         for told in {request.commit or nothing.commit, nothing.commit}:
             await teller.tell(told, SUCCESS, "Nothing that is watched has changed: nothing was deployed.")
         return HookDeployResult(
-            success=True, message=_why(nothing), commit=nothing.commit, deployed=False, details=None
+            success=True, message=_explain_nothing(nothing), commit=nothing.commit, deployed=False, details=None
         )
     except BaseException as error:
         await asyncio.shield(teller.tell_failure({request.commit, commit}, error))
@@ -90,7 +90,7 @@ async def deploy(call: Call, request: HookDeployRequest) -> HookDeployResult:
     if request.commit not in (None, commit):
         message = f"{message} {request.commit} was pushed, but {hook.ref} is at {commit}."
     if brought.left:
-        message = f"{message} The server's own stays: {_some(brought.left)}."
+        message = f"{message} The server's own stays: {_list_some(brought.left)}."
     return HookDeployResult(success=True, message=message, commit=commit, deployed=True, details=deployed.details)
 
 
@@ -133,7 +133,7 @@ class _Teller:
             await self.tell(commit, FAILURE, f"The deploy has failed ({code}); operations.get tells why.")
 
 
-def _watched(app: App) -> tuple[str, tuple[str, ...]] | None:
+def _find_watched(app: App) -> tuple[str, tuple[str, ...]] | None:
     """Since which commit, and by which globs, it is asked whether a push is worth a deploy."""
     serving = Releases(app).find_current()
     if serving is None or serving.commit is None:
@@ -143,11 +143,13 @@ def _watched(app: App) -> tuple[str, tuple[str, ...]] | None:
     return serving.commit, tuple(serving.extension.get("watch_paths") or ()) if globs is None else globs
 
 
-def _why(nothing: NothingWatched) -> str:
-    changed = f"changed since what is deployed: {_some(nothing.changed)}" if nothing.changed else "nothing has changed"
-    return f"Nothing was deployed. watch_paths are {_some(nothing.globs)}; {changed}."
+def _explain_nothing(nothing: NothingWatched) -> str:
+    changed = (
+        f"changed since what is deployed: {_list_some(nothing.changed)}" if nothing.changed else "nothing has changed"
+    )
+    return f"Nothing was deployed. watch_paths are {_list_some(nothing.globs)}; {changed}."
 
 
-def _some(paths: tuple[str, ...]) -> str:
+def _list_some(paths: tuple[str, ...]) -> str:
     more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
     return ", ".join(make_printable(path)[:100] for path in paths[:_SHOWN]) + more

@@ -68,7 +68,7 @@ async def show(call: Call, request: HookShowRequest) -> HookShowResult:
     if hook is None:
         return HookShowResult(exists=False, branch=None, created_at=None, last=None, deliveries=[])
     found = call.platform.hooks.list_deliveries(app.name)
-    deliveries = [_delivery(call, item) for item in found[: request.limit]]
+    deliveries = [_show_delivery(call, item) for item in found[: request.limit]]
     unproven = call.platform.hooks.read_unproven(app.name)
     return HookShowResult(
         exists=True,
@@ -83,7 +83,7 @@ async def show(call: Call, request: HookShowRequest) -> HookShowResult:
     )
 
 
-def _delivery(call: Call, item: webhook.Delivery) -> HookShowDelivery:
+def _show_delivery(call: Call, item: webhook.Delivery) -> HookShowDelivery:
     state, reason, code, deployed = None, item.reason, item.code, item.operation is not None
     if item.operation is not None:
         try:
@@ -92,7 +92,7 @@ def _delivery(call: Call, item: webhook.Delivery) -> HookShowDelivery:
             record = None  # so long ago that the journal has let go of it
         if record is not None:
             state = record.state
-            failure, nothing = tell_failure(record, call), _nothing(record)
+            failure, nothing = tell_failure(record, call), _explain_nothing(record)
             reason, code = (failure["error"], failure["code"]) if failure else (nothing, None)
             deployed = nothing is None
     return HookShowDelivery(
@@ -111,7 +111,7 @@ def _delivery(call: Call, item: webhook.Delivery) -> HookShowDelivery:
     )
 
 
-def _nothing(record: Record) -> str | None:
+def _explain_nothing(record: Record) -> str | None:
     """The reason why an operation that succeeded has deployed nothing."""
     result = orjson.loads(record.result) if record.result else {}
     return str(result.get("message")) if result.get("deployed") is False else None

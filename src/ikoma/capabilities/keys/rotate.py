@@ -40,11 +40,11 @@ async def find_losses(call: Call, request: KeysRotateRequest) -> Loss:
     """The key that ends, and when."""
     holder = call.platform.callers.find(request.id)
     call.caller.check_covers(holder)
-    when = f"{_in_words(request.overlap)} from then" if request.overlap else "at once"
+    when = f"{_word_seconds(request.overlap)} from then" if request.overlap else "at once"
     return Loss(f"Make a new key for {holder.name}.", (f"the key that {holder.name} has now: it ends {when}",))
 
 
-def _in_words(seconds: int) -> str:
+def _word_seconds(seconds: int) -> str:
     for unit, word in ((86_400, "day"), (3600, "hour"), (60, "minute")):
         if seconds % unit == 0:
             return f"{seconds // unit} {word}{'' if seconds == unit else 's'}"

@@ -71,11 +71,11 @@ class OperationsGetResult(Result):
             ],
             result=_read_result(record, call),
             failure=tell_failure(record, call),
-            next=_next(record),
+            next=_choose_next(record),
         )
 
 
-def _next(record: Record) -> Next | None:
+def _choose_next(record: Record) -> Next | None:
     """The call to make now; a call that has ended says its own next one, in its result or its failure."""
     if record.state == RUNNING:
         return Next("operations.wait", {"operationId": record.id})
@@ -101,9 +101,9 @@ def _read_result(record: Record, call: Call) -> dict[str, Any] | None:
     """The result of the work; calls that lead on are for those who may make them."""
     if record.result is None:
         return None
-    body, made = record.result, _made(record)
+    body, made = record.result, _find_capability(record)
     if made is not None:
-        body = _telling(call.platform.settings.folders).tell_result(made, body, _reader(record, call))
+        body = _make_telling(call.platform.settings.folders).tell_result(made, body, _make_reader(record, call))
     result: dict[str, Any] = orjson.loads(body)
     return result
 
@@ -113,30 +113,32 @@ def tell_failure(record: Record, call: Call) -> dict[str, Any] | None:
     if record.failure is not None:
         error = rebuild_failure(**record.failure)
     elif record.state == INTERRUPTED:
-        error = ShuttingDown(_KILLED, hint=_BY_ITSELF if _made(record) is None else _AGAIN)
+        error = ShuttingDown(_KILLED, hint=_BY_ITSELF if _find_capability(record) is None else _AGAIN)
     else:
         return None
-    if not _could_make(call, record):
+    if not _may_make(call, record):
         error.message = error.audit_message = (record.failure or {}).get("audit", _EARLIER)
         error.details = {}
-    return describe_failure(_telling(call.platform.settings.folders).tell_failure(error, _reader(record, call)))
+    return describe_failure(
+        _make_telling(call.platform.settings.folders).tell_failure(error, _make_reader(record, call))
+    )
 
 
-def _reader(record: Record, call: Call) -> Reader:
+def _make_reader(record: Record, call: Call) -> Reader:
     return Reader(call.caller, call.role, {"appName": record.app} if record.app else {}, call.sees_paths, call.lists)
 
 
 @cache
-def _telling(folders: tuple[Path, ...]) -> Telling:
+def _make_telling(folders: tuple[Path, ...]) -> Telling:
     return Telling(registry, ServerPaths(folders))
 
 
-def _could_make(call: Call, record: Record) -> bool:
+def _may_make(call: Call, record: Record) -> bool:
     if call.caller.id == record.caller_id:
         return True
-    made = _made(record)
+    made = _find_capability(record)
     return made is not None and call.role >= made.role and call.caller.reaches_capability(made)
 
 
-def _made(record: Record) -> Capability | None:
+def _find_capability(record: Record) -> Capability | None:
     return registry.get(record.capability) if record.capability in registry else None

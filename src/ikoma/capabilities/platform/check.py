@@ -50,14 +50,14 @@ async def check(call: Call, request: Request) -> PlatformCheckResult:
     Use it when several apps fail at once, or before blaming an app.
     """
     platform = call.platform
-    docker, postgres = await asyncio.gather(_ask(_engine(call)), _ask(_postgres(call)))
-    apps_root = _folder(platform.settings.apps_root)
+    docker, postgres = await asyncio.gather(_ask(_check_engine(call)), _ask(_check_postgres(call)))
+    apps_root = _check_folder(platform.settings.apps_root)
     details = {"docker": docker, "postgres": postgres, "appsRoot": apps_root}
     passed = {name: "error" not in facts for name, facts in details.items()}
     if failing := platform.supervisor.failing:
         details["background"] = {"error": f"These failed, and are started again: {', '.join(sorted(failing))}."}
     if platform.point_in_time.is_on:
-        details["pointInTime"] = await _ask(_archive(call))
+        details["pointInTime"] = await _ask(_check_archive(call))
     if platform.offsite.is_on:
         details["offsite"] = await asyncio.to_thread(_describe_offsite, platform)
     details["proxy"] = platform.routes.describe_condition()  # apps are reached by their own ports in any case
@@ -65,16 +65,16 @@ async def check(call: Call, request: Request) -> PlatformCheckResult:
     return PlatformCheckResult(healthy=all(passed.values()), checks=checks, details=details)
 
 
-async def _engine(call: Call) -> dict[str, Any]:
+async def _check_engine(call: Call) -> dict[str, Any]:
     version = await call.platform.runtime.read_version()
     return {"version": version.version, "api": version.api}
 
 
-async def _postgres(call: Call) -> dict[str, Any]:
+async def _check_postgres(call: Call) -> dict[str, Any]:
     return {"version": await call.platform.databases.read_version()}
 
 
-async def _archive(call: Call) -> dict[str, Any]:
+async def _check_archive(call: Call) -> dict[str, Any]:
     window = await call.platform.point_in_time.read_window()
     assert window is not None
     facts = {"since": window.since, "until": window.until, "lagSeconds": window.lag_seconds}
@@ -100,7 +100,7 @@ async def _ask(question: Awaitable[dict[str, Any]]) -> dict[str, Any]:
         return {"error": error.message, "hint": error.hint}
 
 
-def _folder(path: Path) -> dict[str, Any]:
+def _check_folder(path: Path) -> dict[str, Any]:
     if not path.is_dir() or not os.access(path, os.R_OK | os.W_OK | os.X_OK):
         return {"path": str(path), "error": f"{path} is not a folder that the server can write to."}
     usage = shutil.disk_usage(path)

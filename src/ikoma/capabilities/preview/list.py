@@ -62,11 +62,11 @@ class PreviewListResult(Result):
 async def listing(call: Call, request: PreviewListRequest) -> PreviewListResult:
     """The previews of an app; refs, addresses, and when they end."""
     found = call.platform.previews.list_of(call.find_app(request.app_name))
-    items = await asyncio.gather(*(_item(call, item, record) for item, record in found[: request.limit]))
+    items = await asyncio.gather(*(_make_item(call, item, record) for item, record in found[: request.limit]))
     return PreviewListResult(previews=items, truncated=len(found) > request.limit)
 
 
-async def _item(call: Call, item: App, record: Preview) -> PreviewListItem:
+async def _make_item(call: Call, item: App, record: Preview) -> PreviewListItem:
     try:
         seen = (await call.platform.health.observe(item)).health
     except EngineUnavailable:

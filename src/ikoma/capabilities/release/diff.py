@@ -92,7 +92,7 @@ async def diff(call: Call, request: ReleaseDiffRequest) -> ReleaseDiffResult:
     app = call.find_app(request.app_name)
     releases = Releases(app)
     new = releases.find(request.release) if request.release else releases.require_current()
-    old = releases.find(request.to) if request.to else _before(app, new)
+    old = releases.find(request.to) if request.to else _find_before(app, new)
     before, after = releases.read_model(old.id), releases.read_model(new.id)
     secrets = app_secrets.find_of_app(app)
     for release in (old, new):
@@ -108,19 +108,19 @@ async def diff(call: Call, request: ReleaseDiffRequest) -> ReleaseDiffResult:
         removed=list(services.removed),
         changed=[ReleaseDiffChanged(service=item.service, changes=list(item.lines)) for item in services.changed],
         rest=list(comparison.compare_rest(before, after, secrets)),
-        images=_images(old, new),
+        images=_compare_images(old, new),
         migrations=[name for name in new.migrations if name not in old.migrations],
         migrations_gone=[name for name in old.migrations if name not in new.migrations],
         variables=ReleaseDiffVariables(
             added=list(variables.added), changed=list(variables.changed), removed=list(variables.removed)
         ),
-        source=await asyncio.to_thread(_source, app, old, new),
+        source=await asyncio.to_thread(_compare_source, app, old, new),
         diff=text,
         truncated=truncated,
     )
 
 
-def _before(app: App, release: records.Release) -> records.Release:
+def _find_before(app: App, release: records.Release) -> records.Release:
     """The release that was good last before this one was made: one that was left again is nothing to compare with."""
     for item in Releases(app).list_all():
         if item.id < release.id and item.served_at is not None and item.state == records.SUCCEEDED:
@@ -128,7 +128,7 @@ def _before(app: App, release: records.Release) -> records.Release:
     raise ReleaseNotFound(f"{app.name} has no release before {release.id} that served.")
 
 
-def _images(old: records.Release, new: records.Release) -> list[ReleaseDiffImage]:
+def _compare_images(old: records.Release, new: records.Release) -> list[ReleaseDiffImage]:
     pairs = {
         name: tuple(item.services[name].image if name in item.services else None for item in (old, new))
         for name in sorted({*old.services, *new.services})
@@ -140,7 +140,7 @@ def _images(old: records.Release, new: records.Release) -> list[ReleaseDiffImage
     ]
 
 
-def _source(app: App, old: records.Release, new: records.Release) -> ReleaseDiffFiles:
+def _compare_source(app: App, old: records.Release, new: records.Release) -> ReleaseDiffFiles:
     files = comparison.compare_source(read_snapshot(app, old), read_snapshot(app, new))
     return ReleaseDiffFiles(
         added=list(files.added[:_MOST_FILES]),

@@ -80,7 +80,7 @@ async def show(call: Call, request: ReleaseShowRequest) -> ReleaseShowResult:
     """
     app = call.find_app(request.app_name)
     releases = Releases(app)
-    release = releases.find(request.release) if request.release else _default(releases)
+    release = releases.find(request.release) if request.release else _find_default(releases)
     return ReleaseShowResult(
         **describe_release(release, releases.find_current()),
         logs=list(release.logs),
@@ -96,12 +96,12 @@ async def show(call: Call, request: ReleaseShowRequest) -> ReleaseShowResult:
         applied=list(release.applied),
         domains=[*release.extension.get("domains", ()), *release.extension.get("redirects", ())],
         environment=sorted(releases.read_variables(release)),
-        source=await asyncio.to_thread(_source, app, release),
-        next=_next(releases, release),
+        source=await asyncio.to_thread(_measure_source, app, release),
+        next=_choose_next(releases, release),
     )
 
 
-def _default(releases: Releases) -> records.Release:
+def _find_default(releases: Releases) -> records.Release:
     """The one that serves, or did last; where none ever has, the newest of those that failed."""
     if (
         releases.find_current() is None
@@ -112,7 +112,7 @@ def _default(releases: Releases) -> records.Release:
     return releases.require_current()
 
 
-def _next(releases: Releases, release: records.Release) -> Next | None:
+def _choose_next(releases: Releases, release: records.Release) -> Next | None:
     """The lines of one that failed; from the one that serves, a later one that did not come to it."""
     if release.state == records.FAILED:
         return Next("apps.logs", {"release": release.id})
@@ -121,7 +121,7 @@ def _next(releases: Releases, release: records.Release) -> Next | None:
     return Next("release.show", {"release": latest.id}) if latest and failed else None
 
 
-def _source(app: App, release: records.Release) -> ReleaseShowSource | None:
+def _measure_source(app: App, release: records.Release) -> ReleaseShowSource | None:
     """The size of its source; None where nothing is kept of it."""
     try:
         snapshot = Snapshot.read(Releases(app).locate_folder(release.id) / MANIFEST, app.path)

@@ -60,12 +60,12 @@ async def listing(call: Call, request: TrashListRequest) -> TrashListResult:
     """List removed apps that are kept, newest first; when removed, size and content."""
     found = await asyncio.to_thread(call.platform.trash.list_entries)
     reached = [entry for entry in found if call.caller.reaches(entry.app)]
-    described = await asyncio.to_thread(lambda: [_entry(entry) for entry in reached[: request.limit]])
+    described = await asyncio.to_thread(lambda: [_show_entry(entry) for entry in reached[: request.limit]])
     shown = [item for item in described if item.removed_at]  # the others were deleted a moment ago
     return TrashListResult(entries=shown, truncated=len(reached) > request.limit)
 
 
-def _entry(entry: TrashEntry) -> TrashListEntry:
+def _show_entry(entry: TrashEntry) -> TrashListEntry:
     return TrashListEntry(
         id=entry.path.name,
         app=entry.app,

@@ -20,11 +20,11 @@ class _Run(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            message = f"{error.message} Put -- before the command: {_with_dashes(typed)}"
+            message = f"{error.message} Put -- before the command: {_add_dashes(typed)}"
             raise click.UsageError(message, ctx) from None
 
 
-def _with_dashes(words: Sequence[str]) -> str:
+def _add_dashes(words: Sequence[str]) -> str:
     """The line as it was meant, as far as can be told: what begins with an option may go on with its value."""
     if not words or words[0].startswith("-"):
         return "ikoma run APP -- COMMAND"

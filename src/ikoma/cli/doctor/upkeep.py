@@ -91,19 +91,19 @@ def judge_keys(rows: Sequence[Mapping[str, Any]], now: datetime) -> Iterator[Doc
     """One finding for each key that somebody should look at."""
     for row in rows:
         check = f"key {row['name']}"
-        if row["revokedAt"] or ((ends := _moment(row["expiresAt"])) and ends < now):
+        if row["revokedAt"] or ((ends := _parse_moment(row["expiresAt"])) and ends < now):
             continue
         if ends and ends - now < _SOON:
             successor = f"ikoma keys create {row['name']} --role {row['role']} makes another"
             yield DoctorFinding(check, None, f"ends on {ends:%Y-%m-%d}", successor)
-        elif (seen := _moment(row["lastUsedAt"]) or _moment(row["createdAt"])) and now - seen > _UNUSED:
+        elif (seen := _parse_moment(row["lastUsedAt"]) or _parse_moment(row["createdAt"])) and now - seen > _UNUSED:
             unused = f"not used since {seen:%Y-%m-%d}"
             yield DoctorFinding(check, None, unused, f"ikoma keys revoke {row['id']}, if nobody needs it")
-        elif (made := _moment(row["previousUntil"]) or _moment(row["createdAt"])) and now - made > _OLD:
+        elif (made := _parse_moment(row["previousUntil"]) or _parse_moment(row["createdAt"])) and now - made > _OLD:
             yield DoctorFinding(check, None, f"made on {made:%Y-%m-%d}", f"ikoma keys rotate {row['id']}")
 
 
-def _moment(text: str | None) -> datetime | None:
+def _parse_moment(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 

@@ -284,7 +284,7 @@ class DockerApi:
         async with self.connect() as docker:
             response = await docker._do_query("events", "GET", params={"filters": filters}, timeout=endless)
         try:
-            yield _json_lines(response)
+            yield _read_json_lines(response)
         finally:
             response.close()
 
@@ -314,7 +314,7 @@ class DockerApi:
         )
 
 
-async def _json_lines(response: aiohttp.ClientResponse) -> AsyncIterator[Any]:
+async def _read_json_lines(response: aiohttp.ClientResponse) -> AsyncIterator[Any]:
     """Each line as it comes, to the end of the connection."""
     pending = b""
     with suppress(aiohttp.ClientError):

@@ -47,8 +47,8 @@ async def check_obtainable(api: DockerApi, reference: str) -> str | None:
     async with api.lookups:
         if not await api.is_there():
             raise EngineUnavailable
-        logins = await asyncio.to_thread(_logins)
-        headers = _header(logins, _registry(reference))
+        logins = await asyncio.to_thread(_read_logins)
+        headers = _make_header(logins, _find_registry(reference))
         try:
             async with asyncio.timeout(_SECONDS), api.connect(None) as docker:
                 try:
@@ -57,7 +57,7 @@ async def check_obtainable(api: DockerApi, reference: str) -> str | None:
                 except aiodocker.DockerError as error:
                     if error.status == COULD_NOT_CONNECT:
                         raise
-                    return _reason(error, asks_others=bool(logins.get("credsStore") or logins.get("credHelpers")))
+                    return _read_reason(error, asks_others=bool(logins.get("credsStore") or logins.get("credHelpers")))
         except TimeoutError:
             return f"its registry did not answer within {_SECONDS:g} s."
 
@@ -67,7 +67,7 @@ def _is_reference(text: str) -> bool:
     return bool(_REFERENCE.fullmatch(text)) and ".." not in text and "//" not in text
 
 
-def _reason(error: aiodocker.DockerError, *, asks_others: bool) -> str | None:
+def _read_reason(error: aiodocker.DockerError, *, asks_others: bool) -> str | None:
     message = make_sentence(error.message)
     if _UNREACHABLE.search(message):
         return f"its registry cannot be reached: {message}"
@@ -79,12 +79,12 @@ def _reason(error: aiodocker.DockerError, *, asks_others: bool) -> str | None:
     return f"its registry gave no answer: {message}"
 
 
-def _registry(reference: str) -> str:
+def _find_registry(reference: str) -> str:
     first, slash, _ = reference.partition("/")
     return first if slash and (re.search(r"[.:]", first) or first == "localhost") else _HUB
 
 
-def _logins() -> Mapping[str, Any]:
+def _read_logins() -> Mapping[str, Any]:
     """The logins that `docker login` wrote for the user who runs this."""
     try:
         logins = json.loads((Path("~").expanduser() / ".docker" / "config.json").read_bytes())
@@ -93,7 +93,7 @@ def _logins() -> Mapping[str, Any]:
     return logins if isinstance(logins, dict) else {}
 
 
-def _header(logins: Mapping[str, Any], registry: str) -> dict[str, str | int | bool]:
+def _make_header(logins: Mapping[str, Any], registry: str) -> dict[str, str | int | bool]:
     entry = (logins.get("auths") or {}).get(registry) or {}
     try:
         user, _, password = base64.b64decode(entry.get("auth") or "").decode().partition(":")

@@ -26,20 +26,20 @@ def list_of_process(pid: int, address: str, proc: Path = Path("/proc")) -> Seque
         tables = [(net / name).read_text() for name in ("tcp", "tcp6") if (net / name).exists()]
     except OSError:
         return None
-    return tuple(dict.fromkeys(item for table in tables for item in _listening(table)))
+    return tuple(dict.fromkeys(item for table in tables for item in _list_listening(table)))
 
 
-def _listening(table: str) -> Iterator[ListeningPort]:
+def _list_listening(table: str) -> Iterator[ListeningPort]:
     for line in table.splitlines()[1:]:
         fields = line.split()
         if len(fields) > 3 and fields[3] == _LISTEN:
             address, port = fields[1].split(":")
-            where = _address(address)
+            where = _parse_address(address)
             if str(where) != _DOCKERS_NAMES:
                 yield ListeningPort(str(where), int(port, 16), where.is_loopback)
 
 
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+def _parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     """An address as the kernel writes it: words of four bytes, each of them turned round."""
     words = [bytes.fromhex(text[start : start + 8])[::-1] for start in range(0, len(text), 8)]
     address = ipaddress.ip_address(b"".join(words))

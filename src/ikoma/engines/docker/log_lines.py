@@ -54,7 +54,7 @@ class LineAssembler:
     def take_rest(self) -> Iterator[tuple[int, LogLine]]:
         """Lines that have no end yet."""
         for stream, (stamp, said) in self._begun.items():
-            yield stream, _line(stamp, said)
+            yield stream, _parse_line(stamp, said)
         self._begun.clear()
 
     def _add(self, stream: int, stamp: bytes, content: bytes) -> Iterator[tuple[int, LogLine]]:
@@ -63,7 +63,7 @@ class LineAssembler:
         said += content[: max(0, LONGEST - len(said))]
         if content.endswith(b"\n"):
             del self._begun[stream]
-            yield stream, _line(stamp, said)
+            yield stream, _parse_line(stamp, said)
 
 
 def select_last(output: bytes, asked: int) -> tuple[list[LogLine], bool]:
@@ -75,7 +75,7 @@ def select_last(output: bytes, asked: int) -> tuple[list[LogLine], bool]:
         asked: how many pieces Docker was asked for.
     """
     lines, found = LineAssembler(), list[tuple[int, LogLine]]()
-    for stream, piece in _pieces(output):
+    for stream, piece in _split_pieces(output):
         found += lines.take_raw(piece) if stream is None else lines.take(stream, piece)
     found += lines.take_rest()
     whole = lines.pieces < asked
@@ -95,7 +95,7 @@ def format_after(line: LogLine) -> str:
     return f"{timegm(strptime(whole, '%Y-%m-%dT%H:%M:%S')) + seconds}.{nanoseconds_on:09}"
 
 
-def _pieces(output: bytes) -> Sequence[tuple[int | None, bytes]]:
+def _split_pieces(output: bytes) -> Sequence[tuple[int | None, bytes]]:
     """Stream and content of each piece; of a terminal, None and each line."""
     pieces: list[tuple[int | None, bytes]] = []
     place = 0
@@ -109,6 +109,6 @@ def _pieces(output: bytes) -> Sequence[tuple[int | None, bytes]]:
     return pieces
 
 
-def _line(stamp: bytes, said: bytearray) -> LogLine:
+def _parse_line(stamp: bytes, said: bytearray) -> LogLine:
     shown = said if len(said) < LONGEST else said[: LONGEST - _MARGIN]
     return LogLine(stamp.decode(errors="replace"), make_readable(shown.rstrip(b"\r\n").decode(errors="replace")))

@@ -22,7 +22,7 @@ async def read_last_lines(api: DockerApi, identity: str, *, tail: int, since: fl
     asked = tail + 2  # the first of each stream may be a half, and is left out
     async with api.connect() as docker:
         while True:
-            parameters = _parameters(since) | {"tail": str(asked)}
+            parameters = _make_parameters(since) | {"tail": str(asked)}
             try:
                 async with docker._query(f"containers/{identity}/logs", params=parameters) as response:
                     output = await response.read()
@@ -39,7 +39,7 @@ async def read_last_lines(api: DockerApi, identity: str, *, tail: int, since: fl
 async def follow(api: DockerApi, identity: str, *, since: float | str) -> AsyncIterator[LogLine]:
     """Each line from a moment on, until the container ends or the caller stops asking; the last may have no end."""
     endless = aiohttp.ClientTimeout(total=None, sock_connect=4.0)
-    parameters = _parameters(since) | {"follow": "1"}
+    parameters = _make_parameters(since) | {"follow": "1"}
     async with api.connect() as docker:
         try:
             response = await docker._do_query(f"containers/{identity}/logs", "GET", params=parameters, timeout=endless)
@@ -49,7 +49,7 @@ async def follow(api: DockerApi, identity: str, *, since: float | str) -> AsyncI
             return
     lines = LineAssembler()
     try:
-        async for stream, piece in _pieces(response):
+        async for stream, piece in _read_pieces(response):
             for _, line in lines.take_raw(piece) if stream is None else lines.take(stream, piece):
                 if line.text:
                     yield line
@@ -62,14 +62,14 @@ async def follow(api: DockerApi, identity: str, *, since: float | str) -> AsyncI
         response.close()
 
 
-def _parameters(since: float | str | None) -> dict[str, str]:
+def _make_parameters(since: float | str | None) -> dict[str, str]:
     asked = {"stdout": "1", "stderr": "1", "timestamps": "1"}
     if since is None:
         return asked
     return asked | {"since": since if isinstance(since, str) else f"{since:.9f}"}
 
 
-async def _pieces(response: aiohttp.ClientResponse) -> AsyncIterator[tuple[int | None, bytes]]:
+async def _read_pieces(response: aiohttp.ClientResponse) -> AsyncIterator[tuple[int | None, bytes]]:
     """Stream and content of each piece as it comes; of a terminal, None and each line."""
     buffer = b""
     framed: bool | None = None

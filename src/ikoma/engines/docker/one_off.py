@@ -77,8 +77,8 @@ async def _make(api: DockerApi, project: str, like: str, command: Sequence[str],
         **{key: shown["Config"].get(key) for key in _KEPT},
         "Cmd": list(command),
         "Healthcheck": {"Test": ["NONE"]},
-        "Labels": _labels(shown["Config"].get("Labels") or {}, project),
-        "HostConfig": _host_config(shown, networks),
+        "Labels": _make_labels(shown["Config"].get("Labels") or {}, project),
+        "HostConfig": _make_host_config(shown, networks),
     }
     async with api.connect(_MAKE_SECONDS) as docker:
         try:
@@ -92,7 +92,7 @@ async def _make(api: DockerApi, project: str, like: str, command: Sequence[str],
     return str(made["Id"])
 
 
-def _labels(labels: Mapping[str, str], project: str) -> dict[str, str]:
+def _make_labels(labels: Mapping[str, str], project: str) -> dict[str, str]:
     """Labels that say whose the container is: as what Compose itself runs once, it is none of the service's."""
     kept = ("com.docker.compose.project.working_dir", "com.docker.compose.service")
     return {
@@ -102,7 +102,7 @@ def _labels(labels: Mapping[str, str], project: str) -> dict[str, str]:
     }
 
 
-def _host_config(shown: Mapping[str, Any], networks: Sequence[str]) -> dict[str, Any]:
+def _make_host_config(shown: Mapping[str, Any], networks: Sequence[str]) -> dict[str, Any]:
     """The limits and the place of a container, with all its mounts and without what only one can have."""
     own = {key: value for key, value in shown["HostConfig"].items() if key not in _NOT_SHARED}
     mode = str(own.get("NetworkMode") or "")

@@ -35,8 +35,8 @@ async def find_user(api: DockerApi, identity: str) -> Owner | None:
     async with api.connect(_SECONDS) as docker:
         shown = await docker.containers.container(identity).show()
         name, _, group = str((shown["Config"] or {}).get("User") or "0").partition(":")
-        people = list(_entries(await _file(docker, identity, "/etc/passwd")))
-        groups = list(_entries(await _file(docker, identity, "/etc/group"))) if group else []
+        people = list(_list_entries(await _read_file(docker, identity, "/etc/passwd")))
+        groups = list(_list_entries(await _read_file(docker, identity, "/etc/group"))) if group else []
     found = next((entry for entry in people if name in (entry[0], entry[2])), None)
     uid = name if _NUMBER.fullmatch(name) else found[2] if found else ""
     if group and not _NUMBER.fullmatch(group):
@@ -59,21 +59,23 @@ async def give_volumes(api: DockerApi, identity: str, owner: Owner) -> None:
                 if folder is not None and (shown.get("HostConfig") or {}).get("ReadonlyRootfs"):
                     project = str(shown["Config"]["Labels"].get(PROJECT))
                     async with hold_volume(docker, project, str(mount["Name"])) as (other, inside):
-                        await _own(docker, other, inside, folder, owner)
+                        await _give_folder(docker, other, inside, folder, owner)
                 elif folder is not None:
-                    await _own(docker, identity, place, folder, owner)
+                    await _give_folder(docker, identity, place, folder, owner)
 
 
 async def _find_empty_of_root(docker: aiodocker.Docker, identity: str, place: str) -> tarfile.TarInfo | None:
     """A folder in a container that is empty and only root's to write."""
-    headers = _headers(await _read(docker, identity, place, _FEW))
+    headers = _read_headers(await _read(docker, identity, place, _FEW))
     if len(headers) != 1:  # it is not there, or something is in it
         return None
     [folder] = headers
     return folder if folder.isdir() and (folder.uid, folder.gid) == (0, 0) and not folder.mode & 0o002 else None
 
 
-async def _own(docker: aiodocker.Docker, identity: str, place: str, folder: tarfile.TarInfo, owner: Owner) -> None:
+async def _give_folder(
+    docker: aiodocker.Docker, identity: str, place: str, folder: tarfile.TarInfo, owner: Owner
+) -> None:
     """Write the folder anew, from the one above it, as somebody else's: what is in it would stay."""
     above, name = posixpath.split(posixpath.normpath(place))
     entry = tarfile.TarInfo(f"{name}/")
@@ -92,11 +94,11 @@ async def _own(docker: aiodocker.Docker, identity: str, place: str, folder: tarf
         return
 
 
-async def _file(docker: aiodocker.Docker, identity: str, path: str) -> str:
+async def _read_file(docker: aiodocker.Docker, identity: str, path: str) -> str:
     """The text of a file in a container; empty where there is none."""
     for _ in range(_MOST_LINKS):
         content = await _read(docker, identity, path, _MOST_BYTES)
-        headers = _headers(content)
+        headers = _read_headers(content)
         if not headers:
             return ""
         if not headers[0].issym():
@@ -125,7 +127,7 @@ async def _read(docker: aiodocker.Docker, identity: str, path: str, limit: int) 
         return b""
 
 
-def _headers(content: bytes) -> list[tarfile.TarInfo]:
+def _read_headers(content: bytes) -> list[tarfile.TarInfo]:
     """The first two entries of a tar file that may be cut off."""
     found: list[tarfile.TarInfo] = []
     try:
@@ -137,7 +139,7 @@ def _headers(content: bytes) -> list[tarfile.TarInfo]:
     return found
 
 
-def _entries(text: str) -> Iterator[tuple[str, str, str, str]]:
+def _list_entries(text: str) -> Iterator[tuple[str, str, str, str]]:
     """(name, password, number, number of the group) of each line of /etc/passwd; /etc/group has no fourth."""
     for line in text.splitlines():
         parts = line.split(":")

@@ -49,7 +49,7 @@ class DockerProjects:
                             raise
                         continue
                     found[item["Labels"][PROJECT]].append(shown)
-        return [_project(name, found[name]) for name in sorted(found)]
+        return [_make_project(name, found[name]) for name in sorted(found)]
 
     async def stop(self, container: str) -> None:
         await control.stop(self._api, container)
@@ -119,8 +119,8 @@ async def _take_apart(response: aiohttp.ClientResponse, stream: BinaryIO) -> str
                 said = (said + piece)[-_MOST_SAID:]
 
 
-def _project(name: str, shown: Sequence[Mapping[str, Any]]) -> ComposeProject:
-    containers = sorted((_container(item) for item in shown), key=lambda item: (item.started_at, item.name))
+def _make_project(name: str, shown: Sequence[Mapping[str, Any]]) -> ComposeProject:
+    containers = sorted((_make_container(item) for item in shown), key=lambda item: (item.started_at, item.name))
     labels = max(shown, key=lambda item: str(item["Created"]))["Config"]["Labels"]
 
     def split(key: str) -> tuple[str, ...]:
@@ -130,7 +130,7 @@ def _project(name: str, shown: Sequence[Mapping[str, Any]]) -> ComposeProject:
     return ComposeProject(name, folder, split("config_files"), split("environment_file"), tuple(containers))
 
 
-def _container(shown: Mapping[str, Any]) -> ProjectContainer:
+def _make_container(shown: Mapping[str, Any]) -> ProjectContainer:
     labels = shown["Config"].get("Labels") or {}
     host = shown.get("HostConfig") or {}
     policy = host.get("RestartPolicy") or {}

@@ -25,7 +25,7 @@ async def read_usage(api: DockerApi, containers: Sequence[str]) -> Mapping[str, 
     first = await _look(api, containers)
     await asyncio.sleep(_APART)
     second = await _look(api, list(first))
-    return {identity: _usage(first[identity], shown) for identity, shown in second.items()}
+    return {identity: _compute_usage(first[identity], shown) for identity, shown in second.items()}
 
 
 async def _look(api: DockerApi, containers: Sequence[str]) -> dict[str, Mapping[str, Any]]:
@@ -46,21 +46,21 @@ async def _look(api: DockerApi, containers: Sequence[str]) -> dict[str, Mapping[
     return {identity: shown for identity, shown in zip(containers, found, strict=True) if shown is not None}
 
 
-def _usage(before: Mapping[str, Any], now: Mapping[str, Any]) -> ReplicaUsage:
-    seconds = (_moment(now["read"]) - _moment(before["read"])).total_seconds()
+def _compute_usage(before: Mapping[str, Any], now: Mapping[str, Any]) -> ReplicaUsage:
+    seconds = (_parse_moment(now["read"]) - _parse_moment(before["read"])).total_seconds()
     worked = now["cpu_stats"]["cpu_usage"]["total_usage"] - before["cpu_stats"]["cpu_usage"]["total_usage"]
     memory = now["memory_stats"]
     return ReplicaUsage(
         cpu_percent=max(0.0, worked / 1e7 / seconds) if seconds > 0 else 0.0,
-        memory_bytes=max(0, int(memory.get("usage") or 0) - _cache(memory.get("stats") or {})),
+        memory_bytes=max(0, int(memory.get("usage") or 0) - _measure_cache(memory.get("stats") or {})),
         memory_limit_bytes=int(memory.get("limit") or 0),
     )
 
 
-def _cache(stats: Mapping[str, int]) -> int:
+def _measure_cache(stats: Mapping[str, int]) -> int:
     """Files in memory that are let go of where it is needed: version 1 and 2 of cgroups name them otherwise."""
     return int(stats.get("total_inactive_file", stats.get("inactive_file", 0)))
 
 
-def _moment(text: str) -> datetime:
+def _parse_moment(text: str) -> datetime:
     return datetime.fromisoformat(re.sub(r"(\.\d{6})\d*", r"\1", text).replace("Z", "+00:00"))

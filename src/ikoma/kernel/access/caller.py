@@ -57,14 +57,14 @@ class Caller:
         """Raises OutOfScope where this key does not reach the capability."""
         if self.read_only and effect is not Effect.READS:
             raise OutOfScope("This key may only read.", next=())
-        if not _matches(name, self.capabilities):
+        if not _is_matched(name, self.capabilities):
             raise OutOfScope("This key does not reach this capability.", next=())
 
     def reaches_capability(self, item: Capability) -> bool:
         return not (self.read_only and item.effect is not Effect.READS) and self.reaches_name(item.name)
 
     def reaches_name(self, capability: str) -> bool:
-        return _matches(capability, self.capabilities)
+        return _is_matched(capability, self.capabilities)
 
     def check_covers(self, other: Caller, *, given: bool = True) -> None:
         """Raises OutOfScope where another key may do what this one may not: nobody gives more than they have.
@@ -99,7 +99,7 @@ class Caller:
 def reaches(app: str, globs: Sequence[str]) -> bool:
     """Whether these globs match an app, or that of which it is a preview; no globs match all."""
     previewed = AppName(app).previewed
-    return _matches(app, globs) or (previewed is not None and _matches(previewed, globs))
+    return _is_matched(app, globs) or (previewed is not None and _is_matched(previewed, globs))
 
 
 CARETAKER = Caller(
@@ -133,9 +133,9 @@ def _narrows(globs: Sequence[str], wider: Sequence[str]) -> bool:
     if not wider:
         return True
     return bool(globs) and all(
-        glob in wider or (not set(glob) & set("*?[") and _matches(glob, wider)) for glob in globs
+        glob in wider or (not set(glob) & set("*?[") and _is_matched(glob, wider)) for glob in globs
     )
 
 
-def _matches(name: AppName | str, globs: Sequence[str]) -> bool:
+def _is_matched(name: AppName | str, globs: Sequence[str]) -> bool:
     return not globs or any(fnmatchcase(name, glob) for glob in globs)

@@ -28,7 +28,7 @@ class KeyGuard:
         task = asyncio.current_task()
         assert task is not None
         self._task = task
-        self._schedule_check()
+        self._plan_check()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -37,7 +37,7 @@ class KeyGuard:
         if self._refusal is not None and self._task.uncancel() == 0 and kind is asyncio.CancelledError:
             raise self._refusal from error
 
-    def _schedule_check(self) -> None:
+    def _plan_check(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(_EVERY_SECONDS, self._check)
 
     def _check(self) -> None:
@@ -47,4 +47,4 @@ class KeyGuard:
             self._refusal = refusal
             self._task.cancel()
         else:
-            self._schedule_check()
+            self._plan_check()

@@ -176,11 +176,11 @@ def make_stamp() -> str:
 
 
 def _name_own_process() -> str:
-    return _remembered(os.getpid())
+    return _remember_name(os.getpid())
 
 
 @lru_cache(maxsize=1)
-def _remembered(pid: int) -> str:
+def _remember_name(pid: int) -> str:
     """The name of this process, which stays; a child of it has another id."""
     name = _name_process(pid)
     assert name is not None, "a process that asks for its own name is alive"

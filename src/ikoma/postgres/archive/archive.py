@@ -189,7 +189,7 @@ class Archive:
         """The chain that the server's log goes on with: the last one, or a new one where that has ended."""
         async with connected(self._server.make_admin_login()) as connection:
             identity = await read_identity(connection)
-            await _summarize(connection)
+            await _start_summaries(connection)
             row = await (await connection.execute(_SLOT, (tools.SLOT,))).fetchone()
             known = self.list_chains()
             current = row is not None and row[1] != "lost" and known and known[-1].identity == identity
@@ -245,7 +245,7 @@ async def read_identity(connection: Connection) -> ServerIdentity:
     return ServerIdentity(system, read_timeline(segment_name), segment, major)
 
 
-async def _summarize(connection: Connection) -> None:
+async def _start_summaries(connection: Connection) -> None:
     """Let base backups be incremental; where the server does not do that, or not for this role, they are full."""
     row = await (await connection.execute(_SUMMARIZES)).fetchone()
     if row == ("off",):

@@ -55,7 +55,7 @@ async def make_base_backup(
         DiskFull: a copy could fill the disk.
     """
     parent = await asyncio.to_thread(chain.find_parent)
-    if parent is not None and await _summarizes(server):
+    if parent is not None and await _has_summaries(server):
         try:
             return await _make(server, chain, parent, until_archived)
         except ArchiveFailed as error:
@@ -63,7 +63,7 @@ async def make_base_backup(
     return await _make(server, chain, None, until_archived)
 
 
-async def _summarizes(server: PostgresServer) -> bool:
+async def _has_summaries(server: PostgresServer) -> bool:
     async with connected(server.make_admin_login()) as connection:
         return await (await connection.execute(_SUMMARIZES)).fetchone() == ("on",)
 

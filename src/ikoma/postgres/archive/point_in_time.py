@@ -103,7 +103,7 @@ class PostgresPointInTime:
             assert row is not None
             if row[0] <= wanted:
                 now = format_moment(row[0].astimezone(UTC))
-                raise await self._outside(f"{time} is still to come: PostgreSQL's clock says {now}.")
+                raise await self._make_outside_window(f"{time} is still to come: PostgreSQL's clock says {now}.")
             row = await (await connection.execute(_SWITCH)).fetchone()
             assert row is not None
         known = self._archive.list_chains()
@@ -120,7 +120,7 @@ class PostgresPointInTime:
                 segments = await self._list_segments(chain, links[-1], bases, time, last)
                 copies = [chain.bases / link.name / "data" for link in links]
                 return RecoveryPlan(copies, segments, time, int(row[1]), self._server.make_admin_login()["user"])
-        raise await self._outside(f"{time} is before all that is archived.")
+        raise await self._make_outside_window(f"{time} is before all that is archived.")
 
     async def _find_whole(
         self, chain: Chain, before: Sequence[BaseBackup], bases: Sequence[BaseBackup]
@@ -180,10 +180,10 @@ class PostgresPointInTime:
                 return read_number(last, chain.identity.segment)
         written = chain.read_last_write()
         if written is None or written < parse_moment(time):
-            raise await self._outside(f"The archive ends before {time}.")
+            raise await self._make_outside_window(f"The archive ends before {time}.")
         return None
 
-    async def _outside(self, message: str) -> TimeOutsideWindow:
+    async def _make_outside_window(self, message: str) -> TimeOutsideWindow:
         window = await self._archive.read_window()
         problem = f" The archive has a problem: {window.problem}." if window.problem else ""
         if window.since is None:

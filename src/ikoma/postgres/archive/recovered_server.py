@@ -146,7 +146,7 @@ async def recovered(root: Path, program: Path, recovery: RecoveryPlan) -> AsyncI
         program: the folder of PostgreSQL's programs, which the server's user can reach.
     """
     folder = _make_folder(root)
-    lock = _lock(folder)
+    lock = _take_lock(folder)
     process: Process | None = None
     try:
         if len(os.fsencode(folder / f".s.PGSQL.{_PORT}")) > _LONGEST_SOCKET:
@@ -167,7 +167,7 @@ async def sweep(root: Path) -> None:
     """End and remove what killed processes have left; what others work with stays."""
     for folder in _list_folders(root):
         with suppress(BlockingIOError):
-            lock = _lock(folder)
+            lock = _take_lock(folder)
             try:
                 await _end(folder, None)
             finally:
@@ -185,7 +185,7 @@ def _list_folders(root: Path) -> list[Path]:
     return list(root.iterdir()) if root.is_dir() else []
 
 
-def _lock(folder: Path) -> int:
+def _take_lock(folder: Path) -> int:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -90,14 +90,14 @@ async def dump(
     _refuse_existing(target)
     database = place or app.database
     async with connected(server.make_admin_login(database)) as connection:
-        estimate, version, theirs = await _facts(connection)
+        estimate, version, theirs = await _read_facts(connection)
         surroundings = await read_surroundings(connection, app)
         await _tell_if_too_large(connection, app, progress)
     program = await find_tool("pg_dump", version)
     try:
         owner = restore_as or app
         content = PlainDump(owner.role, theirs)
-        header = _header(owner, version, content.mark, surroundings)
+        header = _make_header(owner, version, content.mark, surroundings)
         with (
             open_whole_file(target, mode=0o600, replace=False) as stream,
             open_dump_file(stream, target, header, content, progress, estimate) as writing,
@@ -109,7 +109,7 @@ async def dump(
                 async with watched(
                     server, parameters["application_name"], app.role, terminate_blockers=terminate_blockers
                 ) as blockers:
-                    finished = await _pg_dump(program, options, parameters, writing.output, writing.follow)
+                    finished = await _run_pg_dump(program, options, parameters, writing.output, writing.follow)
                 if finished.code != 0:
                     raise explain_locked(blockers) if blockers else explain_failure(finished)
                 writing.finish()
@@ -122,7 +122,7 @@ async def dump(
     except UnexpectedDump as error:
         raise BackupFailed("pg_dump wrote what IKOMA cannot make safe to restore.") from error
     except FileExistsError:
-        raise _exists(target) from None
+        raise _make_exists(target) from None
     return writing.describe(target)
 
 
@@ -132,7 +132,7 @@ async def _take_snapshot(server: PostgresServer, database: str, app: AppName) ->
         yield snapshot
 
 
-async def _facts(connection: Connection) -> tuple[int, int, list[str]]:
+async def _read_facts(connection: Connection) -> tuple[int, int, list[str]]:
     """The database's size in bytes, the server's major version, and the extensions that only a superuser can create."""
     cursor = await connection.execute(_FACTS)
     row = await cursor.fetchone()
@@ -149,7 +149,7 @@ async def _tell_if_too_large(connection: Connection, app: AppName, progress: Pro
         progress(f"{said}: raise its max_locks_per_transaction", 0.0)
 
 
-async def _pg_dump(
+async def _run_pg_dump(
     program: Path,
     options: Sequence[str],
     parameters: dict[str, Any],
@@ -166,7 +166,7 @@ async def _pg_dump(
     return await fill(argv, output=output, alongside=alongside, env={"PGPASSWORD": password}, timeout=_SECONDS)
 
 
-def _header(app: AppName, version: int, mark: bytes, surroundings: Surroundings) -> bytes:
+def _make_header(app: AppName, version: int, mark: bytes, surroundings: Surroundings) -> bytes:
     # A schema of the app's cannot have this name.
     schema = f"ikoma_restore_{secrets.token_hex(6)}"
     names = {"{role}": f'"{app.role}"', "{schema}": schema}
@@ -194,13 +194,13 @@ def _header(app: AppName, version: int, mark: bytes, surroundings: Surroundings)
 
 
 def _list_kept(schema: str, surroundings: Surroundings) -> str:
-    lines = [f"INSERT INTO {schema}.path VALUES ({_literal(surroundings.search_path)});\n"]  # noqa: S608 - literals
+    lines = [f"INSERT INTO {schema}.path VALUES ({_write_literal(surroundings.search_path)});\n"]  # noqa: S608 - literals
     for name, value in surroundings.settings.items():
-        lines.append(f"INSERT INTO {schema}.setting VALUES ({_literal(name)}, {_literal(value)});\n")  # noqa: S608
+        lines.append(f"INSERT INTO {schema}.setting VALUES ({_write_literal(name)}, {_write_literal(value)});\n")  # noqa: S608
     return "".join(lines)
 
 
-def _literal(text: str) -> str:
+def _write_literal(text: str) -> str:
     """The text as SQL spells it where standard_conforming_strings is on."""
     return "'" + text.replace("'", "''") + "'"
 
@@ -214,10 +214,10 @@ def _query(name: str, names: dict[str, str]) -> str:
 
 def _refuse_existing(target: Path) -> None:
     if target.exists():
-        raise _exists(target)
+        raise _make_exists(target)
 
 
-def _exists(target: Path) -> BackupExists:
+def _make_exists(target: Path) -> BackupExists:
     return BackupExists(f"A backup named {target.name} exists already.")
 
 

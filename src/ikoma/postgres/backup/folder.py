@@ -84,7 +84,7 @@ async def dump_folder(server: PostgresServer, app: AppName, target: Path, progre
             raise explain_locked(blockers) if blockers else explain_failure(finished)
         seconds = time.monotonic() - began
         progress("dump: checksums")
-        counted = await asyncio.to_thread(_survey, target, await _list(target, major))
+        counted = await asyncio.to_thread(_examine_folder, target, await _list(target, major))
         sums = await snapshot.read_all()
         tables = {item.shown: counted.rows[item.oid] for item in snapshot.tables if item.oid in counted.rows}
     return Dump(
@@ -93,12 +93,12 @@ async def dump_folder(server: PostgresServer, app: AppName, target: Path, progre
 
 
 async def restore_folder(
-    server: PostgresServer, path: Path, place: Credentials, progress: Progress, *, is_heir: bool
+    server: PostgresServer, path: Path, place: Credentials, progress: Progress, *, changes_owner: bool
 ) -> None:
     """Restore a folder into an empty database, as the role that enters it; the caller drops it where that fails.
 
     Args:
-        is_heir: whether the role is another than the one that was dumped: all becomes its own.
+        changes_owner: whether the role is another than the one that was dumped: all becomes its own.
 
     Raises:
         BackupDamaged: its table of contents cannot be read.
@@ -113,7 +113,7 @@ async def restore_folder(
         wanted.flush()
         argv = [
             *(str(program), "--format=directory", f"--jobs={_count_workers()}", "--exit-on-error", "--no-password"),
-            *(("--no-owner", "--no-privileges") if is_heir else ()),
+            *(("--no-owner", "--no-privileges") if changes_owner else ()),
             *("--verbose", f"--use-list={wanted.name}"),
         ]
         heard = _RestoreOutput(path, progress)
@@ -193,7 +193,7 @@ class _Survey:
     rows: Mapping[int, int]
 
 
-def _survey(folder: Path, listed: bytes) -> _Survey:
+def _examine_folder(folder: Path, listed: bytes) -> _Survey:
     tables = {f"{number.decode()}.dat": int(oid) for number, oid in _ROWS.findall(listed)}
     size, digest, rows = 0, hashlib.sha256(), {}
     for path in sorted(folder.iterdir()):

@@ -58,7 +58,7 @@ async def load(
         BackupMissing, BackupForeign, BackupDamaged: it is no dump, or not a whole one.
         BackupUnproven: a statement failed, or what came of it is not what its manifest says.
     """
-    with _opened(path) as file:
+    with _open_backup(path) as file:
         if file.read(len(ARCHIVE)) == ARCHIVE:
             options = ("--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction")
             await _run(server, place, "pg_restore", options, file, what, progress)
@@ -69,7 +69,7 @@ async def load(
         await proof.compare(server, place, told, what)
 
 
-def _opened(path: Path) -> BufferedReader:
+def _open_backup(path: Path) -> BufferedReader:
     try:
         return os.fdopen(open_file(path), "rb")
     except OSError as error:

@@ -51,7 +51,7 @@ def write_plain(source: BinaryIO, target: BinaryIO, *, name: str, role: str) -> 
         lines = _unframe(_read_lines(source), name)
     elif _DUMP.search(head):
         _require_end(source, name, None)
-        lines = _without_commands(_read_lines(source))
+        lines = _remove_commands(_read_lines(source))
     else:
         raise BackupForeign(
             f"{name} is no dump of PostgreSQL.",
@@ -77,7 +77,7 @@ def _require_end(source: BinaryIO, name: str, end: bytes | None) -> None:
         raise BackupDamaged(f"{name} has no end: it was cut off.")
 
 
-def _without_commands(lines: Iterator[bytes]) -> Iterator[bytes]:
+def _remove_commands(lines: Iterator[bytes]) -> Iterator[bytes]:
     end = None
     in_head = True
     for line in lines:

@@ -60,7 +60,7 @@ def look(head: bytes, *, app: str, database: str, is_admin: bool, is_folder: boo
         SqlFileForeign: it is nothing for psql, or nothing to run with the platform's rights.
     """
     if found := HEAD.match(head):
-        return _backup(found[1].decode(errors="replace"), app, database, is_admin=is_admin)
+        return _judge_backup(found[1].decode(errors="replace"), app, database, is_admin=is_admin)
     if is_folder or head.startswith(b"PGDMP") or head[257:262] == b"ustar":
         kind = "a folder" if is_folder else "pg_dump's custom format" if head.startswith(b"PGDMP") else "a tar archive"
         raise SqlFileForeign(
@@ -83,10 +83,10 @@ def look(head: bytes, *, app: str, database: str, is_admin: bool, is_folder: boo
             )
     if b"\0" in head:
         raise SqlFileForeign("This is not text, and psql takes SQL.", hint="Give a plain dump, or a file of SQL.")
-    return _script(head, app, is_admin=is_admin)
+    return _judge_script(head, app, is_admin=is_admin)
 
 
-def _backup(of: str, app: str, database: str, *, is_admin: bool) -> SqlInput:
+def _judge_backup(of: str, app: str, database: str, *, is_admin: bool) -> SqlInput:
     if of != database:
         raise SqlFileForeign(
             f"This is IKOMA's backup of the database {of}, and {app} has {database}.",
@@ -100,7 +100,7 @@ def _backup(of: str, app: str, database: str, *, is_admin: bool) -> SqlInput:
     return SqlInput(())  # it stops at the first error and is one transaction by itself
 
 
-def _script(head: bytes, app: str, *, is_admin: bool) -> SqlInput:
+def _judge_script(head: bytes, app: str, *, is_admin: bool) -> SqlInput:
     if _CLUSTER.search(head):
         raise SqlFileForeign(
             "This is a dump of a whole server (pg_dumpall), with roles and databases.",

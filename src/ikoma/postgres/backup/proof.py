@@ -38,22 +38,22 @@ async def prove(
     began = time.monotonic()
     try:
         if dump.path.is_dir():
-            is_heir = credentials.role != place.role
-            await restore_folder(server, dump.path, place, progress, is_heir=is_heir)
+            changes_owner = credentials.role != place.role
+            await restore_folder(server, dump.path, place, progress, changes_owner=changes_owner)
         else:
             sha256 = dump.sha256 if dump.is_kept else None
             await restore.restore(server, credentials, dump.path, progress, sha256=sha256, into=place)
     except RestoreFailed as error:
         reason = error.message.partition(": ")[2]
         raise BackupUnproven(
-            f"{what}: {reason}", audit_message=f"{what}.", hint=_hint(error), **error.details
+            f"{what}: {reason}", audit_message=f"{what}.", hint=_find_hint(error), **error.details
         ) from error
     taken = time.monotonic() - began
     await compare(server, place, dump, what)
     return taken
 
 
-def _hint(error: RestoreFailed) -> str | None:
+def _find_hint(error: RestoreFailed) -> str | None:
     return None if error.hint == error.default_hint else error.hint
 
 

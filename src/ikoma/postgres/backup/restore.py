@@ -67,10 +67,10 @@ async def restore(
         BackupDamaged: its SHA-256 is another than was promised, or it has no end.
         RestoreFailed: a statement failed; the database is as it was.
     """
-    with _opened(path) as file:
+    with _open_backup(path) as file:
         progress(f"restore {path.name}: verify", 0.0)
         text = find_text(file, path.name)
-        major = await _major(server)
+        major = await _read_major(server)
         await asyncio.to_thread(_check, text, path, credentials.database, sha256, major)
         if into is None and not await provision.is_owned(server, AppName(credentials.database)):
             raise DatabaseMissing(f"There is no database {credentials.database!r} to restore over.")
@@ -81,7 +81,7 @@ async def restore(
 # --- the file ----------------------------------------------------------------------------------------------
 
 
-def _opened(path: Path) -> BufferedReader:
+def _open_backup(path: Path) -> BufferedReader:
     if not path.is_file():
         raise BackupMissing(f"There is no backup {path.name}.")
     return path.open("rb")
@@ -109,7 +109,7 @@ def _check(text: DumpText, path: Path, database: str, sha256: str | None, major:
 # --- psql --------------------------------------------------------------------------------------------------
 
 
-async def _major(server: PostgresServer) -> int:
+async def _read_major(server: PostgresServer) -> int:
     async with connected(server.make_admin_login()) as connection:
         return connection.info.server_version // 10_000
 
@@ -138,7 +138,7 @@ async def _run(
         watching.cancel()
         await asyncio.wait([watching])
     if code != 0:
-        raise _failure(code, said)
+        raise _make_failure(code, said)
 
 
 class PsqlOutput:
@@ -179,7 +179,7 @@ async def _watch(
                 await blockers.end(connection, session, credentials.role)
 
 
-def _failure(code: int, said: PsqlOutput) -> IkomaError:
+def _make_failure(code: int, said: PsqlOutput) -> IkomaError:
     """psql's own words. They may quote rows, so the audit log gets none of them."""
     if code == _CONNECTION_LOST:
         return DatabasesUnavailable("PostgreSQL went away during the restore.", said=said.lines)

@@ -64,11 +64,11 @@ def give_up_rights(user: int) -> None:
         os.setgroups([])
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)
-    _control(libc, _SET_PDEATHSIG, signal.SIGKILL)  # to become another user takes it away
-    _control(libc, _SET_NO_NEW_PRIVS, 1)
+    _set_control(libc, _SET_PDEATHSIG, signal.SIGKILL)  # to become another user takes it away
+    _set_control(libc, _SET_NO_NEW_PRIVS, 1)
     content = ctypes.create_string_buffer(filtering, len(filtering))
     told = struct.pack("HxxxxxxP", len(filtering) // 8, ctypes.addressof(content))
-    _control(libc, _SET_SECCOMP, _MODE_FILTER, ctypes.create_string_buffer(told, len(told)))
+    _set_control(libc, _SET_SECCOMP, _MODE_FILTER, ctypes.create_string_buffer(told, len(told)))
 
 
 def make_filter(machine: str) -> bytes:
@@ -90,7 +90,7 @@ def make_filter(machine: str) -> bytes:
     return b"".join(struct.pack("HBBI", *line) for line in lines)
 
 
-def _control(libc: ctypes.CDLL, option: int, value: int, more: ctypes.Array[ctypes.c_char] | None = None) -> None:
+def _set_control(libc: ctypes.CDLL, option: int, value: int, more: ctypes.Array[ctypes.c_char] | None = None) -> None:
     zero = ctypes.c_ulong(0)
     if libc.prctl(option, ctypes.c_ulong(value), zero if more is None else more, zero, zero) != 0:
         failed = ctypes.get_errno()

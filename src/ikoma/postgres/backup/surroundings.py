@@ -42,7 +42,7 @@ async def read_surroundings(connection: Connection, app: AppName) -> Surrounding
         connection: of an admin to this database.
     """
     entries = await (await connection.execute(_SETTINGS, (app.role,))).fetchall()
-    given = _latest(entry for (entry,) in entries)
+    given = _select_latest(entry for (entry,) in entries)
     path = given.pop("search_path", _USUAL_PATH)
     async with connection.transaction(force_rollback=True):
         await connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(app.role)))
@@ -50,10 +50,10 @@ async def read_surroundings(connection: Connection, app: AppName) -> Surrounding
         await connection.execute("SELECT pg_catalog.set_config('search_path', %s, true)", (path,))
         row = await (await connection.execute("SELECT pg_catalog.current_schemas(true)")).fetchone()
     assert row is not None
-    return Surroundings(", ".join(_quoted(schema) for schema in row[0]), given)
+    return Surroundings(", ".join(_quote(schema) for schema in row[0]), given)
 
 
-def _latest(entries: Iterable[str]) -> dict[str, str]:
+def _select_latest(entries: Iterable[str]) -> dict[str, str]:
     """The settings that functions work by, each as it was given last."""
     found: dict[str, str] = {}
     for entry in entries:
@@ -63,5 +63,5 @@ def _latest(entries: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _quoted(name: str) -> str:
+def _quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'

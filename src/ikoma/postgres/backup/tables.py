@@ -36,7 +36,7 @@ from ikoma.postgres.backup.table_shape import (
     read_triggers,
 )
 from ikoma.postgres.connect import Connection, connected, is_lost, shorten_said
-from ikoma.postgres.lock_waits import DEADLOCK, LOCK_TIMEOUT, insist
+from ikoma.postgres.lock_waits import DEADLOCK, LOCK_TIMEOUT, retry_while_locked
 from ikoma.postgres.server.server import PostgresServer
 
 _LONGEST_WAIT = 10.0
@@ -121,7 +121,7 @@ async def restore_tables(
                 error.details.pop("sqlstate", None)
             raise
 
-    return await insist(once, lock_timeout)
+    return await retry_while_locked(once, lock_timeout)
 
 
 async def read_outcome(server: PostgresServer, transaction: int, patience: float = 30) -> str | None:
@@ -174,7 +174,7 @@ class _TableRestore:
             tables = [table for table in known if table.oid in around.parts and not table.is_partitioned]
             await keep(int(row[0]), not await self._are_as_kept(now, tables, kept))
             async with _cleared_way(self._server, self._live, self._session, self._owned.role, around.locked):
-                await self._insist(lambda: self._take_off(around, pairs))
+                await self._retry_on_deadlock(lambda: self._take_off(around, pairs))
             rows = await self._fill(copy, pairs)
             await self._put_on(around, pairs)
             await self._advance(copy, around.sequences)
@@ -182,7 +182,7 @@ class _TableRestore:
 
     async def _close(self, tables: Sequence[TableShape]) -> None:
         """Let nobody write to the tables; who reads goes on."""
-        targets = sql.SQL(", ").join(_only(table) for table in tables)
+        targets = sql.SQL(", ").join(_name_only(table) for table in tables)
         await self._live.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(targets))
         await self._live.execute("SELECT set_config('lock_timeout', %s, true)", (f"{int(_LONGEST_WAIT)}s",))
 
@@ -196,7 +196,7 @@ class _TableRestore:
                         return False
         return True
 
-    async def _insist(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def _retry_on_deadlock(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do what takes locks anew where PostgreSQL has ended it for another's sake; what is held already stays."""
         for _ in range(_TRIES - 1):
             try:
@@ -215,7 +215,7 @@ class _TableRestore:
         for live, _ in pairs:
             if live.hides_rows:
                 await self._live.execute(sql.SQL("ALTER TABLE {} NO FORCE ROW LEVEL SECURITY").format(live.relation))
-        targets = sql.SQL(", ").join(_only(live) for live, _ in pairs)
+        targets = sql.SQL(", ").join(_name_only(live) for live, _ in pairs)
         await self._live.execute(sql.SQL("TRUNCATE {}").format(targets))
 
     async def _fill(self, copy: Connection, pairs: Sequence[tuple[TableShape, TableShape]]) -> dict[str, int]:
@@ -232,7 +232,7 @@ class _TableRestore:
 
     async def _copy(self, copy: Connection, live: TableShape, kept: TableShape) -> int:
         columns = sql.SQL(", ").join(sql.Identifier(name) for name in live.columns)
-        out = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT").format(columns, _only(kept))
+        out = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT").format(columns, _name_only(kept))
         into = sql.SQL("COPY {} {} FROM STDIN").format(
             live.relation, sql.SQL("({})").format(columns) if live.columns else sql.SQL("")
         )
@@ -305,7 +305,7 @@ async def _read_surroundings(
     )
 
 
-def _only(table: TableShape) -> sql.Composable:
+def _name_only(table: TableShape) -> sql.Composable:
     """The table without those that inherit from it; of a partitioned one, with its partitions."""
     return table.relation if table.is_partitioned else sql.SQL("ONLY {}").format(table.relation)
 

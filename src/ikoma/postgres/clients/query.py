@@ -63,7 +63,7 @@ class Queries:
         """
         with _told_as(f"The query took longer than {timeout:g} seconds."):
             async with asyncio.timeout(timeout + _GRACE_SECONDS):
-                statement = await read(_one, sql)
+                statement = await read(_require_one, sql)
         async with (
             self._turn(credentials.database),
             Relay(self._server.make_app_login(credentials), _MOST_BYTES) as relay,
@@ -105,9 +105,9 @@ class Queries:
                 yield connection
             finally:
                 if relay.exhausted or connection.pgconn.transaction_status == pq.TransactionStatus.ACTIVE:
-                    self._later(end_session(self._server, pid, role))
+                    self._start_later(end_session(self._server, pid, role))
 
-    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start_later(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
@@ -142,25 +142,25 @@ class _QuerySession:
 
     async def read_rows(self, limit: int) -> QueryRows:
         if self._place != 0:
-            found = await self._result(self._text, limit)
+            found = await self._make_result(self._text, limit)
             return QueryRows(found.names, tuple(map(results.name_plain_type, found.kinds)), found.rows, found.cut)
-        await self._result(self._text, 0)
+        await self._make_result(self._text, 0)
         described = results.ResultSet()
         await self._wait(results.describe(self._connection.pgconn, b"ikoma_query", described), described)
-        types = await self._types(described)
-        found = await self._result(f"FETCH FORWARD {limit + 1} FROM ikoma_query", limit)
+        types = await self._name_types(described)
+        found = await self._make_result(f"FETCH FORWARD {limit + 1} FROM ikoma_query", limit)
         return QueryRows(described.names, types, found.rows, found.cut)
 
-    async def _types(self, described: results.ResultSet) -> tuple[str, ...]:
+    async def _name_types(self, described: results.ResultSet) -> tuple[str, ...]:
         kinds, modifiers = (",".join(map(str, numbers)) for numbers in (described.kinds, described.modifiers))
         query = (  # numbers only
             "SELECT pg_catalog.format_type(kind, modifier) FROM ROWS FROM"  # noqa: S608
             f" (pg_catalog.unnest('{{{kinds}}}'::pg_catalog.oid[]),"
             f" pg_catalog.unnest('{{{modifiers}}}'::pg_catalog.int4[])) AS t (kind, modifier)"
         )
-        return tuple(str(row[0]) for row in (await self._result(query, 2000)).rows)
+        return tuple(str(row[0]) for row in (await self._make_result(query, 2000)).rows)
 
-    async def _result(self, text: str, limit: int) -> results.ResultSet:
+    async def _make_result(self, text: str, limit: int) -> results.ResultSet:
         found = results.ResultSet()
         await self._wait(results.receive(self._connection.pgconn, text.encode(), limit, found), found)
         return found
@@ -177,9 +177,9 @@ class _QuerySession:
                 return
             if error.sqlstate is None and is_lost(error, self._connection):
                 raise
-            raise self._refused(error) from error
+            raise self._make_refusal(error) from error
 
-    def _refused(self, error: psycopg.Error) -> IkomaError:
+    def _make_refusal(self, error: psycopg.Error) -> IkomaError:
         state, diagnosis = error.sqlstate or "", error.diag
         message = shorten_said(diagnosis.message_primary) or "the query failed"
         if state == _CANCELLED:
@@ -190,7 +190,7 @@ class _QuerySession:
             return NotAQuery("This statement writes.")
         details: dict[str, Any] = {
             "sqlstate": state,
-            "line": self._line(diagnosis.statement_position),
+            "line": self._find_line(diagnosis.statement_position),
             "detail": shorten_said(diagnosis.message_detail),
             "serverHint": shorten_said(diagnosis.message_hint),
         }
@@ -201,7 +201,7 @@ class _QuerySession:
             **{key: value for key, value in details.items() if value is not None},
         )
 
-    def _line(self, position: str | None) -> int | None:
+    def _find_line(self, position: str | None) -> int | None:
         """The line of what was sent that the server complains of."""
         if position is None:
             return None
@@ -211,7 +211,7 @@ class _QuerySession:
         return statements.find_line(self._sql, self._statement.start + offset)
 
 
-def _one(sql: str) -> Statement:
+def _require_one(sql: str) -> Statement:
     """The one statement, of a kind that reads."""
     if "\0" in sql:
         raise NotAQuery("There is a NUL character in it.", hint="Remove it: PostgreSQL takes none in SQL.")

@@ -44,8 +44,8 @@ def describe(pgconn: pq.abc.PGconn, portal: bytes, found: ResultSet) -> PQGen[No
     """The columns of an open cursor."""
     pgconn.send_describe_portal(portal)
     yield from send(pgconn)
-    while (result := (yield from _next(pgconn))) is not None:
-        _columns(result, found)
+    while (result := (yield from _fetch_next(pgconn))) is not None:
+        _read_columns(result, found)
 
 
 def receive(pgconn: pq.abc.PGconn, sql: bytes, limit: int, found: ResultSet) -> PQGen[None]:
@@ -57,12 +57,12 @@ def receive(pgconn: pq.abc.PGconn, sql: bytes, limit: int, found: ResultSet) -> 
     pgconn.set_single_row_mode()
     yield from send(pgconn)
     size = 0
-    while (result := (yield from _next(pgconn))) is not None:
+    while (result := (yield from _fetch_next(pgconn))) is not None:
         if not found.names:
-            _columns(result, found)
+            _read_columns(result, found)
         if result.ntuples == 0:
             continue
-        row = _row(result, found.kinds)
+        row = _read_row(result, found.kinds)
         size += len(orjson.dumps(row)) + 1
         if size > MOST_BYTES and not found.rows and limit:
             raise QueryTooLarge
@@ -72,7 +72,7 @@ def receive(pgconn: pq.abc.PGconn, sql: bytes, limit: int, found: ResultSet) -> 
         found.rows.append(row)
 
 
-def _next(pgconn: pq.abc.PGconn) -> PQGen[pq.abc.PGresult | None]:
+def _fetch_next(pgconn: pq.abc.PGconn) -> PQGen[pq.abc.PGresult | None]:
     result: pq.abc.PGresult | None = yield from fetch(pgconn)
     if result is not None and result.status == pq.ExecStatus.FATAL_ERROR:
         raise psycopg.errors.error_from_result(result)
@@ -81,14 +81,14 @@ def _next(pgconn: pq.abc.PGconn) -> PQGen[pq.abc.PGresult | None]:
     return result
 
 
-def _columns(result: pq.abc.PGresult, found: ResultSet) -> None:
+def _read_columns(result: pq.abc.PGresult, found: ResultSet) -> None:
     columns = range(result.nfields)
     found.names = tuple((result.fname(column) or b"").decode(errors="replace") for column in columns)
     found.kinds = tuple(result.ftype(column) for column in columns)
     found.modifiers = tuple(result.fmod(column) for column in columns)
 
 
-def _row(result: pq.abc.PGresult, kinds: tuple[int, ...]) -> list[Any]:
+def _read_row(result: pq.abc.PGresult, kinds: tuple[int, ...]) -> list[Any]:
     values = [result.get_value(0, column) for column in range(len(kinds))]
     return [
         None if value is None else convert_to_json(bytes(value).decode(errors="replace"), kind)

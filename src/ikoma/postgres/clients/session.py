@@ -21,7 +21,7 @@ def make_psql_session(
     Args:
         credentials: the app's own role; the platform's when None.
     """
-    port, password = _server(settings)
+    port, password = _find_server(settings)
     # POSTGRES_USER names the role of an external server; the embedded one has its own.
     admin = settings.postgres_user if settings.postgres_host else cluster.ADMIN
     user = credentials.role if credentials else admin
@@ -39,7 +39,7 @@ def make_psql_session(
     return [str(program)], variables
 
 
-def _server(settings: Settings) -> tuple[int, Secret]:
+def _find_server(settings: Settings) -> tuple[int, Secret]:
     if settings.postgres_host is not None:
         return settings.postgres_port or 5432, settings.postgres_password or Secret("")
     root = settings.ikoma_state / "postgres"

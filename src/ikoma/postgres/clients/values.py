@@ -25,23 +25,23 @@ def convert_to_json(text: str, kind: int) -> Any:
     return text if read is None else read(text)
 
 
-def _number(text: str) -> float | str:
+def _read_number(text: str) -> float | str:
     value = float(text)
     return value if math.isfinite(value) else text
 
 
-def _document(text: str) -> Any:
-    if _depth(text) > _DEEPEST:
+def _read_document(text: str) -> Any:
+    if _measure_depth(text) > _DEEPEST:
         return text
     try:
-        value = json.loads(text, parse_float=_number)
+        value = json.loads(text, parse_float=_read_number)
         orjson.dumps(value)
     except (ValueError, TypeError, RecursionError):
         return text
     return value
 
 
-def _depth(text: str) -> int:
+def _measure_depth(text: str) -> int:
     depth = deepest = 0
     for bracket in _BRACKETS.findall(_QUOTED.sub("", text)):
         depth += 1 if bracket in "[{" else -1
@@ -52,6 +52,6 @@ def _depth(text: str) -> int:
 _READ: Mapping[int, Callable[[str], Any]] = {
     16: lambda text: text == "t",
     **dict.fromkeys((20, 21, 23, 26), int),  # int8, int2, int4, oid
-    **dict.fromkeys((700, 701), _number),  # float4, float8
-    **dict.fromkeys((114, 3802), _document),  # json, jsonb
+    **dict.fromkeys((700, 701), _read_number),  # float4, float8
+    **dict.fromkeys((114, 3802), _read_document),  # json, jsonb
 }

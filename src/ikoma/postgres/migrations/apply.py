@@ -17,7 +17,7 @@ from ikoma.model import quote_name
 from ikoma.ports.databases import Credentials, Migration
 from ikoma.postgres.clients.relay import Relay
 from ikoma.postgres.connect import Connection
-from ikoma.postgres.lock_waits import insist
+from ikoma.postgres.lock_waits import retry_while_locked
 from ikoma.postgres.migrations import ledger, stepwise
 from ikoma.postgres.migrations.no_transaction import is_marked
 from ikoma.postgres.migrations.sending import entered, execute, limit, strip_mark
@@ -39,7 +39,7 @@ async def migrate(
         SqlStopped: of one without a transaction; what came before is done.
     """
     once = stepwise.migrate if is_marked(migration.sql) else migrate_whole
-    return await insist(partial(once, server, credentials, migration, timeout, lock_timeout), lock_timeout)
+    return await retry_while_locked(partial(once, server, credentials, migration, timeout, lock_timeout), lock_timeout)
 
 
 async def migrate_whole(
@@ -90,7 +90,7 @@ async def revert(
         SqlStopped: of a down-migration without a transaction; what came before is done.
     """
     once = stepwise.revert if is_marked(down.sql) else _revert
-    await insist(partial(once, server, credentials, name, down, timeout, lock_timeout), lock_timeout)
+    await retry_while_locked(partial(once, server, credentials, name, down, timeout, lock_timeout), lock_timeout)
 
 
 async def _revert(

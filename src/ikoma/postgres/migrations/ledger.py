@@ -75,7 +75,7 @@ async def _read_ledger(connection: Connection) -> list[LedgerEntry]:
 
 async def read_entries(connection: Connection) -> list[LedgerEntry]:
     """The entries, read in a transaction that has begun."""
-    return await _read_entries_of(connection, await _rows(connection, _FIND))
+    return await _read_entries_of(connection, await _read_rows(connection, _FIND))
 
 
 async def _read_entries_of(connection: Connection, found: list[tuple[Any, ...]]) -> list[LedgerEntry]:
@@ -86,7 +86,7 @@ async def _read_entries_of(connection: Connection, found: list[tuple[Any, ...]])
     kinds, columns = [await seen.fetchall() for _ in range(2) if seen.nextset()]
     if kinds != [("r", False)] or not set(columns) >= _OURS:
         raise LedgerSpoiled
-    entries = await _rows(connection, _ENTRIES)
+    entries = await _read_rows(connection, _ENTRIES)
     if len(entries) > _MOST:
         raise LedgerSpoiled(f"ikoma.migrations has more than {_MOST:,} rows.")
     return [LedgerEntry(str(name), str(checksum), str(when)) for name, checksum, when in entries]
@@ -143,6 +143,6 @@ async def _record(connection: Connection, file: str, change: LiteralString, valu
         raise SqlFailed(problem, hint=hint, file=file)
 
 
-async def _rows(connection: Connection, query: str) -> list[tuple[Any, ...]]:
+async def _read_rows(connection: Connection, query: str) -> list[tuple[Any, ...]]:
     cursor = await connection.execute(query.encode())
     return await cursor.fetchall()

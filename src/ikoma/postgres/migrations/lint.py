@@ -108,7 +108,7 @@ def _lint(migration: Migration, schema: KnownSchema, room: _Room) -> MigrationVe
     schema.begin(pending=True)
     parts = []
     found: list[tuple[int, LintFinding]] = []
-    for statement in _unlike(statements.split(text)):
+    for statement in _select_unlike(statements.split(text)):
         if room.has_room_for(statement):
             parts += [(statement, *part) for part in split_statement(statement)]
         elif not found:
@@ -120,15 +120,15 @@ def _lint(migration: Migration, schema: KnownSchema, room: _Room) -> MigrationVe
         found += [(statement.line, finding) for finding in judge(node, command, schema, made, outside=outside)]
         locks += find_locks(node, command, schema)
         schema.learn(node, command)
-    reasons = tuple(_sentence(line, finding) for line, finding in found if finding.breaks)
-    warnings = tuple(_sentence(line, finding) for line, finding in found if not finding.breaks)
+    reasons = tuple(_make_sentence(line, finding) for line, finding in found if finding.breaks)
+    warnings = tuple(_make_sentence(line, finding) for line, finding in found if not finding.breaks)
     unknown = any(finding.unknown for _, finding in found)
     verdict = MigrationVerdict(migration.name, not reasons, reasons, merge(iter(locks)), warnings, unknown)
-    markers = [marker for marker in _markers(text) if not (outside and marker == no_transaction.MARK)]
-    return _marked(verdict, markers)
+    markers = [marker for marker in _find_markers(text) if not (outside and marker == no_transaction.MARK)]
+    return _apply_markers(verdict, markers)
 
 
-def _unlike(known: list[Statement]) -> Iterator[Statement]:
+def _select_unlike(known: list[Statement]) -> Iterator[Statement]:
     """Without all but the first of the rows for one table: a file of 20,000 INSERTs says one thing 20,000 times."""
     seen = set()
     for statement in known:
@@ -155,14 +155,14 @@ def split_statement(statement: Statement) -> Iterator[tuple[Any, Any]]:
             yield node, None
 
 
-def _sentence(line: int, finding: LintFinding) -> str:
+def _make_sentence(line: int, finding: LintFinding) -> str:
     return f"Line {line} {finding.what}: {finding.advice}."
 
 
 # --- a person's word ---------------------------------------------------------------------------------------
 
 
-def _markers(sql: str) -> Iterator[str]:
+def _find_markers(sql: str) -> Iterator[str]:
     """Markers in comments of the form `-- ikoma: …`; what looks like one inside a text or a body is none."""
     begin, in_texts = 0, 0
     for found in _MARKER.finditer(sql):
@@ -173,7 +173,7 @@ def _markers(sql: str) -> Iterator[str]:
             return
 
 
-def _marked(verdict: MigrationVerdict, markers: list[str]) -> MigrationVerdict:
+def _apply_markers(verdict: MigrationVerdict, markers: list[str]) -> MigrationVerdict:
     strange = tuple(
         f"The marker `-- ikoma: {marker[:40]}` means nothing {_EXPECTED.get(marker, _EXPECTED[''])}."
         for marker in markers

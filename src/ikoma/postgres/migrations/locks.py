@@ -94,15 +94,15 @@ def merge(locks: Iterator[TableLock]) -> tuple[TableLock, ...]:
 
 def find_locks(node: Any, command: Any, schema: KnownSchema) -> Iterator[TableLock]:
     """The locks that one statement, or one command of an ALTER TABLE, takes on what was there before."""
-    for lock in _all(node, command, schema):
+    for lock in _find_all(node, command, schema):
         if not schema.is_new(lock.table) and not schema.is_made_here("VIEW", lock.table):
             yield lock
 
 
-def _all(node: Any, command: Any, schema: KnownSchema) -> Iterator[TableLock]:
+def _find_all(node: Any, command: Any, schema: KnownSchema) -> Iterator[TableLock]:
     match type(node).__name__:
         case "AlterTableStmt" if node.objtype.name in _RELATIONS:
-            yield from _alter(schema.name_relation(node.relation), command, schema)
+            yield from _find_of_alter(schema.name_relation(node.relation), command, schema)
         case "CreateStmt":
             yield from _create(node, schema)
         case "DropStmt":
@@ -125,10 +125,10 @@ def _all(node: Any, command: Any, schema: KnownSchema) -> Iterator[TableLock]:
         case "ViewStmt" if node.replace:
             yield TableLock(schema.name_relation(node.view), _X)
         case _:
-            yield from _work(node, schema)
+            yield from _find_of_work(node, schema)
 
 
-def _work(node: Any, schema: KnownSchema) -> Iterator[TableLock]:
+def _find_of_work(node: Any, schema: KnownSchema) -> Iterator[TableLock]:
     """Statements that work with rows rather than with definitions."""
     match type(node).__name__:
         case "TruncateStmt":
@@ -163,10 +163,10 @@ def _work(node: Any, schema: KnownSchema) -> Iterator[TableLock]:
             | "CreateTableAsStmt"
             | "ExplainStmt"
         ):
-            yield from _rows(node, schema)
+            yield from _find_of_rows(node, schema)
 
 
-def _rows(node: Any, schema: KnownSchema) -> Iterator[TableLock]:
+def _find_of_rows(node: Any, schema: KnownSchema) -> Iterator[TableLock]:
     """Every writing statement in it: a WITH can hold several."""
     for item in walk(node):
         match type(item).__name__:
@@ -175,10 +175,10 @@ def _rows(node: Any, schema: KnownSchema) -> Iterator[TableLock]:
             case "UpdateStmt" | "DeleteStmt" | "MergeStmt":
                 yield TableLock(schema.name_relation(item.relation), Lock.ROW_EXCLUSIVE, scanned=True)
             case "SelectStmt" if item.lockingClause:
-                yield from _chosen(item, schema)
+                yield from _find_chosen(item, schema)
 
 
-def _chosen(node: Any, schema: KnownSchema) -> Iterator[TableLock]:
+def _find_chosen(node: Any, schema: KnownSchema) -> Iterator[TableLock]:
     """The tables of a SELECT … FOR UPDATE: those after OF, which may be other names of theirs, or all."""
     wanted = {relation.relname for clause in node.lockingClause for relation in clause.lockedRels or ()}
     for relation in walk(node.fromClause):
@@ -196,7 +196,7 @@ def _create(node: Any, schema: KnownSchema) -> Iterator[TableLock]:
         yield TableLock(schema.name_relation(parent), _X if node.partbound is not None else Lock.SHARE_UPDATE_EXCLUSIVE)
     for element in node.tableElts or ():
         for constraint in (element, *(getattr(element, "constraints", None) or ())):
-            yield from _referenced(constraint, schema)
+            yield from _find_referenced(constraint, schema)
 
 
 def _drop(node: Any, schema: KnownSchema) -> Iterator[TableLock]:
@@ -217,16 +217,16 @@ def _drop(node: Any, schema: KnownSchema) -> Iterator[TableLock]:
             yield TableLock(known.table if known else f"the table of the index {name}", mode)
 
 
-def _alter(name: str, command: Any, schema: KnownSchema) -> Iterator[TableLock]:
+def _find_of_alter(name: str, command: Any, schema: KnownSchema) -> Iterator[TableLock]:
     kind = command.subtype.name
     match kind:
         case "AT_AddColumn":
             column = command.def_
-            yield TableLock(name, _X, rewritten=_fills(column), scanned=_is_checked(column))
+            yield TableLock(name, _X, rewritten=_fills_rows(column), scanned=_is_checked(column))
             for constraint in column.constraints or ():
-                yield from _referenced(constraint, schema)
+                yield from _find_referenced(constraint, schema)
         case "AT_AddConstraint":
-            yield from _constrain(name, command.def_, schema)
+            yield from _find_of_constraint(name, command.def_, schema)
         case "AT_DropConstraint":
             yield TableLock(name, _X)
             known = schema.tables[name].references.get(command.name) if name in schema.tables else None
@@ -254,7 +254,7 @@ def _change_type(name: str, command: Any, schema: KnownSchema) -> Iterator[Table
         yield TableLock(other, _X)
 
 
-def _fills(column: Any) -> bool:
+def _fills_rows(column: Any) -> bool:
     """Whether each row must get a value of its own, so that all are written again."""
     kinds = {constraint.contype.name: constraint for constraint in column.constraints or ()}
     if generated := kinds.get("CONSTR_GENERATED"):
@@ -271,16 +271,16 @@ def _is_checked(column: Any) -> bool:
     return bool(kinds & {"CONSTR_CHECK", "CONSTR_UNIQUE", "CONSTR_PRIMARY"}) or (made.not_null and not made.default)
 
 
-def _constrain(name: str, constraint: Any, schema: KnownSchema) -> Iterator[TableLock]:
+def _find_of_constraint(name: str, constraint: Any, schema: KnownSchema) -> Iterator[TableLock]:
     scanned = not constraint.skip_validation and not constraint.indexname
     if constraint.contype.name == "CONSTR_FOREIGN":
         yield TableLock(name, Lock.SHARE_ROW_EXCLUSIVE, scanned=scanned)
-        yield from _referenced(constraint, schema)
+        yield from _find_referenced(constraint, schema)
     else:
         yield TableLock(name, _X, scanned=scanned)
 
 
-def _referenced(constraint: Any, schema: KnownSchema) -> Iterator[TableLock]:
+def _find_referenced(constraint: Any, schema: KnownSchema) -> Iterator[TableLock]:
     if type(constraint).__name__ == "Constraint" and constraint.contype.name == "CONSTR_FOREIGN":
         yield TableLock(schema.name_relation(constraint.pktable), Lock.SHARE_ROW_EXCLUSIVE)
 

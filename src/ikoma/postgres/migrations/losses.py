@@ -25,7 +25,7 @@ def find_losses(sql: Migration, rows: Mapping[str, int | None], *, only_rows: bo
     found: list[str] = []
     for statement in statements.split(sql.sql.removeprefix("\ufeff")):
         for node, command in split_statement(statement):
-            lost = [*_lost(node, command, schema, rows), *_overwritten(node, schema, added)]
+            lost = [*_find_lost(node, command, schema, rows), *_find_overwritten(node, schema, added)]
             found += [line for table, line in lost if not only_rows or _holds_rows(table, rows)]
             if command is not None and command.subtype.name == "AT_AddColumn" and not command.missing_ok:
                 added.add((schema.name_relation(node.relation), command.def_.colname))
@@ -38,7 +38,7 @@ def _holds_rows(table: str | None, rows: Mapping[str, int | None]) -> bool:
     return any(same and number != 0 for same, number in zip(alike, rows.values(), strict=True))
 
 
-def _lost(
+def _find_lost(
     node: Any, command: Any, schema: KnownSchema, rows: Mapping[str, int | None]
 ) -> Iterator[tuple[str | None, str]]:
     """Tables, None for several, and what is lost of each."""
@@ -56,10 +56,10 @@ def _lost(
             for table in map(schema.name_relation, node.relations):
                 yield table, f"all rows of {quote_name(table)}: {word_rows(rows.get(table))}"
         case _:
-            yield from _rows(node, schema)
+            yield from _find_lost_rows(node, schema)
 
 
-def _rows(node: Any, schema: KnownSchema) -> Iterator[tuple[str, str]]:
+def _find_lost_rows(node: Any, schema: KnownSchema) -> Iterator[tuple[str, str]]:
     for item in walk(node):
         match type(item).__name__:
             case "DeleteStmt":
@@ -70,7 +70,7 @@ def _rows(node: Any, schema: KnownSchema) -> Iterator[tuple[str, str]]:
                 yield table, f"rows of {quote_name(table)}"
 
 
-def _overwritten(node: Any, schema: KnownSchema, added: Collection[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+def _find_overwritten(node: Any, schema: KnownSchema, added: Collection[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     """Values that others take the place of, but for those of columns that the same SQL has added."""
     for item in walk(node):
         match type(item).__name__:

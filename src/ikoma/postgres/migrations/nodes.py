@@ -33,10 +33,10 @@ class Type:
         if self.name in ("varchar", "text") and wider.name in ("varchar", "text"):
             return not wider.modifiers or (bool(self.modifiers) and self.modifiers <= wider.modifiers)
         if self.name == wider.name == "numeric":
-            return not wider.modifiers or self._numeric_widens_to(wider)
+            return not wider.modifiers or self._widens_as_numeric(wider)
         return False
 
-    def _numeric_widens_to(self, wider: Type) -> bool:
+    def _widens_as_numeric(self, wider: Type) -> bool:
         if not self.modifiers:
             return False
         (precision, scale), (more, same) = ((*item.modifiers, 0)[:2] for item in (self, wider))

@@ -69,7 +69,7 @@ def find_refusals(migration: Migration, role: str) -> list[MigrationRefusal]:
     try:
         statements.check(migration.name, text)
     except SqlFailed as error:
-        return [_unreadable(migration.name, error)]
+        return [_refuse_unreadable(migration.name, error)]
     if no_transaction.is_marked(text):
         return list(_refuse_outside(text))
     return list(_refuse(text, role))
@@ -98,7 +98,7 @@ def needs_no_transaction(node: Any, command: Any) -> bool:
     return kind in _ALWAYS_ALONE
 
 
-def _unreadable(name: str, error: SqlFailed) -> MigrationRefusal:
+def _refuse_unreadable(name: str, error: SqlFailed) -> MigrationRefusal:
     line = error.details.get("line")
     said = error.message.removeprefix(f"{quote_name(name)}, line {line}: ").removeprefix(f"{quote_name(name)} ")
     said = _QUOTED.sub("", said.removesuffix(".")) + "."
@@ -143,13 +143,13 @@ def _judge(node: Any, command: Any, role: str) -> tuple[str, str] | None:
         return f"{_OF_THE_ADMIN[kind]}, {_TOO_MUCH}", fix
     if kind == "CopyStmt" and node.filename is not None:
         return f"uses a file of the database's server, {_TOO_MUCH}", "Write INSERT statements."
-    owner = _owner(node, command)
+    owner = _find_owner(node, command)
     if owner is not None and owner != role:
         return f"gives something to the role {owner!r}, {_TOO_MUCH}", f"Take it out: all that it makes is {role}'s."
     return None
 
 
-def _owner(node: Any, command: Any) -> str | None:
+def _find_owner(node: Any, command: Any) -> str | None:
     """The name of whom something is given to; None where nothing is, or to whoever runs it."""
     kind, given = type(node).__name__, None
     if kind == "AlterOwnerStmt":

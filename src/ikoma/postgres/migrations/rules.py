@@ -45,7 +45,7 @@ def judge(
     elif kind == "DropStmt":
         yield from _drop(node, schema, made_again)
     elif kind in _ROWS:
-        yield from _rows(node, schema)
+        yield from _judge_rows(node, schema)
     elif rule := _RULES.get(kind):
         yield from rule(node, schema)
 
@@ -57,7 +57,7 @@ def _drop(node: Any, schema: KnownSchema, made_again: Collection[tuple[str, str]
     kind = node.removeType.name.removeprefix("OBJECT_")
     word = kind.replace("_", " ").lower().replace("matview", "materialized view").replace("statistic ext", "statistics")
     for item in node.objects:
-        name, table = _dropped(kind, item, schema)
+        name, table = _describe_dropped(kind, item, schema)
         if schema.is_made_here(kind, name) or (table is not None and schema.is_new(table)):
             continue
         if kind in _HARMLESS_DROPS:
@@ -75,7 +75,7 @@ def _drop(node: Any, schema: KnownSchema, made_again: Collection[tuple[str, str]
             yield LintFinding(f"drops the {word} {name}", LATER)
 
 
-def _dropped(kind: str, item: Any, schema: KnownSchema) -> tuple[str, str | None]:
+def _describe_dropped(kind: str, item: Any, schema: KnownSchema) -> tuple[str, str | None]:
     """The name of what is dropped, and the table that it is of, where it is part of one."""
     if kind in _OF_TABLES:
         table = schema.name_dotted(item[:-1])
@@ -96,7 +96,7 @@ def _rename(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
         kind, kind.replace("_", " ").lower()
     )
     if node.relation is None:
-        name = node.subname or _object_name(node.object, schema)
+        name = node.subname or _name_object(node.object, schema)
         is_new = schema.is_made_here(kind, name)
     else:
         table = schema.name_relation(node.relation)
@@ -110,12 +110,12 @@ def _rename(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
 
 def _move(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
     kind = node.objectType.name.removeprefix("OBJECT_")
-    name = schema.name_relation(node.relation) if node.relation is not None else _object_name(node.object, schema)
+    name = schema.name_relation(node.relation) if node.relation is not None else _name_object(node.object, schema)
     if not schema.is_made_here(kind, name):
         yield LintFinding(f"moves {name} to the schema {node.newschema}", _BOTH)
 
 
-def _object_name(node: Any, schema: KnownSchema) -> str:
+def _name_object(node: Any, schema: KnownSchema) -> str:
     if hasattr(node, "objname"):
         return schema.name_dotted(node.objname)
     if hasattr(node, "sval"):
@@ -128,7 +128,7 @@ def _object_name(node: Any, schema: KnownSchema) -> str:
 # --- rows --------------------------------------------------------------------------------------------------
 
 
-def _rows(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
+def _judge_rows(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
     """Every writing statement in it, and calls of the app's own functions, which may do anything."""
     for item in walk(node):
         match type(item).__name__:
@@ -141,7 +141,7 @@ def _rows(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
                     advice = "say which with WHERE, or write the new values into a new column"
                     yield LintFinding(f"changes all rows of {table}", advice)
             case "FuncCall" if schema.knows_function(schema.name_dotted(item.funcname)):
-                yield _unknown(f"calls the app's own function {schema.name_dotted(item.funcname)}")
+                yield _make_unknown(f"calls the app's own function {schema.name_dotted(item.funcname)}")
 
 
 def _takes_all(node: Any) -> bool:
@@ -150,7 +150,7 @@ def _takes_all(node: Any) -> bool:
     return node.whereClause is None or not any(type(one).__name__ in looks_at for one in walk(node.whereClause))
 
 
-def _truncate(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
+def _judge_truncate(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
     for relation in node.relations:
         if not schema.is_new(schema.name_relation(relation)):
             advice = "delete them when no release reads them any more"
@@ -160,11 +160,11 @@ def _truncate(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
 # --- the rest ----------------------------------------------------------------------------------------------
 
 
-def _unknown(what: str) -> LintFinding:
+def _make_unknown(what: str) -> LintFinding:
     return LintFinding(f"{what}, which cannot be judged", _READ, breaks=False, unknown=True)
 
 
-def _index(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
+def _judge_index(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
     table = schema.name_relation(node.relation)
     columns = [item.name for item in node.indexParams if item.name] + list_columns(node.indexParams)
     if node.unique and not schema.is_new(table) and not schema.are_all_new(table, columns):
@@ -174,7 +174,7 @@ def _index(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
         yield LintFinding(f"builds an index while writes to {table} wait", advice, breaks=False)
 
 
-def _enum(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
+def _judge_enum(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
     name = schema.name_dotted(node.typeName)
     if schema.is_made_here("TYPE", name):
         return
@@ -185,7 +185,7 @@ def _enum(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
         yield LintFinding(f"adds the value {node.newVal!r} to the enum {name}", advice, breaks=False)
 
 
-def _domain(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
+def _judge_domain(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
     name = schema.name_dotted(node.typeName)
     if node.subtype in ("C", "O") and not schema.is_made_here("DOMAIN", name):
         yield LintFinding(f"makes the domain {name} stricter", FIRST)
@@ -200,7 +200,7 @@ def _revoke(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
     yield LintFinding(f"revokes rights{f' on {names}' if names else ''}", advice)
 
 
-def _owner(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
+def _judge_owner(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
     yield LintFinding("gives something to another owner", "leave it with the app's own role")
 
 
@@ -211,16 +211,16 @@ def _drop_owned(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
 _RULES: dict[str, Callable[[Any, KnownSchema], Iterator[LintFinding]]] = {
     "RenameStmt": _rename,
     "AlterObjectSchemaStmt": _move,
-    "AlterOwnerStmt": _owner,
-    "ReassignOwnedStmt": _owner,
+    "AlterOwnerStmt": _judge_owner,
+    "ReassignOwnedStmt": _judge_owner,
     "DropOwnedStmt": _drop_owned,
-    "TruncateStmt": _truncate,
-    "IndexStmt": _index,
-    "AlterEnumStmt": _enum,
-    "AlterDomainStmt": _domain,
+    "TruncateStmt": _judge_truncate,
+    "IndexStmt": _judge_index,
+    "AlterEnumStmt": _judge_enum,
+    "AlterDomainStmt": _judge_domain,
     "GrantStmt": _revoke,
     "GrantRoleStmt": _revoke,
-    "DoStmt": lambda node, schema: iter((_unknown("runs a DO block"),)),
-    "CallStmt": lambda node, schema: iter((_unknown("calls a procedure"),)),
-    "ExecuteStmt": lambda node, schema: iter((_unknown("executes a prepared statement"),)),
+    "DoStmt": lambda node, schema: iter((_make_unknown("runs a DO block"),)),
+    "CallStmt": lambda node, schema: iter((_make_unknown("calls a procedure"),)),
+    "ExecuteStmt": lambda node, schema: iter((_make_unknown("executes a prepared statement"),)),
 }

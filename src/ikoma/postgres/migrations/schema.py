@@ -104,14 +104,14 @@ class KnownSchema:
 
     def name_relation(self, node: Any) -> str:
         """The name of a RangeVar."""
-        return self._qualified(node.schemaname, node.relname)
+        return self._qualify(node.schemaname, node.relname)
 
     def name_dotted(self, parts: Any) -> str:
         """The name of a list of strings, the last of which is the object's own."""
         names = [part.sval for part in parts]
-        return self._qualified(names[-2] if len(names) > 1 else None, names[-1])
+        return self._qualify(names[-2] if len(names) > 1 else None, names[-1])
 
-    def _qualified(self, schema: str | None, name: str) -> str:
+    def _qualify(self, schema: str | None, name: str) -> str:
         schema = schema or self._path
         return name if schema == "public" else f"{schema}.{name}"
 

@@ -48,7 +48,7 @@ async def entered(
         except psycopg.Error as error:
             if is_lost(error, connection):
                 raise
-            refused = _refused(name, error)
+            refused = _make_refusal(name, error)
             _name(blockers, refused)
             raise refused from error
         except SqlFailed as error:
@@ -72,7 +72,7 @@ async def execute(connection: Connection, relay: Relay, name: str, sql: str, *, 
     try:
         failed = await connection.wait(_send(connection.pgconn, relay, name, only.text if only else sql))
         if failed is not None:
-            raise await read(_failure, name, sql, *failed, only)
+            raise await read(_make_failure, name, sql, *failed, only)
         # What was deferred to the end is checked here, while it can still be told from a lost connection.
         if only is None:
             await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
@@ -115,7 +115,7 @@ def _send(pgconn: pq.abc.PGconn, relay: Relay, name: str, sql: str) -> PQGen[tup
     return None if failed is None else (failed, number)
 
 
-def _failure(name: str, sql: str, result: pq.abc.PGresult, number: int, only: Statement | None) -> SqlFailed:
+def _make_failure(name: str, sql: str, result: pq.abc.PGresult, number: int, only: Statement | None) -> SqlFailed:
     """The server's error with its place. A syntax error stops the whole file, so only its position tells."""
 
     def told(field: pq.DiagnosticField) -> str | None:
@@ -144,19 +144,19 @@ def _failure(name: str, sql: str, result: pq.abc.PGresult, number: int, only: St
     return SqlFailed(
         f"{quote_name(name)}, line {line}: {message}.",
         # The server's message quotes the statement's own values: the audit log gets the condition's name.
-        audit_message=f"{quote_name(name)}, line {line}: {_condition(sqlstate)}.",
+        audit_message=f"{quote_name(name)}, line {line}: {_name_condition(sqlstate)}.",
         hint=_EXTENSION_HINT if _is_of_extensions(sqlstate, message) else _HINTS.get(sqlstate),
         **{key: value for key, value in details.items() if key != "hint"},
         serverHint=details["hint"],
     )
 
 
-def _refused(name: str, error: psycopg.Error) -> SqlFailed:
+def _make_refusal(name: str, error: psycopg.Error) -> SqlFailed:
     """An error outside the statements themselves: while waiting for another run, or when deferred checks ran."""
     sqlstate = error.sqlstate or ""
     return SqlFailed(
         f"{quote_name(name)}: {shorten_said(error.diag.message_primary) or 'PostgreSQL refused it'}.",
-        audit_message=f"{quote_name(name)}: {_condition(sqlstate)}.",
+        audit_message=f"{quote_name(name)}: {_name_condition(sqlstate)}.",
         hint=_HINTS.get(sqlstate),
         file=name,
         sqlstate=sqlstate,
@@ -169,7 +169,7 @@ def _is_of_extensions(sqlstate: str, message: str) -> bool:
     return sqlstate in ("42501", "0A000", "58P01", "22023") and "extension" in message
 
 
-def _condition(sqlstate: str) -> str:
+def _name_condition(sqlstate: str) -> str:
     try:
         return f"{psycopg.errors.lookup(sqlstate).__name__} ({sqlstate})"
     except KeyError:

@@ -108,7 +108,7 @@ async def _run(connection: Connection, relay: Relay, file: Migration, timeout: f
         except SqlFailed as error:
             with suppress(psycopg.Error):  # else the next run does it
                 await _drop_left_over(connection, node)
-            raise _stopped(error) from error
+            raise _make_stopped(error) from error
 
 
 def _read(name: str, text: str) -> list[tuple[Statement, Any]]:
@@ -124,7 +124,7 @@ def _read(name: str, text: str) -> list[tuple[Statement, Any]]:
     return found
 
 
-def _stopped(error: SqlFailed) -> SqlStopped:
+def _make_stopped(error: SqlFailed) -> SqlStopped:
     advice = "Correct the statement that details names." if error.hint == error.default_hint else error.hint
     return SqlStopped(
         error.message, audit_message=error.audit_message, hint=f"{advice} {_KEPT}", next=error.next, **error.details

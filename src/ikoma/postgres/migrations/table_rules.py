@@ -59,17 +59,17 @@ def _change_type(table: str, command: Any, schema: KnownSchema) -> Iterator[Lint
 
 
 def _set_not_null(table: str, command: Any, schema: KnownSchema) -> Iterator[LintFinding]:
-    yield from _forbid_null(table, command.name, schema)
+    yield from _judge_not_null(table, command.name, schema)
 
 
-def _forbid_null(table: str, name: str, schema: KnownSchema) -> Iterator[LintFinding]:
+def _judge_not_null(table: str, name: str, schema: KnownSchema) -> Iterator[LintFinding]:
     column = schema.find_column(table, name)
     if column is None or not (column.is_new or column.default or column.not_null):
         advice = "let one release always write it, or give it a DEFAULT first"
         yield LintFinding(f"sets {table}.{name} NOT NULL, which has no DEFAULT that is known here", advice)
 
 
-def _default(table: str, command: Any, schema: KnownSchema) -> Iterator[LintFinding]:
+def _judge_default(table: str, command: Any, schema: KnownSchema) -> Iterator[LintFinding]:
     column = schema.find_column(table, command.name)
     if command.def_ is None and (column is None or (column.not_null and not column.is_new)):
         known = "NOT NULL" if column is not None else "NOT NULL as far as is known here"
@@ -86,21 +86,21 @@ _CONSTRAINTS = {
 }
 
 
-def _constrain(table: str, command: Any, schema: KnownSchema) -> Iterator[LintFinding]:
+def _judge_constraint(table: str, command: Any, schema: KnownSchema) -> Iterator[LintFinding]:
     node = command.def_
     kind = node.contype.name
     if kind == "CONSTR_NOTNULL":
         for key in node.keys:
-            yield from _forbid_null(table, key.sval, schema)
+            yield from _judge_not_null(table, key.sval, schema)
         return
     is_checked = node.is_enforced or kind not in ("CONSTR_CHECK", "CONSTR_FOREIGN")
     had_index = kind == "CONSTR_UNIQUE" and node.indexname
-    if kind in _CONSTRAINTS and is_checked and not had_index and not schema.are_all_new(table, _constrained(node)):
+    if kind in _CONSTRAINTS and is_checked and not had_index and not schema.are_all_new(table, _list_constrained(node)):
         named = f" {node.conname}" if node.conname else ""
         yield LintFinding(f"adds the {_CONSTRAINTS[kind]} constraint{named} to {table}", FIRST)
 
 
-def _constrained(node: Any) -> list[str]:
+def _list_constrained(node: Any) -> list[str]:
     keys = [key.sval for key in (*(node.keys or ()), *(node.fk_attrs or ()))]
     return keys or list_columns(node.raw_expr) or list_columns(node.exclusions)
 
@@ -136,7 +136,7 @@ def _take_rows(table: str, command: Any, schema: KnownSchema) -> Iterator[LintFi
     yield LintFinding(f"takes rows away between {table} and {schema.name_relation(part)}", LATER)
 
 
-def _own(table: str, command: Any, schema: KnownSchema) -> Iterator[LintFinding]:
+def _judge_owner(table: str, command: Any, schema: KnownSchema) -> Iterator[LintFinding]:
     yield LintFinding(f"gives {table} to another owner", "leave it with the app's own role")
 
 
@@ -145,8 +145,8 @@ _COMMANDS: dict[str, Callable[[str, Any, KnownSchema], Iterator[LintFinding]]] =
     "AT_DropColumn": _drop_column,
     "AT_AlterColumnType": _change_type,
     "AT_SetNotNull": _set_not_null,
-    "AT_ColumnDefault": _default,
-    "AT_AddConstraint": _constrain,
+    "AT_ColumnDefault": _judge_default,
+    "AT_AddConstraint": _judge_constraint,
     "AT_DropConstraint": _drop_constraint,
     "AT_AddIdentity": _add_identity,
     "AT_SetIdentity": _add_identity,
@@ -154,5 +154,5 @@ _COMMANDS: dict[str, Callable[[str, Any, KnownSchema], Iterator[LintFinding]]] =
     "AT_ForceRowSecurity": _hide_rows,
     "AT_DetachPartition": _take_rows,
     "AT_DropInherit": _take_rows,
-    "AT_ChangeOwner": _own,
+    "AT_ChangeOwner": _judge_owner,
 }

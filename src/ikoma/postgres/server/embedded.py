@@ -98,7 +98,7 @@ class EmbeddedPostgres:
         self._door.add(address)
         try:
             async with asyncio.timeout(_MOVE_SECONDS):
-                while self._is_keeper and self._must_move():  # it may be coming up with what it was told before
+                while self._is_keeper and self._needs_to_move():  # it may be coming up with what it was told before
                     self._settled.clear()
                     self._nudge.set()
                     await self._settled.wait()
@@ -117,19 +117,19 @@ class EmbeddedPostgres:
         )
 
     def make_admin_login(self, database: str | None = None) -> dict[str, Any]:
-        parameters = self._parameters(cluster.ADMIN, self._password, database or "postgres")
+        parameters = self._make_parameters(cluster.ADMIN, self._password, database or "postgres")
         return {**parameters, "options": ADMIN_OPTIONS}
 
     def measure_free_space(self) -> int | None:
         return shutil.disk_usage(self._data).free
 
     def make_app_login(self, credentials: Credentials) -> dict[str, Any]:
-        parameters = self._parameters(credentials.role, credentials.password.reveal(), credentials.database)
+        parameters = self._make_parameters(credentials.role, credentials.password.reveal(), credentials.database)
         # A server before PostgreSQL 17 lets nobody in who names it.
         more = " -c transaction_timeout=0" if (read_major(self._data) or 0) >= _FIRST_WITH_TIMEOUT else ""
         return {**parameters, "options": f"{APP_OPTIONS}{more}"}
 
-    def _parameters(self, user: str, password: str, database: str) -> dict[str, Any]:
+    def _make_parameters(self, user: str, password: str, database: str) -> dict[str, Any]:
         return {"host": "127.0.0.1", "port": self._port, "user": user, "password": password, "dbname": database}
 
     # --- the one task ---
@@ -156,13 +156,13 @@ class EmbeddedPostgres:
 
     async def _take_turn(self, ready: asyncio.Future[None]) -> int | None:
         """Wait until no other server looks after PostgreSQL, using what it runs; None when asked to stop first."""
-        deadline = _now() + _OTHER_SECONDS
+        deadline = _read_clock() + _OTHER_SECONDS
         while (lock := self._try_lock()) is None and not self._stopping:
             if not ready.done() and await self._find_the_others():
                 ready.set_result(None)
-            if not ready.done() and _now() > deadline:
+            if not ready.done() and _read_clock() > deadline:
                 raise StartRefused("Another server on this state does not bring PostgreSQL up.")
-            await self._rest(1 if ready.done() else 0.1)
+            await self._wait_briefly(1 if ready.done() else 0.1)
         return lock
 
     def _try_lock(self) -> int | None:
@@ -189,7 +189,7 @@ class EmbeddedPostgres:
         """Start the server, and again whenever it dies unasked or must listen elsewhere."""
         pause = _FIRST_PAUSE
         while not self._stopping:
-            began = _now()
+            began = _read_clock()
             try:
                 await self._bring_up()
             except (StartRefused, OSError) as error:
@@ -201,16 +201,16 @@ class EmbeddedPostgres:
             else:
                 if not ready.done():
                     ready.set_result(None)
-                await self._until_ended_or_told()
+                await self._wait_until_ended_or_told()
                 if not self._stopping and is_alive(self._pid):
                     log.info("PostgreSQL is restarted to listen on %s", self._app_address)
                     await self._shut_down()
                     continue
             if self._stopping:
                 break
-            pause = _FIRST_PAUSE if _now() - began > _STEADY_SECONDS else pause
+            pause = _FIRST_PAUSE if _read_clock() - began > _STEADY_SECONDS else pause
             log.warning("PostgreSQL ended; starting it again in %s s", pause)
-            await self._rest(pause)
+            await self._wait_briefly(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _bring_up(self) -> None:
@@ -254,7 +254,7 @@ class EmbeddedPostgres:
 
     async def _start_own(self, program: str) -> None:
         if not await self._is_let_go():
-            raise self._port_in_use()
+            raise self._refuse_port()
         await asyncio.to_thread(postmaster.clear_away, self._data)
         argv = [program, "-D", str(self._data)]
         self._process = await serve(argv, log=self._root / "start.log", user=cluster.find_system_user())
@@ -263,27 +263,27 @@ class EmbeddedPostgres:
 
     async def _is_let_go(self) -> bool:
         """Whether nobody listens at the port; one who was killed a moment ago may do so still."""
-        deadline = _now() + _LET_GO_SECONDS
+        deadline = _read_clock() + _LET_GO_SECONDS
         while postmaster.is_taken(self._port):
-            if _now() > deadline or self._stopping:
+            if _read_clock() > deadline or self._stopping:
                 return False
             await asyncio.sleep(_FIRST_PAUSE)
         return True
 
     async def _wait_until_ready(self) -> None:
-        deadline = _now() + _READY_SECONDS
+        deadline = _read_clock() + _READY_SECONDS
         while True:
             try:
                 # It may die again before this is through: then it is away, like one that never answered.
                 async with connected(self.make_admin_login()) as connection:
                     cursor = await connection.execute("SHOW data_directory")
                     if await cursor.fetchone() != (str(self._data),):
-                        raise self._port_in_use()
+                        raise self._refuse_port()
                     await cluster.close_to_public(connection)
             except DatabasesUnavailable as error:
                 if self._stopping:
                     raise StartRefused("PostgreSQL was stopped while it started.") from error
-                if not is_alive(self._pid) or _now() > deadline:
+                if not is_alive(self._pid) or _read_clock() > deadline:
                     raise StartRefused(
                         f"PostgreSQL did not start: {cluster.read_last_words(self._root)}",
                         hint=f"Its log is in {self._root}.",
@@ -292,17 +292,17 @@ class EmbeddedPostgres:
             else:
                 return
 
-    def _port_in_use(self) -> StartRefused:
+    def _refuse_port(self) -> StartRefused:
         return StartRefused(
             f"Port {self._port} is in use, and apps know IKOMA's PostgreSQL by that port.",
             hint="Stop what listens there, or set POSTGRES_PORT before the first app has a database.",
         )
 
-    async def _until_ended_or_told(self) -> None:
+    async def _wait_until_ended_or_told(self) -> None:
         """Returns when the server has ended, when it must listen elsewhere, or when it is to stop."""
         gone = asyncio.ensure_future(wait_until_ended(self._pid))
         try:
-            while not (gone.done() or self._stopping or self._must_move()):
+            while not (gone.done() or self._stopping or self._needs_to_move()):
                 told = asyncio.ensure_future(self._nudge.wait())
                 await asyncio.wait({gone, told}, return_when=asyncio.FIRST_COMPLETED)
                 told.cancel()
@@ -310,11 +310,11 @@ class EmbeddedPostgres:
         finally:
             gone.cancel()
 
-    def _must_move(self) -> bool:
+    def _needs_to_move(self) -> bool:
         wanted = self._app_address
         return wanted is not None and wanted != self._listening and postmaster.is_address_here(wanted)
 
-    async def _rest(self, seconds: float) -> None:
+    async def _wait_briefly(self, seconds: float) -> None:
         """Wait, but not longer than until something is wanted."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -339,5 +339,5 @@ class EmbeddedPostgres:
         self._pid = 0
 
 
-def _now() -> float:
+def _read_clock() -> float:
     return asyncio.get_running_loop().time()

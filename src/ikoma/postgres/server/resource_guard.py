@@ -81,24 +81,24 @@ async def look(connection: Connection, limits: SessionLimits) -> int:
     await connection.execute(_FRESH)
     cursor = await connection.execute(_SESSIONS.encode())
     ended = 0
-    for session, reason in _to_end(_sessions(await cursor.fetchall()), limits):
+    for session, reason in _select_to_end(_list_sessions(await cursor.fetchall()), limits):
         await connection.execute(_END, (session.pid, session.began))
         log.warning("PostgreSQL: a session of %s (process %d) was ended: %s", session.role, session.pid, reason)
         ended += 1
     return ended
 
 
-def _to_end(sessions: Sequence[_WatchedSession], limits: SessionLimits) -> Iterator[tuple[_WatchedSession, str]]:
+def _select_to_end(sessions: Sequence[_WatchedSession], limits: SessionLimits) -> Iterator[tuple[_WatchedSession, str]]:
     left = []
     for session in sessions:
-        if reason := _beyond(session, limits):
+        if reason := _explain_beyond(session, limits):
             yield session, reason
         else:
             left.append(session)
-    yield from _with_most_locks(left, limits.locks)
+    yield from _select_with_most_locks(left, limits.locks)
 
 
-def _with_most_locks(sessions: Sequence[_WatchedSession], most: int) -> Iterator[tuple[_WatchedSession, str]]:
+def _select_with_most_locks(sessions: Sequence[_WatchedSession], most: int) -> Iterator[tuple[_WatchedSession, str]]:
     """Sessions of the role with the most locks first, its greatest first, until the others have no more than that."""
     held = sum(session.locks for session in sessions)
     of_role = Counter[str]()
@@ -111,7 +111,7 @@ def _with_most_locks(sessions: Sequence[_WatchedSession], most: int) -> Iterator
         yield session, f"it held {session.locks} of {held + session.locks} locks, and all apps may hold {most}"
 
 
-def _sessions(rows: Sequence[tuple[Any, ...]]) -> list[_WatchedSession]:
+def _list_sessions(rows: Sequence[tuple[Any, ...]]) -> list[_WatchedSession]:
     """One for each client, with what its workers take."""
     found = {
         pid: _WatchedSession(pid, role, began, seconds, 0, 0)
@@ -120,12 +120,12 @@ def _sessions(rows: Sequence[tuple[Any, ...]]) -> list[_WatchedSession]:
     }
     for pid, leader, *_, locks in rows:
         if leader in found:
-            found[leader].memory += _memory(pid)
+            found[leader].memory += _measure_memory(pid)
             found[leader].locks += locks
     return list(found.values())
 
 
-def _memory(pid: int) -> int:
+def _measure_memory(pid: int) -> int:
     """Bytes that this process has for itself; what it shares with the others is the server's."""
     try:
         seen = psutil.Process(pid).memory_info()
@@ -134,7 +134,7 @@ def _memory(pid: int) -> int:
     return int(seen.rss - seen.shared)
 
 
-def _beyond(session: _WatchedSession, limits: SessionLimits) -> str | None:
+def _explain_beyond(session: _WatchedSession, limits: SessionLimits) -> str | None:
     if session.memory > limits.memory:
         return f"it took {session.memory >> 20} MiB, of {limits.memory >> 20} (DB_SESSION_MEMORY_MB)"
     if session.seconds > limits.seconds:

@@ -31,12 +31,12 @@ def sign_certificate(folder: Path, names: Sequence[str]) -> bytes:
     key, issuer = _obtain(folder)
     own = ec.generate_private_key(ec.SECP256R1())
     signed = (
-        _begun("ikoma-postgres", issuer.subject, own)
+        _begin_certificate("ikoma-postgres", issuer.subject, own)
         .add_extension(x509.SubjectAlternativeName([_name(name) for name in names]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
-    return _written(own) + signed.public_bytes(serialization.Encoding.PEM)
+    return _write_key(own) + signed.public_bytes(serialization.Encoding.PEM)
 
 
 def _obtain(folder: Path) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
@@ -48,12 +48,12 @@ def _obtain(folder: Path) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]
         # A name of its own, so that it is never taken for another platform's.
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"IKOMA PostgreSQL {secrets.token_hex(4)}")])
         made = (
-            _begun(None, name, key)
+            _begin_certificate(None, name, key)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_SIGNS, critical=True)
             .sign(key, hashes.SHA256())
         )
-        write_file(folder / "ca.key", _written(key), mode=0o600)
+        write_file(folder / "ca.key", _write_key(key), mode=0o600)
         write_file(path, made.public_bytes(serialization.Encoding.PEM), mode=0o644)
     kept = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), password=None)
     assert isinstance(kept, ec.EllipticCurvePrivateKey)
@@ -73,7 +73,9 @@ _SIGNS = x509.KeyUsage(
 )
 
 
-def _begun(subject: str | None, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+def _begin_certificate(
+    subject: str | None, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
+) -> x509.CertificateBuilder:
     """A certificate of ten years; of the issuer itself where no subject is given."""
     own = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]) if subject else issuer
     now = datetime.now(UTC)
@@ -95,7 +97,7 @@ def _name(text: str) -> x509.GeneralName:
         return x509.DNSName(text)
 
 
-def _written(key: ec.EllipticCurvePrivateKey) -> bytes:
+def _write_key(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

@@ -109,7 +109,7 @@ class TlsDoor:
         missing = [address for address in self._addresses if address not in self._open]
         if not missing:
             return
-        port = self.port or self._free()
+        port = self.port or self._find_free_port()
         context = await asyncio.to_thread(self._authority.make_context, (HOST_NAME, "localhost", *self._addresses))
         for address in missing:
             try:
@@ -123,7 +123,7 @@ class TlsDoor:
             self._open[address] = listening
             write_file(self._root / "tls-port", str(port))
 
-    def _free(self) -> int:
+    def _find_free_port(self) -> int:
         """A free port, far from where other servers look for theirs: 15432 for 5432."""
         first = self._server() + (_FAR if self._server() + 2 * _FAR < _PORTS else -_FAR)
         return next(port for port in range(first, _PORTS) if not is_taken(port))
@@ -150,11 +150,11 @@ class TlsDoor:
     def serve(self, greeting: _Greeting, context: ssl.SSLContext | None, first: bytes) -> None:
         """Pass on what this client says from here on: after a handshake, or `first` and no more."""
         self._clients[greeting.address] += 1
-        task = asyncio.ensure_future(self._pass(greeting, context, first))
+        task = asyncio.ensure_future(self._pass_on(greeting, context, first))
         self._serving.add(task)
-        task.add_done_callback(lambda done: self._gone(greeting, done))
+        task.add_done_callback(lambda done: self._note_gone(greeting, done))
 
-    def _gone(self, greeting: _Greeting, task: asyncio.Task[None]) -> None:
+    def _note_gone(self, greeting: _Greeting, task: asyncio.Task[None]) -> None:
         self._serving.discard(task)
         self._clients[greeting.address] -= 1
         if not self._clients[greeting.address]:
@@ -163,7 +163,7 @@ class TlsDoor:
         if not task.cancelled() and (error := task.exception()) and not isinstance(error, OSError | TimeoutError):
             log.error("PostgreSQL's port for TLS: %s: %s", type(error).__name__, error)
 
-    async def _pass(self, greeting: _Greeting, context: ssl.SSLContext | None, first: bytes) -> None:
+    async def _pass_on(self, greeting: _Greeting, context: ssl.SSLContext | None, first: bytes) -> None:
         near = None if context is None else await greeting.secure(context)
         far_reader, far_writer = await asyncio.open_connection(
             "127.0.0.1", self._server(), local_addr=(choose_stand_in(greeting.address), 0)
@@ -177,7 +177,7 @@ class TlsDoor:
             try:
                 await relay(near, (far_reader, far_writer))
             finally:
-                await _closed(near[1])
+                await _close(near[1])
         finally:
             far_writer.close()
 
@@ -278,7 +278,7 @@ def choose_stand_in(address: str) -> str:
     return f"127.{octets[1] | 128}.{octets[2]}.{octets[3]}"
 
 
-async def _closed(writer: asyncio.StreamWriter) -> None:
+async def _close(writer: asyncio.StreamWriter) -> None:
     """Let what was said last arrive: closed below TLS, the connection would lose it."""
     writer.close()
     with suppress(OSError, TimeoutError):

@@ -31,7 +31,7 @@ async def find_tool(name: str, major: int) -> Path:
         Path(f"/usr/lib/postgresql/{major}/bin/{name}"),
         Path("/usr/bin") / name,
     ):
-        if candidate.is_file() and await _major(candidate) == major:
+        if candidate.is_file() and await _read_major(candidate) == major:
             return candidate
     raise ToolMissing(
         f"There is no {name} of PostgreSQL {major} on this machine.",
@@ -50,7 +50,7 @@ def know_programs(folder: Path) -> None:
         _beside.append(folder)
 
 
-async def _major(program: Path) -> int:
+async def _read_major(program: Path) -> int:
     if program not in _majors:
         finished = await run([str(program), "--version"], timeout=10)
         found = re.search(rb"\(PostgreSQL\) (\d+)", finished.stdout)

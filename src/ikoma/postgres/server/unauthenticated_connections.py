@@ -41,11 +41,11 @@ async def turn_away(server: EmbeddedPostgres, *, most: int = MOST, pause: float 
 
 def end_too_many(postmaster: int, most: int) -> int:
     """Leave no more than `most` connections that have not logged in; how many were ended."""
-    waiting = _waiting(postmaster)
+    waiting = _list_waiting(postmaster)
     if len(waiting) <= most:
         return 0
     if not all(waiting.values()):
-        waiting = _with_addresses(waiting)
+        waiting = _add_addresses(waiting)
     ended = 0
     for address, count in Counter(waiting.values()).most_common():
         if len(waiting) - ended <= most:
@@ -58,17 +58,17 @@ def end_too_many(postmaster: int, most: int) -> int:
     return ended
 
 
-def _waiting(postmaster: int) -> dict[int, str]:
+def _list_waiting(postmaster: int) -> dict[int, str]:
     """The server's processes whose client has not logged in, with its address; "" before it has said who it is.
 
     Until then a process has no title of its own. Read from /proc as it is: whoever floods makes them as fast.
     """
     found = {}
     with suppress(OSError):
-        untitled = _title(postmaster)
+        untitled = _read_title(postmaster)
         for pid in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split():
             with suppress(OSError):
-                title = _title(pid)
+                title = _read_title(pid)
                 if named := _LOGS_IN.search(title):
                     found[int(pid)] = named[1].decode()
                 elif title == untitled:
@@ -76,11 +76,11 @@ def _waiting(postmaster: int) -> dict[int, str]:
     return found
 
 
-def _title(pid: int | str) -> bytes:
+def _read_title(pid: int | str) -> bytes:
     return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0")
 
 
-def _with_addresses(waiting: dict[int, str]) -> dict[int, str]:
+def _add_addresses(waiting: dict[int, str]) -> dict[int, str]:
     """Connections that are still there, each with its client's address."""
     known = {item.pid: item.raddr.ip for item in psutil.net_connections("tcp") if item.raddr}
     return {pid: known[pid] for pid in waiting if pid in known}

@@ -71,7 +71,7 @@ def split(sql: str) -> list[Statement]:
 
 def join_whole(sql: str) -> list[Statement]:
     """All of the text as one statement, where it cannot be read; none where there is nothing in it."""
-    start = _after_blank(sql, 0)
+    start = _skip_blank(sql, 0)
     return [Statement(1, find_line(sql, start), start, sql[start:].rstrip())] if start < len(sql) else []
 
 
@@ -97,7 +97,7 @@ def check(name: str, sql: str) -> None:
             if word and word[0].upper() in _SUSPECT:
                 _check_meaning(name, statement)
     except _Unreadable as error:
-        raise _unreadable(name, sql, error, number) from None
+        raise _make_unreadable(name, sql, error, number) from None
 
 
 def is_outside(sql: str, begin: int, offset: int) -> bool:
@@ -128,7 +128,7 @@ def _split(sql: str, exactly: bool) -> Iterator[Statement]:
     letters = _NOT_ASCII.sub("q", sql)
     line, seen = 1, 0
     for number, part in enumerate(_parse(letters) if exactly else _scan(letters), 1):
-        start = _after_blank(sql, part.start)
+        start = _skip_blank(sql, part.start)
         line += sql.count("\n", seen, start)
         seen = start
         yield Statement(number, line, start, sql[start : part.stop].rstrip(" \t\r\n;"))
@@ -182,18 +182,18 @@ def _find_ends(letters: str) -> Iterator[int]:
     yield len(letters)
 
 
-def _after_blank(sql: str, start: int) -> int:
+def _skip_blank(sql: str, start: int) -> int:
     """The beginning of the statement itself, after spaces and comments, which may be nested."""
     while True:
         if found := _SPACE.match(sql, start):
             start = found.end()
         elif sql.startswith("/*", start):
-            start = _after_comment(sql, start)
+            start = _skip_comment(sql, start)
         else:
             return start
 
 
-def _after_comment(sql: str, start: int) -> int:
+def _skip_comment(sql: str, start: int) -> int:
     depth, place = 0, start
     while edge := _COMMENT_EDGE.search(sql, place):
         depth += 1 if edge[0] == "/*" else -1
@@ -226,11 +226,11 @@ def _check_meaning(name: str, statement: Statement) -> None:
         raise _copy_refusal(name, statement)
 
 
-def _unreadable(name: str, sql: str, error: _Unreadable, number: int) -> SqlFailed:
+def _make_unreadable(name: str, sql: str, error: _Unreadable, number: int) -> SqlFailed:
     """The parser's complaint with its place; the better known reason where psql would have read on."""
     offset = error.offset
-    statement = _broken(sql, error, number)
-    copying = next((item for item in _before(sql, error) if _COPY.match(item.text)), None)
+    statement = _describe_broken(sql, error, number)
+    copying = next((item for item in _list_before(sql, error) if _COPY.match(item.text)), None)
     if copying is not None:
         return _copy_refusal(name, copying)
     line = find_line(sql, offset)
@@ -238,7 +238,7 @@ def _unreadable(name: str, sql: str, error: _Unreadable, number: int) -> SqlFail
         command = Statement(statement.number, line, offset, found[0])
         return make_refusal(name, command, f"{found[0]} is a command of psql, not SQL.", "Remove it.")
     return SqlFailed(
-        f"{quote_name(name)}, line {line}: {_complaint(sql, error)}.",
+        f"{quote_name(name)}, line {line}: {_read_complaint(sql, error)}.",
         audit_message=f"{quote_name(name)}, line {line}: SyntaxError (42601).",
         file=name,
         line=line,
@@ -248,7 +248,7 @@ def _unreadable(name: str, sql: str, error: _Unreadable, number: int) -> SqlFail
     )
 
 
-def _before(sql: str, error: _Unreadable) -> list[Statement]:
+def _list_before(sql: str, error: _Unreadable) -> list[Statement]:
     """The statements of the piece that begin before what cannot be read, as well as they can be."""
     line = find_line(sql, error.begin) - 1
     return [
@@ -258,7 +258,7 @@ def _before(sql: str, error: _Unreadable) -> list[Statement]:
     ]
 
 
-def _broken(sql: str, error: _Unreadable, number: int) -> Statement:
+def _describe_broken(sql: str, error: _Unreadable, number: int) -> Statement:
     """The statement that cannot be read, behind as many that can.
 
     A broken file can only be cut at its semicolons, and some of those are inside the bodies of functions: it begins
@@ -279,7 +279,7 @@ def _broken(sql: str, error: _Unreadable, number: int) -> Statement:
             cut = before[-1]
             number += len(before)
         break
-    start = error.begin + min(_after_blank(piece, cut), offset)
+    start = error.begin + min(_skip_blank(piece, cut), offset)
     return Statement(number, find_line(sql, start), start, sql[start : error.begin + end].rstrip())
 
 
@@ -295,7 +295,7 @@ def _find_semicolons(sql: str) -> list[int]:
         return []
 
 
-def _complaint(sql: str, error: _Unreadable) -> str:
+def _read_complaint(sql: str, error: _Unreadable) -> str:
     """The parser's complaint, of the file's own letters."""
     from pglast import split as split_sql
     from pglast.parser import ParseError

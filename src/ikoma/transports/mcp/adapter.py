@@ -129,9 +129,9 @@ class McpAdapter:
         self._under_way: dict[tuple[str, RequestId], ToolCall] = {}
         self._tasks = Tasks(calls, identify, self._capabilities)
         self.notifier = Notifier()
-        self.server = self._server()
+        self.server = self._make_server()
 
-    def _server(self) -> Server[Any]:
+    def _make_server(self) -> Server[Any]:
         now, later = CacheHint(0, scope="private"), CacheHint(_FIXED_MS, scope="private")
         server = _McpServer(
             "ikoma",
@@ -145,13 +145,13 @@ class McpAdapter:
                 "resources/templates/list": later,
                 "resources/read": now,
             },
-            get_tool_input_schema=self._input_schema,
+            get_tool_input_schema=self._find_input_schema,
             on_list_tools=self.list_tools,
-            on_list_resources=self._on_resources(lambda who, params: self._resources.list_resources(who, params)),
-            on_list_resource_templates=self._on_resources(lambda who, params: self._resources.list_templates(who)),
+            on_list_resources=self._wrap_handler(lambda who, params: self._resources.list_resources(who, params)),
+            on_list_resource_templates=self._wrap_handler(lambda who, params: self._resources.list_templates(who)),
             on_read_resource=self._read,
-            on_list_prompts=self._on_resources(lambda who, params: self._prompts.list_prompts(who)),
-            on_get_prompt=self._on_resources(lambda who, params: self._prompts.get(who, params)),
+            on_list_prompts=self._wrap_handler(lambda who, params: self._prompts.list_prompts(who)),
+            on_get_prompt=self._wrap_handler(lambda who, params: self._prompts.get(who, params)),
             on_completion=self.complete,
             on_subscribe_resource=self._subscribe,
             on_unsubscribe_resource=self._unsubscribe,
@@ -163,7 +163,7 @@ class McpAdapter:
         server.add_notification_handler("notifications/initialized", NotificationParams, self._note_began)
         server.add_notification_handler("notifications/cancelled", CancelledNotificationParams, self._record_cancelled)
         self._tasks.attach(server)
-        security = RequestStateSecurity(keys=[os.urandom(32)], bind_principal=self._principal)
+        security = RequestStateSecurity(keys=[os.urandom(32)], bind_principal=self._identify_principal)
         server.middleware.clear()  # of OpenTelemetry's spans: the audit log has every call
         server.middleware.append(RequestStateBoundary(security, default_audience="ikoma"))
         return server
@@ -173,7 +173,7 @@ class McpAdapter:
         try:
             visible = await self._calls.list_visible(who)
         except IkomaError as error:
-            raise _protocol_error(error) from error
+            raise _make_protocol_error(error) from error
         return ListToolsResult(tools=[self._tools[item.name] for item in tools.choose(visible, who.toolsets)])
 
     async def call_tool(self, ctx: Context, params: CallToolRequestParams) -> Outcome:
@@ -181,7 +181,7 @@ class McpAdapter:
         under_way = Exchange(ctx, params)
         exchange.set(under_way)
         who = self._identify(ctx)
-        arguments = self._arguments(params)
+        arguments = self._read_arguments(params)
         if word := elicitation.ask_person(params):
             arguments["confirmation"] = word
         if knows_tasks(ctx):
@@ -205,7 +205,7 @@ class McpAdapter:
         except IkomaError as error:
             return answers.word_failure(error, ask.request_id, under_way.wrapper, collect_texts(arguments))
 
-    def _arguments(self, params: CallToolRequestParams) -> dict[str, Any]:
+    def _read_arguments(self, params: CallToolRequestParams) -> dict[str, Any]:
         found = self._capabilities.get(self._names.get(params.name, ""))
         given = params.arguments or {}
         return convert_arguments(controls.make_arguments_schema(found), given) if found else dict(given)
@@ -216,7 +216,7 @@ class McpAdapter:
         except IkomaError as error:
             is_missing = error.status == 404 and ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS
             number = _RESOURCE_NOT_FOUND if is_missing else INVALID_PARAMS
-            raise _protocol_error(error, params.uri, number=number, uri=params.uri) from error
+            raise _make_protocol_error(error, params.uri, number=number, uri=params.uri) from error
 
     async def complete(self, ctx: Context, params: CompleteRequestParams) -> CompleteResult:
         who = self._identify(ctx)
@@ -256,7 +256,7 @@ class McpAdapter:
     @contextmanager
     def _can_be_taken_back(self, ctx: Context, ask: ToolCall) -> Iterator[None]:
         """Inside, the client can take its request back by its id. Without a session nobody knows whose id it is."""
-        session = self._session(ctx)
+        session = self._identify_session(ctx)
         place = (session, ctx.request_id or "")
         if session:
             self._under_way[place] = ask
@@ -278,7 +278,7 @@ class McpAdapter:
 
     async def _record_cancelled(self, ctx: Context, params: CancelledNotificationParams) -> None:
         """A client takes a request back: the operation it began is stopped. (That it has gone stops nothing.)"""
-        ask = self._under_way.get((self._session(ctx), params.request_id or ""))
+        ask = self._under_way.get((self._identify_session(ctx), params.request_id or ""))
         capability = self._capabilities.get(ask.capability) if ask else None
         if ask is not None and capability is not None and capability.effect is not Effect.READS:
             await self._calls.execute(
@@ -287,15 +287,15 @@ class McpAdapter:
 
     async def _note_began(self, ctx: Context, params: NotificationParams) -> None:
         who = self._identify(ctx)
-        self.notifier.note_began(self._session(ctx), ctx, lambda changed: self._calls.may_see(who, changed))
+        self.notifier.note_began(self._identify_session(ctx), ctx, lambda changed: self._calls.may_see(who, changed))
 
     async def _subscribe(self, ctx: Context, params: SubscribeRequestParams) -> EmptyResult:
         await self._check_readable(ctx, [str(params.uri)])
-        self.notifier.follow(self._session(ctx), str(params.uri))
+        self.notifier.follow(self._identify_session(ctx), str(params.uri))
         return EmptyResult()
 
     async def _unsubscribe(self, ctx: Context, params: UnsubscribeRequestParams) -> EmptyResult:
-        self.notifier.unfollow(self._session(ctx), str(params.uri))
+        self.notifier.unfollow(self._identify_session(ctx), str(params.uri))
         return EmptyResult()
 
     async def _listen(self, ctx: Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
@@ -304,7 +304,7 @@ class McpAdapter:
             async with self._calls.guard_key(self._identify(ctx)):
                 return await self.notifier.listen(ctx, params)
         except Unauthenticated as error:
-            raise _protocol_error(error) from error
+            raise _make_protocol_error(error) from error
 
     async def _set_level(self, ctx: Context, params: SetLevelRequestParams) -> EmptyResult:
         return EmptyResult()
@@ -314,25 +314,25 @@ class McpAdapter:
         for uri in uris:
             await self._read(ctx, ReadResourceRequestParams(uri=uri))
 
-    def _input_schema(self, name: str) -> Mapping[str, Any] | None:
+    def _find_input_schema(self, name: str) -> Mapping[str, Any] | None:
         found = self._tools.get(self._names.get(name, ""))
         return found.input_schema if found else None
 
-    def _on_resources(self, act: Callable[[McpConnection, Any], Any]) -> Any:
+    def _wrap_handler(self, act: Callable[[McpConnection, Any], Any]) -> Any:
         """A handler whose failures are protocol errors: these methods have no other way to say why."""
 
         async def handle(ctx: Context, params: Any) -> Any:
             try:
                 return await act(self._identify(ctx), params)
             except IkomaError as error:
-                raise _protocol_error(error) from error
+                raise _make_protocol_error(error) from error
 
         return handle
 
-    def _principal(self, ctx: Context) -> str:
+    def _identify_principal(self, ctx: Context) -> str:
         return f"{self._identify(ctx).key}"
 
-    def _session(self, ctx: Context) -> str:
+    def _identify_session(self, ctx: Context) -> str:
         """Request ids are a session's own: this keeps those of two clients apart."""
         if ctx.request is None:
             return self._identify(ctx).session
@@ -349,7 +349,7 @@ class McpAdapter:
                 task.cancel()
 
 
-def _protocol_error(error: IkomaError, *given: str, number: int = INVALID_PARAMS, **more: Any) -> MCPError:
+def _make_protocol_error(error: IkomaError, *given: str, number: int = INVALID_PARAMS, **more: Any) -> MCPError:
     """A failure where the method has no result to say it in."""
     wrapper = Wrapper()
     said, hint = (wrapper.mark_sentence(text, given) for text in (error.audit_message, error.hint))

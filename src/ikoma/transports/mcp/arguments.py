@@ -38,10 +38,10 @@ def convert_arguments(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -
 
 
 def _convert(schema: Mapping[str, Any], described: Mapping[str, Any], value: Any, depth: int = 0) -> Any:
-    kind = _only_kind(schema, described)
+    kind = _find_only_kind(schema, described)
     if kind is None or depth > _DEEPEST:
         return value
-    value = _one(kind, value)
+    value = _convert_one(kind, value)
     if isinstance(value, list) and isinstance(kind.get("items"), Mapping):
         return [_convert(schema, kind["items"], item, depth + 1) for item in value]
     if isinstance(value, dict) and kind.get("type") == "object":
@@ -51,7 +51,7 @@ def _convert(schema: Mapping[str, Any], described: Mapping[str, Any], value: Any
     return value
 
 
-def _only_kind(schema: Mapping[str, Any], described: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _find_only_kind(schema: Mapping[str, Any], described: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The one thing that a value may be, besides null; None where it may be several."""
     kinds = [_resolve(schema, kind) for kind in _resolve(schema, described).get("anyOf", [described])]
     kinds = [kind for kind in kinds if kind.get("type") != "null"]
@@ -65,11 +65,11 @@ def _resolve(schema: Mapping[str, Any], described: Mapping[str, Any]) -> Mapping
     return found
 
 
-def _one(kind: Mapping[str, Any], value: Any) -> Any:
+def _convert_one(kind: Mapping[str, Any], value: Any) -> Any:
     """A value as this kind; the value itself where it has no one meaning as that."""
     match kind.get("type"):
         case "integer" if isinstance(value, str | float):
-            return _whole(value)
+            return _convert_whole(value)
         case "number" if isinstance(value, str):
             return float(value) if _NUMBER.fullmatch(value.strip()) else value
         case "boolean" if isinstance(value, str):
@@ -80,11 +80,11 @@ def _one(kind: Mapping[str, Any], value: Any) -> Any:
             fitting = [item for item in kind["enum"] if str(item).lower() == value.strip().lower()]
             return fitting[0] if len(fitting) == 1 else value
         case "array" | "object" if isinstance(value, str):
-            return _structure(kind, value)
+            return _convert_structure(kind, value)
     return value
 
 
-def _whole(value: str | float) -> Any:
+def _convert_whole(value: str | float) -> Any:
     """A whole number that was written as text, or with a point."""
     number: Any = value
     if isinstance(value, str):
@@ -96,7 +96,7 @@ def _whole(value: str | float) -> Any:
     return int(number) if is_whole else value
 
 
-def _structure(kind: Mapping[str, Any], text: str) -> Any:
+def _convert_structure(kind: Mapping[str, Any], text: str) -> Any:
     """A list or an object that was written as JSON; a list of texts also where its only item came alone."""
     try:
         value = json.loads(text)

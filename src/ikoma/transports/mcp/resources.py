@@ -64,7 +64,7 @@ class Resources:
         self._calls = calls
 
     async def list_resources(self, who: McpConnection, params: PaginatedRequestParams | None) -> ListResourcesResult:
-        allowed = await self._allowed(who, counts=False)
+        allowed = await self._list_allowed(who, counts=False)
         found: list[Resource] = []
         if "platform.check" in allowed:
             found.append(
@@ -75,15 +75,15 @@ class Resources:
                     mime_type=_JSON,
                 )
             )
-        apps = await self._apps(who)
+        apps = await self._list_apps(who)
         start = _place(params, len(apps))
         for app in apps[start : start + _PAGE]:
-            found += [_resource(app, name, view) for name, view in VIEWS.items() if view.capability in allowed]
+            found += [_make_resource(app, name, view) for name, view in VIEWS.items() if view.capability in allowed]
         more = str(start + _PAGE) if start + _PAGE < len(apps) else None
         return ListResourcesResult(resources=found if start == 0 else found[1:], next_cursor=more)
 
     async def list_templates(self, who: McpConnection) -> ListResourceTemplatesResult:
-        allowed = await self._allowed(who)
+        allowed = await self._list_allowed(who)
         return ListResourceTemplatesResult(
             resource_templates=[
                 ResourceTemplate(
@@ -100,25 +100,25 @@ class Resources:
     async def read(self, who: McpConnection, uri: str) -> ReadResourceResult:
         """The content now; raises NotFound, or why this caller may not read it."""
         if uri == _HEALTH:
-            return await self._content(who, uri, View("platform.check", "", {}), {})
+            return await self._read_content(who, uri, View("platform.check", "", {}), {})
         match = _ADDRESS.fullmatch(uri)
         view = VIEWS.get(match[2]) if match else None
         if match is None or view is None:
             raise NotFound(f"There is no resource {uri[:200]!r}.", hint="resources/list shows them.")
-        return await self._content(who, uri, view, {**view.arguments, "appName": match[1]})
+        return await self._read_content(who, uri, view, {**view.arguments, "appName": match[1]})
 
     async def complete(self, who: McpConnection, params: CompleteRequestParams) -> Sequence[str]:
         """Names of apps that begin with what is there."""
         if params.argument.name != "appName":
             return []
-        return [app for app in await self._apps(who) if app.startswith(params.argument.value)]
+        return [app for app in await self._list_apps(who) if app.startswith(params.argument.value)]
 
     @staticmethod
     def list_touched(event: Event) -> list[str]:
         """The addresses whose content an event may have changed."""
         return [f"ikoma://apps/{event.app}/{name}" for name in VIEWS] if event.app else []
 
-    async def _content(
+    async def _read_content(
         self, who: McpConnection, uri: str, view: View, arguments: Mapping[str, Any]
     ) -> ReadResourceResult:
         allowed = await self._calls.list_visible(who, counts=False)
@@ -130,15 +130,15 @@ class Resources:
         text = answers.word_document(found, answer.body, view.field)
         return ReadResourceResult(contents=[TextResourceContents(uri=uri, mime_type=view.mime_type, text=text)])
 
-    async def _apps(self, who: McpConnection) -> list[str]:
+    async def _list_apps(self, who: McpConnection) -> list[str]:
         answer = await self._calls.execute(ToolCall(who, "apps.list", {"limit": MOST_LISTED}))
         return [app["name"] for app in orjson.loads(answer.body)["apps"]]
 
-    async def _allowed(self, who: McpConnection, *, counts: bool = True) -> set[str]:
+    async def _list_allowed(self, who: McpConnection, *, counts: bool = True) -> set[str]:
         return {item.name for item in await self._calls.list_visible(who, counts=counts)}
 
 
-def _resource(app: str, name: str, view: View) -> Resource:
+def _make_resource(app: str, name: str, view: View) -> Resource:
     return Resource(
         uri=f"ikoma://apps/{app}/{name}",
         name=f"{app} {name}",

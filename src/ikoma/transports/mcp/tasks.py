@@ -63,7 +63,7 @@ class Tasks:
 
     async def make_result(self, who: McpConnection, identity: str) -> dict[str, Any]:
         """The answer to a call that goes on as this operation."""
-        return {"resultType": "task", **_envelope(await self._operation(who, identity), Wrapper())}
+        return {"resultType": "task", **_make_envelope(await self._find_operation(who, identity), Wrapper())}
 
     async def _get(self, ctx: Context, params: TaskParams) -> dict[str, Any]:
         operation = await self._find(ctx, params)
@@ -77,10 +77,10 @@ class Tasks:
         elif operation["state"] == FAILED:
             failure = answers.make_failure(operation["failure"], operation["id"], wrapper)
             details["result"] = failure.model_dump(by_alias=True, mode="json", exclude_none=True)
-        elif _status(operation) == "failed":
+        elif _choose_status(operation) == "failed":
             said = wrapper.mark_sentence(operation["failure"].get("plain") or operation["failure"]["error"])
             details["error"] = {"code": INTERNAL_ERROR, "message": said}
-        return {"resultType": "complete", **_envelope(operation, wrapper), **details}
+        return {"resultType": "complete", **_make_envelope(operation, wrapper), **details}
 
     async def _update(self, ctx: Context, params: UpdateTaskParams) -> dict[str, Any]:
         """Nothing is asked while an operation runs: what is destroyed is put before a person first."""
@@ -91,7 +91,7 @@ class Tasks:
         operation = await self._find(ctx, params)
         if operation["state"] == RUNNING:
             ask = ToolCall(self._identify(ctx), "operations.cancel", {"operationId": params.task_id})
-            await _or_not_found(params.task_id, self._calls.execute(ask))
+            await _require_found(params.task_id, self._calls.execute(ask))
         return {"resultType": "complete"}
 
     async def _find(self, ctx: Context, params: TaskParams) -> dict[str, Any]:
@@ -104,12 +104,12 @@ class Tasks:
             )
         if ctx.request is not None and decode_header_value(ctx.request.headers.get("mcp-name", "")) != params.task_id:
             raise MCPError(HEADER_MISMATCH, "The Mcp-Name header is not params.taskId.")
-        operation: dict[str, Any] = await _or_not_found(
-            params.task_id, self._operation(self._identify(ctx), params.task_id)
+        operation: dict[str, Any] = await _require_found(
+            params.task_id, self._find_operation(self._identify(ctx), params.task_id)
         )
         return operation
 
-    async def _operation(self, who: McpConnection, identity: str) -> dict[str, Any]:
+    async def _find_operation(self, who: McpConnection, identity: str) -> dict[str, Any]:
         answer = await self._calls.execute(ToolCall(who, "operations.get", {"operationId": identity}))
         operation: dict[str, Any] = orjson.loads(answer.body)
         return operation
@@ -121,19 +121,19 @@ def knows_tasks(ctx: Context) -> bool:
     return ctx.protocol_version in MODERN_PROTOCOL_VERSIONS and can is not None and EXTENSION in (can.extensions or {})
 
 
-async def _or_not_found(identity: str, asked: Awaitable[Any]) -> Any:
+async def _require_found(identity: str, asked: Awaitable[Any]) -> Any:
     try:
         return await asked
     except IkomaError as error:  # someone else's is unknown as well, or ids could be tried out
         raise MCPError(INVALID_PARAMS, "There is no such task.", {"taskId": identity}) from error
 
 
-def _envelope(operation: Mapping[str, Any], wrapper: Wrapper) -> dict[str, Any]:
+def _make_envelope(operation: Mapping[str, Any], wrapper: Wrapper) -> dict[str, Any]:
     steps = operation["steps"]
     said = {"statusMessage": wrapper.wrap_unless_name(steps[-1]["name"], "progress")} if steps else {}
     return {
         "taskId": operation["id"],
-        "status": _status(operation),
+        "status": _choose_status(operation),
         "createdAt": operation["startedAt"],
         "lastUpdatedAt": operation["finishedAt"] or (steps[-1]["at"] if steps else operation["startedAt"]),
         "ttlMs": _KEPT_MS,
@@ -142,5 +142,5 @@ def _envelope(operation: Mapping[str, Any], wrapper: Wrapper) -> dict[str, Any]:
     }
 
 
-def _status(operation: Mapping[str, Any]) -> str:
+def _choose_status(operation: Mapping[str, Any]) -> str:
     return _STATUS.get(operation["state"], "failed")

@@ -41,7 +41,7 @@ def make_tool(item: Capability) -> Tool:
     """The capability as a client lists it."""
     return Tool(
         name=make_tool_name(item.name),
-        description=_description(item),
+        description=_make_description(item),
         input_schema=make_input_schema(item),
         annotations=make_annotations(item),
     )
@@ -90,17 +90,17 @@ _WITHOUT_WORDS = frozenset(
 
 def name_as_tools(text: str) -> str:
     """Name capabilities in a text as a model calls them."""
-    return _capabilities(len(registry)).sub(lambda found: make_tool_name(found[0]), text)
+    return _make_names_pattern(len(registry)).sub(lambda found: make_tool_name(found[0]), text)
 
 
 @cache
-def _capabilities(_: int) -> re.Pattern[str]:
+def _make_names_pattern(_: int) -> re.Pattern[str]:
     """Finds the names of all capabilities that there are by now."""
     names = "|".join(sorted(map(re.escape, registry.list_names()), key=len, reverse=True))
     return re.compile(rf"(?<![\w.])(?:{names or '(?!)'})(?![\w])")
 
 
-def _description(item: Capability) -> str:
+def _make_description(item: Capability) -> str:
     text = _NEXT.sub("", name_as_tools(" ".join(item.description.split())))
     if item.rare:
         return _FIRST.sub("", text).removesuffix(";")
@@ -116,18 +116,18 @@ def make_input_schema(item: Capability) -> dict[str, Any]:
     needed = schema.get("required", [])
     properties = {
         # Of a rare tool, what may be left out is named alone: a refusal says the rest.
-        name: _compact(value, has_words=name not in _WITHOUT_WORDS and (name in needed or not item.rare))
+        name: _shorten_schema(value, has_words=name not in _WITHOUT_WORDS and (name in needed or not item.rare))
         for name, value in schema.get("properties", {}).items()
         if name not in item.listing.not_over_mcp
     }
     if model := controls.find_model(item):
         for name, value in make_request_schema(model)["properties"].items():
-            properties[name] = {"type": _compact(value)["type"]}  # what they are for, the instructions say once
+            properties[name] = {"type": _shorten_schema(value)["type"]}  # what they are for, the instructions say once
     compact: dict[str, Any] = {"type": "object", "properties": properties}
     if schema.get("required"):
         compact["required"] = schema["required"]
     if "$defs" in schema:
-        compact["$defs"] = {name: _compact(value) for name, value in schema["$defs"].items()}
+        compact["$defs"] = {name: _shorten_schema(value) for name, value in schema["$defs"].items()}
     return compact
 
 
@@ -160,7 +160,7 @@ def is_chosen(item: Capability, toolsets: Sequence[str]) -> bool:
     return not (toolsets or item.rare)
 
 
-def _compact(schema: Mapping[str, Any], *, has_words: bool = True) -> dict[str, Any]:
+def _shorten_schema(schema: Mapping[str, Any], *, has_words: bool = True) -> dict[str, Any]:
     """A property of the arguments; where `null` is only another way to leave it out, it is not offered."""
     kinds = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
     if len(kinds) == 1 and schema.get("default", "") is None:

@@ -124,7 +124,7 @@ class WebhookEndpoint:
         if len(body) > SMALL:
             members: Mapping[str, Any] = await asyncio.to_thread(skimming.skim_members, body, pushes.MEMBERS)
         else:
-            members = _object(bytes(body))
+            members = _parse_object(bytes(body))
         return pushes.read_delivery(proven.signed.host, proven.signed.event, members, proven.hook.ref)
 
     async def _record_refused(self, proven: _ProvenDelivery, told: DeliveryOutcome | None, error: IkomaError) -> None:
@@ -171,7 +171,7 @@ def _check_fresh(signed: SignedDelivery) -> None:
         )
 
 
-def _object(body: bytes) -> Mapping[str, Any]:
+def _parse_object(body: bytes) -> Mapping[str, Any]:
     if body.startswith(b"payload="):
         raise MalformedRequest("The body is a form.", hint="Set the webhook's content type to application/json.")
     return parse_object(body)

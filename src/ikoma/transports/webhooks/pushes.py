@@ -50,7 +50,7 @@ def read_delivery(host: str, event: str, body: Mapping[str, Any], ref: str) -> D
         return DeliveryOutcome(
             None, f"The event is {event or kind or 'not named'}, not {_PUSHES.get(host, ('push',))[0]}."
         )
-    pushes = _read_bitbucket(body) if host == BITBUCKET else [_push(body.get("ref"), body.get("after"), body)]
+    pushes = _read_bitbucket(body) if host == BITBUCKET else [_make_push(body.get("ref"), body.get("after"), body)]
     if not pushes:
         return DeliveryOutcome(None, "It names no branch or tag.")
     found = next((push for push in pushes if push.ref == ref), None)
@@ -77,20 +77,20 @@ def _change(change: Mapping[str, Any]) -> Push:
     kind = "tags" if "tag" in str(named.get("type")) else "heads"
     target = named.get("target")
     commit = target.get("hash") if isinstance(target, Mapping) and not is_gone else None
-    return _push(f"refs/{kind}/{named.get('name')}", commit, {"deleted": is_gone})
+    return _make_push(f"refs/{kind}/{named.get('name')}", commit, {"deleted": is_gone})
 
 
 def _change_of_data_center(change: Mapping[str, Any]) -> Push:
     ref = change.get("ref")
     identity = ref.get("id") if isinstance(ref, Mapping) else change.get("refId")
-    return _push(identity, change.get("toHash"), {"deleted": change.get("type") == "DELETE"})
+    return _make_push(identity, change.get("toHash"), {"deleted": change.get("type") == "DELETE"})
 
 
 def _list_changes(given: Any) -> Sequence[Mapping[str, Any]]:
     return [item for item in given if isinstance(item, Mapping)] if isinstance(given, list) else []
 
 
-def _push(ref: Any, commit: Any, told: Mapping[str, Any]) -> Push:
+def _make_push(ref: Any, commit: Any, told: Mapping[str, Any]) -> Push:
     """One push; InvalidArguments where that is no branch, tag or commit."""
     try:
         named = GitRef.parse(ref if isinstance(ref, str) else "")

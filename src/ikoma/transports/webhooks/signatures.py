@@ -75,32 +75,32 @@ def read(headers: Headers, body: Body) -> SignedDelivery:
     if found := _OURS.fullmatch(read_text(headers.get(b"x-ikoma-signature")) or ""):
         at, signature = found.groups()
         mark = DeliveryMark(f"signature {signature}", lasts=False)
-        return SignedDelivery(_signs(signature, f"{at}.".encode(), body), OURS, "push", "", int(at), (mark,))
+        return SignedDelivery(_make_check(signature, f"{at}.".encode(), body), OURS, "push", "", int(at), (mark,))
     if _TIME.fullmatch(said(b"webhook-timestamp")) and headers.get(b"webhook-signature"):
-        return _standard(headers, body, said)
+        return _read_standard(headers, body, said)
     # Signed or not, the body is what must not come twice: what else there is of a delivery is not proven.
     digest = DeliveryMark(f"body {hashlib.sha256(body).hexdigest()}", lasts=True)
     for host, *names in _FORGES:
         signature, delivery, event = map(said, names)
         if (found := _HEX.fullmatch(signature)) and (event or host != BITBUCKET):
             return SignedDelivery(
-                _signs(found[1], b"", body), host, event, delivery, None, (digest, *_name_scheme(delivery))
+                _make_check(found[1], b"", body), host, event, delivery, None, (digest, *_name_scheme(delivery))
             )
     if token := headers.get(b"x-gitlab-token"):
         delivery = said(b"idempotency-key") or said(b"x-gitlab-event-uuid")
         marks = (digest, *_name_scheme(delivery))
         return SignedDelivery(_is(token), GITLAB, said(b"x-gitlab-event"), delivery, None, marks)
-    return SignedDelivery(_signs("", b"", body), "", "", "", None, (digest,))
+    return SignedDelivery(_make_check("", b"", body), "", "", "", None, (digest,))
 
 
-def _standard(headers: Headers, body: Body, said: Callable[[bytes], str]) -> SignedDelivery:
+def _read_standard(headers: Headers, body: Body, said: Callable[[bytes], str]) -> SignedDelivery:
     """A delivery in the form of Standard Webhooks: its id and its time are signed too."""
     identity, at = read_text(headers.get(b"webhook-id")) or "", said(b"webhook-timestamp")
     given = (read_text(headers.get(b"webhook-signature")) or "").split(" ")[:_MOST_SIGNATURES]
     signatures = [found[1] for item in given if (found := _STANDARD.fullmatch(item))]
 
     def proves(secret: str) -> bool:
-        made = hmac.new(_key(secret), f"{identity}.{at}.".encode("latin-1", "replace"), hashlib.sha256)
+        made = hmac.new(_decode_key(secret), f"{identity}.{at}.".encode("latin-1", "replace"), hashlib.sha256)
         made.update(body)
         right = base64.b64encode(made.digest()).decode()
         return sum(hmac.compare_digest(right, signature) for signature in signatures) > 0
@@ -114,7 +114,7 @@ def _standard(headers: Headers, body: Body, said: Callable[[bytes], str]) -> Sig
     return replace(signed, proves=lambda secret: proves(secret) | is_token(secret), marks=(digest, mark))
 
 
-def _key(secret: str) -> bytes:
+def _decode_key(secret: str) -> bytes:
     """The key of Standard Webhooks: what whsec_ stands before is base64 of it."""
     if not secret.startswith(_PREFIX):
         return secret.encode()
@@ -124,7 +124,7 @@ def _key(secret: str) -> bytes:
         return secret.encode()
 
 
-def _signs(signature: str, before: bytes, body: Body) -> Callable[[str], bool]:
+def _make_check(signature: str, before: bytes, body: Body) -> Callable[[str], bool]:
     def proves(secret: str) -> bool:
         made = hmac.new(secret.encode(), before, hashlib.sha256)
         made.update(body)

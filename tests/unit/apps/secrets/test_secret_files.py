@@ -1,4 +1,4 @@
-"""What is known of one app, where its programs are quoted: by the engine, by health checks, in records of failures."""
+"""Secrets of one app are known where its programs are quoted: by the engine, by probes, in records of failures."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def test_what_the_scanner_would_go_through_again_and_again_is_refused(text: str)
     with pytest.raises(SqlFailed, match="side by side"):
         statements.check("1.sql", text)
     with pytest.raises(NotAQuery, match="side by side"):
-        query._one(text)
+        query._require_one(text)
     assert statements.split(text) == []
     assert "side by side" in lint(text).reasons[0]
 
@@ -65,7 +65,7 @@ def test_too_many_semicolons_are_refused() -> None:
 
 def test_a_very_long_query_is_refused() -> None:
     with pytest.raises(NotAQuery, match="longer than"):
-        query._one("SELECT 1" + " " * (1 << 20))
+        query._require_one("SELECT 1" + " " * (1 << 20))
 
 
 def test_a_very_long_statement_is_refused() -> None:

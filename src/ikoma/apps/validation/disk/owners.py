@@ -38,23 +38,23 @@ async def find_unwritable(
         mounts = [(index, mount) for index, mount in enumerate(service.mounts) if _is_written(mount)]
         if not mounts:
             continue
-        user = service.user or await _user_of_image(images, app, service, dockerfiles.get(name, ""))
+        user = service.user or await _find_user_of_image(images, app, service, dockerfiles.get(name, ""))
         if user.partition(":")[0] in _ROOT:
             continue
         for index, mount in mounts:
-            if (new := _new(app, model, mount, existing)) is not None:
+            if (new := _find_new(app, model, mount, existing)) is not None:
                 wanted.setdefault(new, {}).setdefault(name, (user, index))
-            elif mount.is_bind and (said := _unwritable(app, mount.source, user)) is not None:
+            elif mount.is_bind and (said := _explain_unwritable(app, mount.source, user)) is not None:
                 problem, fix = said
                 found.append(Finding(*source.locate("services", name, "volumes", index), f"{name} {problem}", fix))
-    return [*found, *(item for new, users in wanted.items() for item in _for_two(source, new, users))]
+    return [*found, *(item for new, users in wanted.items() for item in _find_shared(source, new, users))]
 
 
 def _is_written(mount: Mount) -> bool:
     return (mount.is_bind or mount.is_volume) and not mount.read_only and bool(mount.source)
 
 
-def _new(app: App, model: ComposeModel, mount: Mount, existing: Collection[str]) -> _New | None:
+def _find_new(app: App, model: ComposeModel, mount: Mount, existing: Collection[str]) -> _New | None:
     """The folder or volume of a mount, where the deploy makes it."""
     if mount.is_volume:
         volume = model.volumes.get(mount.source, {})
@@ -65,7 +65,7 @@ def _new(app: App, model: ComposeModel, mount: Mount, existing: Collection[str])
     return None if os.path.lexists(path) or root not in path.parents else ("folder", str(path.relative_to(root)))
 
 
-def _for_two(source: Source, new: _New, users: Mapping[str, tuple[str, int]]) -> Iterator[Finding]:
+def _find_shared(source: Source, new: _New, users: Mapping[str, tuple[str, int]]) -> Iterator[Finding]:
     """Warn where services of more than one user write what is made for the first of them."""
     kind, place = new
     if len({user.partition(":")[0] for user, _ in users.values()}) < 2:
@@ -78,7 +78,7 @@ def _for_two(source: Source, new: _New, users: Mapping[str, tuple[str, int]]) ->
     yield Finding(*source.locate("services", name, "volumes", index), problem, fix)
 
 
-async def _user_of_image(images: Images, app: App, service: Service, dockerfile: str) -> str:
+async def _find_user_of_image(images: Images, app: App, service: Service, dockerfile: str) -> str:
     """Tell whom an image runs as, if it is here; one that is built: by its Dockerfile, or as it was built last."""
     if service.build is None:
         image = await images.find(service.image)
@@ -93,7 +93,7 @@ async def _user_of_image(images: Images, app: App, service: Service, dockerfile:
     return image.user if image else ""
 
 
-def _unwritable(app: App, mounted: str, user: str) -> tuple[str, str] | None:
+def _explain_unwritable(app: App, mounted: str, user: str) -> tuple[str, str] | None:
     """The reason why somebody cannot write a path in the app's folder, and what to do."""
     path = locate(mounted).path
     if Path(os.path.realpath(app.path)) not in path.parents:

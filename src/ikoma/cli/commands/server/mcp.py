@@ -41,7 +41,7 @@ def mcp(toolsets: str, verbose: bool) -> None:
     chosen = [name.strip() for name in toolsets.split(",") if name.strip()]
     running = _connect(settings.mcp_socket_file)
     if running is not None:
-        _pass_on(running, {"key": _key(settings), "role": _role(settings), "toolsets": chosen})
+        _pass_on(running, {"key": _find_key(settings), "role": _find_role(settings), "toolsets": chosen})
         return
     import uvloop
 
@@ -66,7 +66,9 @@ def _pass_on(server: socket.socket, hello: dict[str, Any]) -> None:
     """Bytes both ways, until either side ends."""
     server.sendall(json.dumps(hello).encode() + b"\n")
     answers = server.makefile("rb", buffering=0)
-    refusal = json.loads(_first_line(server) or b'{"error": "The server ended the connection.", "code": "server_gone"}')
+    refusal = json.loads(
+        _read_first_line(server) or b'{"error": "The server ended the connection.", "code": "server_gone"}'
+    )
     if refusal:
         fail(refusal["error"], refusal["code"], refusal.get("hint"))
 
@@ -80,7 +82,7 @@ def _pass_on(server: socket.socket, hello: dict[str, Any]) -> None:
         shutil.copyfileobj(answers, out, _PIECE)
 
 
-def _first_line(server: socket.socket) -> bytes:
+def _read_first_line(server: socket.socket) -> bytes:
     line = b""
     while not line.endswith(b"\n") and (byte := server.recv(1)):
         line += byte
@@ -97,12 +99,12 @@ async def _serve_alone(settings: Settings, toolsets: list[str]) -> None:
     prepare(settings)
     async with run_platform(settings) as started:
         adapter = McpAdapter(started.pipeline.registry, Calls(started.pipeline), find_connection)
-        who = McpConnection(_key(settings), _role(settings), tuple(toolsets), session="host")
+        who = McpConnection(_find_key(settings), _find_role(settings), tuple(toolsets), session="host")
         async with adapter.tell_of_events(started.pipeline.events):
             await serve_standard_streams(adapter, started.pipeline, who)
 
 
-def _key(settings: Settings) -> str:
+def _find_key(settings: Settings) -> str:
     given = os.environ.get("IKOMA_API_KEY") or os.environ.get("API_KEY")
     try:
         return given or settings.api_key_file.read_text().strip()
@@ -110,7 +112,7 @@ def _key(settings: Settings) -> str:
         fail(f"{settings.api_key_file} cannot be read: {error.strerror}.", "unauthenticated", "Set IKOMA_API_KEY.")
 
 
-def _role(settings: Settings) -> str | None:
+def _find_role(settings: Settings) -> str | None:
     return str(settings.ikoma_role) if settings.ikoma_role is not None else None
 
 

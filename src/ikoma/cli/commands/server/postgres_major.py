@@ -159,7 +159,7 @@ async def _rehearse(scene: _Scene) -> None:
 
 
 async def _upgrade(scene: _Scene) -> None:
-    with _server_stopped(scene):
+    with _hold_server(scene):
         if finish_switch(scene.places.root) is not None and scene.is_embedded:
             _say("A switch that was cut off has been ended")
             return
@@ -169,7 +169,7 @@ async def _upgrade(scene: _Scene) -> None:
             _say(f"The data of {done.former} is kept: {done.kept}")
 
 
-async def _analyze(scene: _Scene) -> None:
+async def _gather_statistics(scene: _Scene) -> None:
     """Gather statistics that pg_upgrade did not take along; the server runs."""
     program = (scene.new or await cluster.prepare_program(scene.places.root)) / "bin" / "vacuumdb"
     programs = Programs(LocalRunner(cluster.find_system_user(), Path("/")), program, program)
@@ -178,13 +178,13 @@ async def _analyze(scene: _Scene) -> None:
 
 async def _clear(scene: _Scene) -> None:
     """Remove what a killed upgrade has left; a switch that it has written down is ended instead."""
-    with _server_stopped(scene):
+    with _hold_server(scene):
         finish_switch(scene.places.root)
         clear(scene.places)
 
 
 async def _back(scene: _Scene) -> None:
-    with _server_stopped(scene):
+    with _hold_server(scene):
         clear(scene.places)
         kept = list_kept(scene.places.target)
         if not kept:
@@ -197,7 +197,7 @@ async def _back(scene: _Scene) -> None:
 
 async def _undo(scene: _Scene) -> None:
     """Have the data of before again where the other has served nobody yet; else leave it, and end with 1."""
-    with _server_stopped(scene):
+    with _hold_server(scene):
         finish_switch(scene.places.root)
         clear(scene.places)
         if not undo_unused_switch(scene.places.root):
@@ -215,7 +215,7 @@ async def _forget(scene: _Scene) -> None:
         _say(f"Removed: {path}, of PostgreSQL {major}, {size} MB")
 
 
-async def _kept(scene: _Scene) -> None:
+async def _show_kept(scene: _Scene) -> None:
     for major, path in list_kept(scene.places.target):
         _say(f"{path}, of PostgreSQL {major}, {measure(path) >> 20} MB")
 
@@ -227,13 +227,13 @@ _ACTIONS = {
     "back": _back,
     "undo": _undo,
     "forget": _forget,
-    "kept": _kept,
-    "analyze": _analyze,
+    "kept": _show_kept,
+    "analyze": _gather_statistics,
     "clear": _clear,
 }
 
 
-def _server_stopped(scene: _Scene) -> AbstractContextManager[None]:
+def _hold_server(scene: _Scene) -> AbstractContextManager[None]:
     """Hold the lock of whoever looks after PostgreSQL; a start meanwhile waits for it."""
     return hold(scene.places.root, _SERVERS_LOCK, "IKOMA runs here, and looks after PostgreSQL.")
 

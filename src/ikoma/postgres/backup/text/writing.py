@@ -88,7 +88,7 @@ class DumpFile(ABC):
             seconds=self._seconds,
         )
 
-    def _grow(self, by: int) -> None:
+    def _count_bytes(self, by: int) -> None:
         """Count so many more bytes of the file."""
         self.size += by
         if self.size - self._flushed >= _FLUSH:
@@ -112,7 +112,7 @@ class PlainFile(DumpFile):
         stream.write(header)
         stream.flush()
         self.digest.update(header)
-        self._grow(len(header))
+        self._count_bytes(len(header))
 
     @property
     def output(self) -> int:
@@ -127,7 +127,7 @@ class PlainFile(DumpFile):
                 if piece:
                     self._tell(piece)
                     self.digest.update(self.content.feed(piece))
-                    self._grow(len(piece))
+                    self._count_bytes(len(piece))
                 elif last:
                     return
                 if len(piece) < _PIECE and not last:
@@ -143,7 +143,7 @@ class PlainFile(DumpFile):
         self.stream.seek(0, os.SEEK_END)
         self.stream.write(footer)
         self.digest.update(footer)
-        self._grow(len(footer))
+        self._count_bytes(len(footer))
         self._seconds = time.monotonic() - self._began
 
     def _open_again(self) -> FileIO:
@@ -198,7 +198,7 @@ class PackedFile(DumpFile):
     def _put(self, packed: bytes) -> None:
         self.stream.write(packed)
         self.digest.update(packed)
-        self._grow(len(packed))
+        self._count_bytes(len(packed))
 
 
 @contextmanager

@@ -77,11 +77,11 @@ class McpEndpoint:
                 self._pipeline.record_refused("mcp", large, caller.name)
                 raise large
         except IkomaError as error:
-            await headers.refuse(send, error, _challenge(scope, error) or None)
+            await headers.refuse(send, error, _make_challenge(scope, error) or None)
             return
-        scope["user"] = _user(caller.id)
+        scope["user"] = _make_user(caller.id)
         scope[SCOPE_KEY] = McpConnection(
-            key, role, _toolsets(scope), caller=caller, size=size, address=headers.read_address(scope)
+            key, role, _parse_toolsets(scope), caller=caller, size=size, address=headers.read_address(scope)
         )
         if scope["method"] != "GET":
             try:
@@ -113,7 +113,7 @@ def _begins_a_session(scope: Scope, given: headers.Headers) -> bool:
     return scope["method"] == "POST" and is_older and b"mcp-session-id" not in given
 
 
-def _challenge(scope: Scope, error: IkomaError) -> list[tuple[bytes, bytes]]:
+def _make_challenge(scope: Scope, error: IkomaError) -> list[tuple[bytes, bytes]]:
     if not isinstance(error, Unauthenticated):
         return []
     where = f"{headers.make_base_url(scope)}{METADATA}{PATH}"
@@ -133,12 +133,12 @@ def _record(pipeline: Pipeline, scope: Scope, caller: str, send: Send) -> Send:
 
 
 @lru_cache(maxsize=256)
-def _user(caller: str) -> AuthenticatedUser:
+def _make_user(caller: str) -> AuthenticatedUser:
     """By this the SDK sees that a session is used only by the one who began it."""
     return AuthenticatedUser(AccessToken(token="", client_id=caller, scopes=[]))
 
 
-def _toolsets(scope: Scope) -> tuple[str, ...]:
+def _parse_toolsets(scope: Scope) -> tuple[str, ...]:
     """?toolsets=apps,deploy chooses the namespaces whose tools a connection lists."""
     for part in scope["query_string"].decode("latin-1").split("&"):
         name, _, value = part.partition("=")

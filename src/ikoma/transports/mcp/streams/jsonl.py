@@ -77,7 +77,7 @@ class _JsonlStream:
         try:
             message = jsonrpc_message_adapter.validate_json(line, by_name=False)
         except ValidationError:
-            await self._refuse(*_why(line))
+            await self._refuse(*_explain_refusal(line))
             return
         if isinstance(message, JSONRPCRequest):
             self._open += 1
@@ -116,7 +116,7 @@ async def serve_lines(
         tasks.cancel_scope.cancel()
 
 
-def _why(line: bytes) -> tuple[int, str]:
+def _explain_refusal(line: bytes) -> tuple[int, str]:
     try:
         orjson.loads(line)
     except orjson.JSONDecodeError as error:

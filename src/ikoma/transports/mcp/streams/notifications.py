@@ -93,7 +93,7 @@ class Notifier:
                     if event.uri in held.followed:
                         await held.session.send_resource_updated(event.uri)
                 else:
-                    await held.session.send_notification(_notification(event))
+                    await held.session.send_notification(_make_notification(event))
         except TimeoutError:  # it does not read any more
             self._sessions.pop(identity, None)
 
@@ -110,7 +110,7 @@ def _make_notifications(event: Event) -> list[ServerEvent]:
     return told
 
 
-def _notification(event: ServerEvent) -> ServerNotification:
+def _make_notification(event: ServerEvent) -> ServerNotification:
     if isinstance(event, ToolsListChanged):
         return ToolListChangedNotification()
     return ResourceListChangedNotification()

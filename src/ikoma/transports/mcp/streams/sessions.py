@@ -51,7 +51,9 @@ class Sessions(StreamableHTTPSessionManager):
             if self._session_owners.get(identity) == requestor
         ]
         too_many = len(own) + 1 - MOST_OF_A_KEY
-        idle = sorted((item for item in own if _idle_until(item[1]) < math.inf), key=lambda item: _idle_until(item[1]))
+        idle = sorted(
+            (item for item in own if _find_idle_end(item[1]) < math.inf), key=lambda item: _find_idle_end(item[1])
+        )
         if len(idle) < too_many:
             raise TooManyConnections(f"This key has {len(own)} MCP sessions, and none is idle.")
         assert self._task_group is not None
@@ -64,6 +66,6 @@ class Sessions(StreamableHTTPSessionManager):
         await super()._discard_session(session_id, transport)
 
 
-def _idle_until(transport: StreamableHTTPServerTransport) -> float:
+def _find_idle_end(transport: StreamableHTTPServerTransport) -> float:
     """The time at which it ends by itself; never, while it has something to do."""
     return math.inf if transport.idle_scope is None else transport.idle_scope.deadline

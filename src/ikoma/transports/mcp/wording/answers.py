@@ -39,14 +39,14 @@ def word_success(
         wrapper: marks what others wrote; a new one where nothing else of this answer was marked.
     """
     wrapper = wrapper or Wrapper()
-    fields = _fields(capability, body, wrapper, pending=pending)
+    fields = _word_fields(capability, body, wrapper, pending=pending)
     marked = set() if pending else _mark(capability)
-    planted = {} if pending else _plant(capability, fields, known or {})
-    ours, theirs = _apart(fields, planted, wrapper, marked)
+    planted = {} if pending else _find_planted(capability, fields, known or {})
+    ours, theirs = _set_apart(fields, planted, wrapper, marked)
     what = ", ".join(dict.fromkeys(planted.values()))
     shown = {name: value for name, value in theirs.items() if name not in capability.listing.not_in_text}
     quoted = wrapper.wrap(_quote(shown), what) if shown else ""
-    text = _text_of(capability, wrapper.mark_value(fields), ours, quoted, marked)
+    text = _make_text(capability, wrapper.mark_value(fields), ours, quoted, marked)
     # Not as the SDK's models: every call would pay for building and taking them apart again.
     answer: dict[str, Any] = {"content": [{"type": "text", "text": text}], "resultType": "complete"}
     if pending or not capability.listing.text_alone:
@@ -57,16 +57,16 @@ def word_success(
 def word_document(capability: Capability, body: bytes, field: str | None) -> str:
     """The outcome of a call as a document: one text of it, or all of its fields."""
     wrapper = Wrapper()
-    fields = _fields(capability, body, wrapper, pending=False)
-    planted = _plant(capability, fields, {})
+    fields = _word_fields(capability, body, wrapper, pending=False)
+    planted = _find_planted(capability, fields, {})
     if field:
         text = str(fields[field])
         return wrapper.wrap(text, planted[field]) if field in planted else text
-    ours, theirs = _apart(fields, planted, wrapper)
-    return _pretty(ours | (wrapper.fence(theirs, ", ".join(dict.fromkeys(planted.values()))) if theirs else {}))
+    ours, theirs = _set_apart(fields, planted, wrapper)
+    return _encode_pretty(ours | (wrapper.fence(theirs, ", ".join(dict.fromkeys(planted.values()))) if theirs else {}))
 
 
-def _fields(capability: Capability, body: bytes, wrapper: Wrapper, *, pending: bool) -> dict[str, Any]:
+def _word_fields(capability: Capability, body: bytes, wrapper: Wrapper, *, pending: bool) -> dict[str, Any]:
     """The result's fields in the words of this door: calls that lead on, and failures that were written down."""
     result = orjson.loads(body)
     if capability.name.startswith("operations.") and "steps" in result:
@@ -103,7 +103,7 @@ def _drop_empty(value: Any) -> Any:
     return value
 
 
-def _plant(capability: Capability, fields: Mapping[str, Any], known: Mapping[str, Capability]) -> dict[str, str]:
+def _find_planted(capability: Capability, fields: Mapping[str, Any], known: Mapping[str, Capability]) -> dict[str, str]:
     """The fields in which something stands that others wrote, and what that is."""
     found: dict[str, str] = {}
     for path, mark in capability.untrusted:
@@ -128,7 +128,7 @@ def _is_there(value: Any, path: Path, mark: Untrusted) -> bool:
     return any(item and (is_foreign(item) or not mark.ours) for item in found)
 
 
-def _apart(
+def _set_apart(
     fields: Mapping[str, Any], planted: Collection[str], wrapper: Wrapper, marked: Collection[str] = ()
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     ours = {
@@ -148,7 +148,7 @@ def _quote(theirs: Mapping[str, Any]) -> str:
     return "\n".join(f"{name}:\n{sentences.list_plain(value)}" for name, value in theirs.items())
 
 
-def _text_of(
+def _make_text(
     capability: Capability, fields: Mapping[str, Any], ours: Mapping[str, Any], quoted: str, marked: Collection[str]
 ) -> str:
     plain = {name: value for name, value in ours.items() if name not in marked}
@@ -156,7 +156,7 @@ def _text_of(
         sentences.make_first_line(capability.listing.says, fields),
         *sentences.outline(plain, capability.listing.not_in_text),
     ]
-    failures = [_text(ours[name]) for name in sorted(marked) if ours.get(name)]
+    failures = [_encode_text(ours[name]) for name in sorted(marked) if ours.get(name)]
     lines = [*said, quoted, *failures, *sentences.list_following(ours, capability.arguments)]
     return "\n".join(line for line in lines if line) or "Done."
 
@@ -187,7 +187,7 @@ def make_failure(
 ) -> CallToolResult:
     """A failure as it was told, for a model."""
     said = {**tell_failure(failure, wrapper or Wrapper(), given), "requestId": request_id}
-    return CallToolResult(content=[TextContent(text=_text(said))], is_error=True)
+    return CallToolResult(content=[TextContent(text=_encode_text(said))], is_error=True)
 
 
 def tell_failure(failure: Mapping[str, Any], wrapper: Wrapper, given: Collection[str] = ()) -> dict[str, Any]:
@@ -203,13 +203,13 @@ def tell_failure(failure: Mapping[str, Any], wrapper: Wrapper, given: Collection
         said["next"] = lead
     said |= {key: wrapper.mark_value(value, key) for key, value in details.items() if key in _OURS}
     if "arguments" in details:
-        said["arguments"] = [_of_argument(item, wrapper, given) for item in details["arguments"]]
+        said["arguments"] = [_word_argument(item, wrapper, given) for item in details["arguments"]]
     if quoted:
-        said["details"] = wrapper.wrap(_pretty(quoted), "what the failure quotes")
+        said["details"] = wrapper.wrap(_encode_pretty(quoted), "what the failure quotes")
     return said
 
 
-def _of_argument(item: Mapping[str, Any], wrapper: Wrapper, given: Collection[str]) -> dict[str, Any]:
+def _word_argument(item: Mapping[str, Any], wrapper: Wrapper, given: Collection[str]) -> dict[str, Any]:
     """The problem of an argument, in IKOMA's own words; its name is the caller's where nothing is called so."""
     own = {"problem": lambda text: wrapper.mark_sentence(text, given), "argument": wrapper.wrap_unless_name}
     return {name: own[name](value) if name in own else value for name, value in item.items()}
@@ -219,9 +219,9 @@ def _of_argument(item: Mapping[str, Any], wrapper: Wrapper, given: Collection[st
 _OURS = frozenset({"arguments", "summary", "confirmation", "expiresAt", "retryAfter"})
 
 
-def _text(value: Any) -> str:
+def _encode_text(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
-def _pretty(value: Any) -> str:
+def _encode_pretty(value: Any) -> str:
     return orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode()

@@ -61,7 +61,7 @@ class Wrapper:
         """
         pieces = sorted((piece for piece in given if piece in text and not is_name(piece)), key=len, reverse=True)
         again = "|".join([_QUOTED.pattern, *map(re.escape, pieces), _JOINED])
-        return re.sub(again, self._quoted, text, flags=re.DOTALL)
+        return re.sub(again, self._quote, text, flags=re.DOTALL)
 
     def mark_value(self, value: Any, field: str = "") -> Any:
         """Facts of IKOMA's own, with what others wrote marked where it stands: in its sentences, and as text."""
@@ -73,7 +73,7 @@ class Wrapper:
             return {self.wrap_unless_name(name): self.mark_value(item, name) for name, item in value.items()}
         return value
 
-    def _quoted(self, found: re.Match[str]) -> str:
+    def _quote(self, found: re.Match[str]) -> str:
         text = found[0]
         if _QUOTED.fullmatch(text):
             try:

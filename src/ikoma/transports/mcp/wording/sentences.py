@@ -60,7 +60,7 @@ def outline(fields: Fields, not_in_text: Collection[str] = ()) -> list[str]:
         elif isinstance(value, dict):
             lines += [f"{name}.{key}: {_record(item)}" for key, item in value.items() if item not in _NOTHING]
         else:
-            lines.append(f"{name}: {_short(_tool(value) if name == 'capability' else value)}")
+            lines.append(f"{name}: {_shorten(_name_tool(value) if name == 'capability' else value)}")
     return lines
 
 
@@ -70,7 +70,7 @@ def list_plain(value: Any) -> str:
         return value
     if isinstance(value, list):
         return "\n".join(item if isinstance(item, str) else _record(item) for item in value)
-    return "\n".join(outline(value)) if isinstance(value, dict) else _short(value)
+    return "\n".join(outline(value)) if isinstance(value, dict) else _shorten(value)
 
 
 def select_failed(value: Any) -> Any:
@@ -82,7 +82,7 @@ def select_failed(value: Any) -> Any:
 
 def draw_table(columns: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
     """The first rows of a query, a line for each."""
-    lines = [" | ".join(map(str, columns)), *(" | ".join(map(_short, row)) for row in rows[:_MOST_ROWS])]
+    lines = [" | ".join(map(str, columns)), *(" | ".join(map(_shorten, row)) for row in rows[:_MOST_ROWS])]
     if len(rows) > _MOST_ROWS:
         lines.append(f"… and {len(rows) - _MOST_ROWS} rows more: LIMIT and OFFSET show them.")
     return "\n".join(lines)
@@ -95,7 +95,7 @@ def list_following(fields: Fields, arguments: Collection[str] = ()) -> list[str]
         arguments: those that the tool takes.
     """
     more = [_describe_more(arguments)] if fields.get("truncated") else []
-    return more + _next(fields.get("next"))
+    return more + _word_next(fields.get("next"))
 
 
 def _describe_more(arguments: Collection[str]) -> str:
@@ -108,7 +108,7 @@ def _describe_more(arguments: Collection[str]) -> str:
     return f"There is more: {', '.join(ways[:-1])}{' or ' if ways[1:] else ''}{ways[-1]} shows it."
 
 
-def _next(step: Any) -> list[str]:
+def _word_next(step: Any) -> list[str]:
     if isinstance(step, dict) and "tool" in step:
         return [f"Next: {step['tool']} {orjson.dumps(step.get('arguments') or {}).decode()}"]
     return [f"Next: {step}"] if step else []
@@ -116,26 +116,26 @@ def _next(step: Any) -> list[str]:
 
 def _record(item: Any) -> str:
     if not isinstance(item, dict):
-        return _short(item)
+        return _shorten(item)
     if "problem" in item:
         where = f"{item.get('file') or ''}:{item['line']}" if item.get("line") else item.get("file") or ""
         rule = f" (rule {item['rule']})" if item.get("rule") else ""
         return f"{where}: {item['problem']}{rule} Fix: {item.get('fix') or ''}"
     named = [str(item[name]) for name in _SHOWN_FIRST if item.get(name)]
     rest = [
-        name if value is True else f"{name} {_short(_tool(value) if name == 'capability' else value)}"
+        name if value is True else f"{name} {_shorten(_name_tool(value) if name == 'capability' else value)}"
         for name, value in item.items()
         if name not in _SHOWN_FIRST and name not in _FOR_PROGRAMS and value is not False and value not in _NOTHING
     ]
     return " · ".join([*named, *rest])
 
 
-def _tool(capability: Any) -> str:
+def _name_tool(capability: Any) -> str:
     """The capability as a model calls it."""
     return str(capability).replace(".", "_")
 
 
-def _short(value: Any) -> str:
+def _shorten(value: Any) -> str:
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         shown = ", ".join(value[:_MOST_NAMES])
         return shown if len(value) <= _MOST_NAMES else f"{shown} … ({len(value)} in all)"

@@ -59,7 +59,7 @@ class Speech:
         capability = self._capabilities.get(name)
         if capability is None or not self._names.may_stand_in(body):
             return body
-        return orjson.dumps(self._result(capability, orjson.loads(body), self.make_rewording(given, lists)))
+        return orjson.dumps(self._word_result(capability, orjson.loads(body), self.make_rewording(given, lists)))
 
     def word_error(self, error: IkomaError, given: Mapping[str, Any], lists: Lists = list_all) -> None:
         """An error, in place: it is this caller's own."""
@@ -71,7 +71,7 @@ class Speech:
         error.hint = change(error.hint)
         error.details = reword_details(error.details, change)
 
-    def _result(self, capability: Capability, result: Any, change: Change) -> Any:
+    def _word_result(self, capability: Capability, result: Any, change: Change) -> Any:
         result = reword_result(result, [*capability.sentences, ("message",)], change)
         if capability.name == "platform.info":
             named = (self._capabilities[name] for name in result["capabilities"])
@@ -79,7 +79,7 @@ class Speech:
         if capability.name.startswith("operations.") and isinstance(result, dict):
             result = reword_steps(result, change)
             if (came_to := self._capabilities.get(result.get("capability", ""))) and result.get("result"):
-                result["result"] = self._result(came_to, result["result"], change)
+                result["result"] = self._word_result(came_to, result["result"], change)
             if result.get("failure"):
                 result["failure"] = reword_failure(result["failure"], change)
         return result
