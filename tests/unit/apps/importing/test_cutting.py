@@ -17,6 +17,7 @@ from ikoma.apps.yaml.violation import Violation
 from ikoma.compose.model import parse_model
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.engines.compose.runtime import assemble
+from ikoma.kernel.redaction.redaction import find_nothing
 from ikoma.kernel.state.store import Store
 from ikoma.model import AppName
 from tests.support import DOCKER_HOST
@@ -54,7 +55,7 @@ def cut(folder: Path, text: str, held: frozenset[int] | None = None) -> tuple[Cu
     files = CutFiles({NAME: text})
 
     async def run() -> list[str]:
-        engine = ComposeEngine(DOCKER_HOST)
+        engine = ComposeEngine(DOCKER_HOST, find_nothing)
         try:
             parts = assemble(engine)
             policy = Policy(Apps(folder / "apps"), Waivers(Store(folder / "state.db")), platform_ports={3000: "IKOMA"})
