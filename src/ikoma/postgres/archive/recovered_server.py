@@ -207,7 +207,7 @@ async def _lay_out(folder: Path, program: Path, recovery: RecoveryPlan) -> None:
         await _copy([str(path) for path in recovery.segments[number : number + _MANY]], wal, into=True)
     await asyncio.to_thread(_configure, folder, data, recovery)
     if (user := cluster.find_system_user()) is not None:
-        owned = await run(["chown", "--recursive", "--no-dereference", f"{user}:", "--", str(folder)], timeout=_SECONDS)
+        owned = await run(["chown", "-R", "-h", f"{user}:", "--", str(folder)], timeout=_SECONDS)
         if owned.code != 0:
             raise RecoveryFailed("The copy cannot be given to PostgreSQL's user.")
 
@@ -220,8 +220,8 @@ async def _combine(program: Path, copies: Sequence[Path], target: Path) -> None:
 
 
 async def _copy(sources: Sequence[str], target: Path, *, into: bool = False) -> None:
-    where = [f"--target-directory={target}"] if into else ["--no-target-directory"]
-    argv = ["cp", "--recursive", "--reflink=auto", "--preserve=mode,timestamps", *where, "--", *sources]
+    # Short options: IKOMA's image may be made of one whose programs are BusyBox's.
+    argv = ["cp", "-R", "-p", *(["-t", str(target)] if into else ["-T"]), "--", *sources]
     copied = await run([*argv, *([] if into else [str(target)])], timeout=_SECONDS)
     if copied.code != 0:
         said = copied.stderr.decode(errors="replace").strip().splitlines()
