@@ -26,11 +26,15 @@ CLIENTS = 16
 
 @dataclass
 class World:
-    """A started server. `rounds` is how often each thing is measured, `seconds` how long a load lasts."""
+    """A started server. `rounds` is how often each thing is measured, `seconds` how long a load lasts.
+
+    `is_quick`: both are less, and what is measured may be smaller too.
+    """
 
     server: Server
     rounds: int
     seconds: float
+    is_quick: bool = False
     token: str = field(default_factory=lambda: secrets.token_hex(3))
     _app: str | None = None
 
@@ -78,7 +82,7 @@ class World:
 def world(*, quick: bool) -> Iterator[World]:
     os.environ["IKOMA_TESTS_FORK"] = "0"  # what is measured is the program as a user starts it
     with started_server(RATE_LIMIT_MAX_REQUESTS="1000000000") as server:
-        yield World(server, rounds=2 if quick else 5, seconds=1 if quick else 3)
+        yield World(server, rounds=2 if quick else 5, seconds=1 if quick else 3, is_quick=quick)
 
 
 def postgres_program(name: str) -> str:
