@@ -44,7 +44,8 @@ def place_new(
     found, folder = find_sources(app, model, besides=SQL), releases.locate_folder(release.id)
     known = releases.locate_folder(earlier.id) / MANIFEST if earlier else None
     taken = Snapshots(app).take(found.paths, folder / MANIFEST, known, data=found.left_out)
-    write_file(folder / _MARKS, orjson.dumps(mark_data(app, model, found)), mode=0o600)
+    if marks := mark_data(app, model, found):
+        write_file(folder / _MARKS, orjson.dumps(marks), mode=0o600)
     if dotenv := read_dotenv(app, model):
         write_file(folder / _DOTENV, dotenv, mode=0o600)
     return _place(app, release, taken, found, in_use)

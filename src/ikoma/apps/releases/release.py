@@ -327,7 +327,12 @@ class Releases:
                 yield release
 
     def _list_names(self) -> list[str]:
-        return sorted(entry.name for entry in list_folder(self._folder) if (entry / _RECORD).is_file())
+        # Without a Path for each: every line of progress asks for the newest one, to know its secrets.
+        try:
+            with os.scandir(self._folder) as entries:
+                return sorted(entry.name for entry in entries if os.path.lexists(f"{entry.path}/{_RECORD}"))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
     def _read(self, identity: str) -> Release:
         name = f"releases/{identity}/{_RECORD}"

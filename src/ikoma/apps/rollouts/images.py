@@ -47,16 +47,12 @@ async def provide(
     makers = _find_makers(described["services"], model)
     built = {name: service for name, service in described["services"].items() if makers[name] == name}
     await _check_bases(store, model, built, place, folder, progress=progress)
-    compose_file = folder / "build.json"
-    whole = {**described, "services": {**built, **_list_pulled(model)}}
-    write_file(compose_file, encode(write_dockerfiles(folder, whole)), mode=0o600)
-    await store.prepare(
-        place.app,
-        compose_file,
-        build=list(built),
-        pull=[name for name in _list_pulled(model) if await _is_wanted(store, model.services[name])],
-        progress=progress,
-    )
+    pull = [name for name in _list_pulled(model) if await _is_wanted(store, model.services[name])]
+    if built or pull:
+        compose_file = folder / "build.json"
+        whole = {**described, "services": {**built, **_list_pulled(model)}}
+        write_file(compose_file, encode(write_dockerfiles(folder, whole)), mode=0o600)
+        await store.prepare(place.app, compose_file, build=list(built), pull=pull, progress=progress)
     own = {name_image(place.app, name): name for name in makers}
     found = {}
     for name, service in model.services.items():
