@@ -16,10 +16,12 @@ from typing import Any
 from ikoma.apps.database import migration_files
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.resolution import resolver
+from ikoma.apps.routing.routes import Routes
 from ikoma.apps.yaml import form
 from ikoma.cli import run
 from ikoma.engines.compose import runtime
 from ikoma.engines.compose.engine import ComposeEngine
+from ikoma.engines.docker import ownership
 from ikoma.engines.docker.docker_api import DockerApi
 from ikoma.kernel.redaction.redaction import Scrubber
 from ikoma.postgres.app_sessions import AppSessions
@@ -37,6 +39,9 @@ QUESTIONS: dict[str, tuple[Any, str]] = {
     "judge what is made": (Policy, "require_fixed"),
     "list volumes and networks": (DockerApi, "list_resources"),
     "list own networks": (ComposeEngine, "list_networks"),
+    "remove a network": (ComposeEngine, "remove_network"),
+    "read a container's files": (ownership, "_file"),
+    "wait for old requests": (Routes, "drain"),
     "log in for the ledger": (AppSessions, "_log_in"),
     "connect for a migration": (sending, "connected"),
     "connect for a backup": (dump, "connected"),

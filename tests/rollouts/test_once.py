@@ -25,11 +25,11 @@ def counted() -> Iterator[Server]:
         stop_apps(made)
 
 
-def ask(counted: Server, capability: str) -> Counter[str]:
-    """Return what is asked in one call."""
+def ask(counted: Server, capability: str, app: str = APP) -> Counter[str]:
+    """Return what is asked in one call, in the order in which it is asked first."""
     file = Path(counted.env["IKOMA_STATE"]) / FILE
     file.write_text("")
-    counted.do(capability, {"appName": APP})
+    counted.do(capability, {"appName": app})
     return Counter(file.read_text().splitlines())
 
 
@@ -44,6 +44,7 @@ def test_a_deploy_asks_once(counted: Server) -> None:
         asked = ask(counted, "deploy.up")
         found = {question: count for question, count in asked.items() if not question.startswith("open ")}
         found.pop("list own networks", None)  # of what was replaced, where something was
+        found.pop("remove a network", None)
         # For validation, before a change, and after it where there was one: a session of the last second serves again.
         assert found.pop("log in for the ledger", 0) <= (3 if migrated else 2)
         assert found == {
@@ -54,11 +55,23 @@ def test_a_deploy_asks_once(counted: Server) -> None:
             "judge": 2,  # what was validated, and what will run
             "judge what is made": 1,
             "redact": 1,
+            "wait for old requests": 1,
             # For validation, for what will run, and at the creation: others make them meanwhile.
             "list volumes and networks": 3,
             **({"connect for a migration": 1, "connect for a backup": 1} if migrated else {}),
         }, number
         assert asked["list own networks"] <= 1
+
+
+def test_what_stood_by_goes_while_old_requests_end(counted: Server) -> None:
+    compose = make_app(counted, "counted-standby") / "docker-compose.yml"
+    text = compose.read_text()
+    for number in range(3):  # the last one ends what was kept of the first
+        compose.write_text(text.replace("    restart:", f"    environment: {{NUMBER: '{number}'}}\n    restart:"))
+        asked = ask(counted, "deploy.up", "counted-standby")
+    assert (asked["wait for old requests"], asked["remove a network"]) == (1, 1)
+    order = list(asked)
+    assert order.index("wait for old requests") < order.index("remove a network")
 
 
 def test_status_and_health_open_no_file_twice(counted: Server) -> None:

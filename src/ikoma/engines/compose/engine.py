@@ -259,8 +259,8 @@ class ComposeEngine:
     async def list_anonymous_volumes(self, container: str) -> Sequence[AnonymousVolume]:
         return await control.list_anonymous_volumes(self._api, container)
 
-    async def find_user(self, container: str) -> Owner | None:
-        return await ownership.find_user(self._api, container)
+    async def find_writer(self, container: str) -> Owner | None:
+        return await ownership.find_writer(self._api, container)
 
     async def give_volumes(self, container: str, owner: Owner) -> None:
         await ownership.give_volumes(self._api, container, owner)

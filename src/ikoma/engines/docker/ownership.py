@@ -30,10 +30,12 @@ _FEW = 64 << 10
 """Enough of a folder's tar file to tell whose it is, and whether something is in it."""
 
 
-async def find_user(api: DockerApi, identity: str) -> Owner | None:
-    """The user that a container's processes run as; None where its image does not say who that is."""
+async def find_writer(api: DockerApi, identity: str) -> Owner | None:
+    """The user that a container's processes run as; None where they write no mount, or its image does not say who."""
     async with api.connect(_SECONDS) as docker:
         shown = await docker.containers.container(identity).show()
+        if not any(mount.get("RW") for mount in shown.get("Mounts") or []):
+            return None
         name, _, group = str((shown["Config"] or {}).get("User") or "0").partition(":")
         people = list(_list_entries(await _read_file(docker, identity, "/etc/passwd")))
         groups = list(_list_entries(await _read_file(docker, identity, "/etc/group"))) if group else []

@@ -166,7 +166,7 @@ class NewRollout:
     async def _hand_over(self) -> None:
         """Let the new containers write what is new: it belongs to whom they run as."""
         for item in self._new:
-            owner = await self._engine.find_user(item.id)
+            owner = await self._engine.find_writer(item.id)
             if owner is not None and owner.uid != 0:
                 await self._engine.give_volumes(item.id, owner)
                 hand_over(self._app, self._rendered.model.services[item.service].mounts, owner.uid, owner.gid)

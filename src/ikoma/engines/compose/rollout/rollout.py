@@ -11,7 +11,8 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -141,9 +142,13 @@ class ComposeRollouts:
         drained, rest, now = 0, "", containers
         same = before is not None and before.release == work.target.release
         try:
-            if made and not same:  # else what is watched is the same release still
-                await self.end_standby(work.app, work.hooks)
-            drained = await self._withdraw(work, containers, old, before, watch=0.0 if same else work.target.watch)
+            anonymous_volumes.note(work.app, await anonymous_volumes.map_held(self._engine, [*old, *containers]))
+            async with self._end_alongside(work, ends=made and not same):  # else what is watched is the same release
+                drained = await work.hooks.drain()
+            checkpoint("drained")
+            # Containers of the same release are nothing to go back to.
+            await self._retire(work.app, work.hooks, old, before, watch=0.0 if same else work.target.watch)
+            await self._name(work.app, work.target, containers)
             ours = {item.id for item in containers}
             now = [item for item in await self._engine.list_containers(work.app.name) if item.id in ours]
         except EngineUnavailable as error:
@@ -158,26 +163,15 @@ class ComposeRollouts:
             rest=rest,
         )
 
-    async def _withdraw(
-        self,
-        work: _Work,
-        containers: Sequence[Container],
-        old: Sequence[Container],
-        before: Serving | None,
-        *,
-        watch: float,
-    ) -> int:
-        """Let requests to the old containers end, then these; for how many milliseconds the requests were waited for.
-
-        Args:
-            watch: for how long they are kept; those of the same release are nothing to go back to.
-        """
-        anonymous_volumes.note(work.app, await anonymous_volumes.map_held(self._engine, [*old, *containers]))
-        drained = await work.hooks.drain()
-        checkpoint("drained")
-        await self._retire(work.app, work.hooks, old, before, watch)
-        await self._name(work.app, work.target, containers)
-        return drained
+    @asynccontextmanager
+    async def _end_alongside(self, work: _Work, *, ends: bool) -> AsyncIterator[None]:
+        """Let go of what was kept of the rollout before while the block runs: to remove a network takes Docker long."""
+        ending = asyncio.ensure_future(self.end_standby(work.app, work.hooks)) if ends else None
+        try:
+            yield
+        finally:
+            if ending is not None:
+                await ending
 
     def is_ending(self, app: App) -> bool:
         """Whether containers that were replaced still have their time to end: that is nothing to hold a lock for."""
