@@ -69,7 +69,7 @@ faults: ## Kill whatever touches data at 100 random moments, and look what is le
 
 installs: ## Kill install.sh at 20 random moments, upgrade to versions that are broken, try a Debian just made (needs debootstrap)
 	@scripts/setup engine images dev wheels
-	@IKOMA_INSTALL_KILLS=20 $(venv)/python -m pytest tests/install/test_*.py tests/install/upgrades.py tests/install/postgres_upgrade.py $(ARGS)
+	@IKOMA_INSTALL_KILLS=20 $(venv)/python -m pytest tests/install/test_*.py tests/install/upgrades.py tests/install/postgres_upgrade.py tests/install/compose_backups.py $(ARGS)
 	@$(venv)/python -m tests.install.fresh
 
 bundle: ## Make dist/ikoma-VERSION-MACHINE.tar, with which a machine without a network installs (SIGN=KEYFILE signs it)
