@@ -25,7 +25,7 @@ from tests.apps import COMPOSE, SERVE, make_app
 from tests.cli.terminal import Terminal
 from tests.git_host import GitHost
 from tests.images import busybox_image
-from tests.support import Server
+from tests.support import Server, eventually
 from tests.support import server as started_server
 
 ROOT = Path(__file__).parents[2]
@@ -184,6 +184,7 @@ def steps(server: Server, host: GitHost) -> Iterator[Step]:
     yield "schedule-set", ["schedule-set", "deli", "nightly", "0 3 * * *", "--zone", "Europe/Berlin"]
     yield "schedule-run", ["schedule-run", "deli", "nightly"]
     yield "schedules", ["schedules", "deli", "--runs", "0"]
+    eventually(lambda: schedule_has_run(server, "deli"), "the schedule's run has ended")
     yield "schedule-remove", ["schedule-remove", "deli", "nightly"]
     yield "remove-asked", ["remove", "deli"], "del\r"
     yield "remove", ["remove", "deli"], "deli\r"
@@ -276,6 +277,11 @@ def in_a_month() -> str:
 
 def latest(server: Server, app: str) -> str:
     return str(server.do("release.list", {"appName": app})["releases"][0]["id"])
+
+
+def schedule_has_run(server: Server, app: str) -> bool:
+    [schedule] = server.do("schedules.list", {"appName": app})["schedules"]
+    return schedule["recent"][0]["outcome"] not in ("asked", "running")
 
 
 ASKS = {"remove": "to go on:", "keys": "[y/N]:"}
