@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 
 from ikoma.app_folder import App
@@ -22,7 +23,7 @@ _OF_PROCESSES = re.compile(r"/proc/([0-9]+|self|thread-self)(/|$)")
 _REST = "([-_.][A-Za-z0-9_.-]*)?"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class HostFacts:
     """The server, as one app's file is checked against it. What few files are judged by is found where a rule asks."""
 
@@ -48,7 +49,7 @@ class HostFacts:
     built: frozenset[str] = frozenset()
     """Names of the images that are built by the file that is checked."""
 
-    @property
+    @cached_property
     def root(self) -> Path:
         """The app's folder, its links resolved."""
         return Path(os.path.realpath(self.app.path))

@@ -1,7 +1,11 @@
-"""The target of a path on this machine, link by link."""
+"""The target of a path on this machine, link by link.
+
+Every judgement follows many ways, each of them anew: so the steps are plain text, and paths are made of what is found.
+"""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,42 +18,48 @@ class LocatedPath:
     """The target of a path, and every folder that was looked into on the way: who may write one can change the way."""
 
     path: Path
-    through: tuple[Path, ...]
+    through: tuple[str, ...]
 
     @property
     def passed(self) -> set[Path]:
         """The folders of the way, and all above them."""
-        found: set[Path] = set()
+        found: set[str] = set()
         for step in self.through:
             while step not in found:
                 found.add(step)
-                step = step.parent
-        return found
+                step = _find_parent(step) or "/"
+        return set(map(Path, found))
 
 
 def locate(path: str) -> LocatedPath:
     """Follow an absolute path, link by link, as the kernel would; a way without end leads to `/`, which is nobody's."""
-    here = Path("/")
-    through: list[Path] = []
+    here = ""  # the root, to which steps are added
+    through: list[str] = []
     steps = list(reversed(Path(path).parts[1:]))
     links = 0
     while steps:
         step = steps.pop()
         if step == "..":
-            here = here.parent
+            here = _find_parent(here)
             continue
         if len(through) == _MOST_STEPS:
             return LocatedPath(Path("/"), tuple(through))
-        through.append(here)
+        through.append(here or "/")
+        following = f"{here}/{step}"
         try:
-            target = (here / step).readlink()
+            target = Path(os.readlink(following))  # noqa: PTH115 - without a Path for each step
         except (OSError, ValueError):  # no link, nothing there yet, or nothing that can be
-            here /= step
+            here = following
             continue
         links += 1
         if links > _MOST_LINKS:
             return LocatedPath(Path("/"), tuple(through))
         if target.is_absolute():
-            here = Path("/")
+            here = ""
         steps.extend(reversed(target.parts[1:] if target.is_absolute() else target.parts))
-    return LocatedPath(here, tuple(through))
+    return LocatedPath(Path(here or "/"), tuple(through))
+
+
+def _find_parent(path: str) -> str:
+    """The folder above a path; "" for the root."""
+    return path.rpartition("/")[0]

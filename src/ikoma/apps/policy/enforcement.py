@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -138,7 +137,7 @@ class Policy:
 
 
 def _resolve_links(paths: Sequence[Path]) -> tuple[Path, ...]:
-    return tuple(Path(os.path.realpath(path)) for path in paths)
+    return tuple(locate(str(path.absolute())).path for path in paths)
 
 
 def list_written(app: App) -> tuple[str, ...]:

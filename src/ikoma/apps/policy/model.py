@@ -73,8 +73,9 @@ def check(model: ComposeModel, facts: HostFacts) -> list[Violation]:
     found += containers.check_replicas(model.services.values())
     for name, service in model.services.items():
         found += _check_keys(SERVICE, facts, ("services", name), service.raw)
-    found += storage.read_files(model, facts)
-    found += storage.find_nested(model, facts)
+    copied = storage.find_copied(model, facts)
+    found += storage.read_files(model, facts, copied)
+    found += storage.find_nested(model, facts, copied)
     return found
 
 

@@ -116,12 +116,11 @@ def _is_special(path: Path) -> bool:
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
-def read_files(model: ComposeModel, facts: HostFacts) -> Iterator[Violation]:
+def read_files(model: ComposeModel, facts: HostFacts, copied: Sources) -> Iterator[Violation]:
     """Find what Compose reads and a container writes: the container would have a say in what runs next.
 
     What is mounted from a copy of the release's own changes nothing in the folder.
     """
-    copied = _find_copied(model, facts)
     for place, source, writable in _list_binds(model):
         path = locate(source).path
         if not writable or not facts.is_inside(path) or facts.is_state(path):
@@ -141,12 +140,11 @@ def read_files(model: ComposeModel, facts: HostFacts) -> Iterator[Violation]:
             yield Violation("own-state", (), what, instead=_INSTEAD_OF_WRITTEN)
 
 
-def find_nested(model: ComposeModel, facts: HostFacts) -> Iterator[Violation]:
+def find_nested(model: ComposeModel, facts: HostFacts, copied: Sources) -> Iterator[Violation]:
     """Sources on whose way lies a folder that a container may write: it could make a link to anywhere of them.
 
     What is mounted read-only from a copy may lie there: the copy is made without following links.
     """
-    copied = _find_copied(model, facts)
     read_only = {place for place, _, writable in _list_binds(model) if not writable}
     for violation, path, above in _find_below_written(model, facts):
         is_inside = all(folder in path.parents and folder not in copied.writable for folder in above)
@@ -169,7 +167,7 @@ def _find_below_written(model: ComposeModel, facts: HostFacts) -> Iterator[tuple
             yield Violation("bind-nested", place, what, because=str(min(above))), located.path, above
 
 
-def _find_copied(model: ComposeModel, facts: HostFacts) -> Sources:
+def find_copied(model: ComposeModel, facts: HostFacts) -> Sources:
     """Find what a release has copies of; nothing where the file says nonsense, which is refused by itself."""
     try:
         return find_sources(facts.app, model)

@@ -100,7 +100,7 @@ class WebServices:
 
     async def settle(self, app: App, model: ComposeModel) -> Settled:
         """The model with the choice written down, and without ports that are not needed and cannot be had."""
-        dockerfiles = await asyncio.to_thread(read_dockerfiles, app, model)
+        dockerfiles = await asyncio.to_thread(read_dockerfiles, app, model) if model.builds else {}
         there = await self._find_own_proxies(app, model, dockerfiles)
         proxies = tuple(item for item in there if item.must_change)
         try:

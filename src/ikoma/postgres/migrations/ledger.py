@@ -61,9 +61,7 @@ async def _read_ledger(connection: Connection) -> list[LedgerEntry]:
         begun = await connection.execute(f"{_BEGIN}; {_FIND}".encode(), prepare=False)
         while begun.nextset():
             pass
-        entries = await _read_entries_of(connection, await begun.fetchall())
-        await connection.execute("ROLLBACK")
-        return entries
+        return await _read_entries_of(connection, await begun.fetchall(), ends=True)
     except psycopg.Error as error:
         if is_lost(error, connection):
             raise
@@ -78,15 +76,24 @@ async def read_entries(connection: Connection) -> list[LedgerEntry]:
     return await _read_entries_of(connection, await _read_rows(connection, _FIND))
 
 
-async def _read_entries_of(connection: Connection, found: list[tuple[Any, ...]]) -> list[LedgerEntry]:
+async def _read_entries_of(
+    connection: Connection, found: list[tuple[Any, ...]], *, ends: bool = False
+) -> list[LedgerEntry]:
+    """The entries of the table that was found.
+
+    Args:
+        ends: whether the transaction, which only reads, ends with them: in the same message, for each takes its time.
+    """
     ((table,),) = found
     if table is None:
+        if ends:
+            await connection.execute("ROLLBACK")
         return []
     seen = await connection.execute(sql.SQL(_LOOK).format(table=sql.Literal(table)), prepare=False)
     kinds, columns = [await seen.fetchall() for _ in range(2) if seen.nextset()]
     if kinds != [("r", False)] or not set(columns) >= _OURS:
         raise LedgerSpoiled
-    entries = await _read_rows(connection, _ENTRIES)
+    entries = await _read_rows(connection, f"{_ENTRIES}; ROLLBACK" if ends else _ENTRIES)
     if len(entries) > _MOST:
         raise LedgerSpoiled(f"ikoma.migrations has more than {_MOST:,} rows.")
     return [LedgerEntry(str(name), str(checksum), str(when)) for name, checksum, when in entries]
