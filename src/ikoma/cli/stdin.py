@@ -42,7 +42,7 @@ def read_text(typed: str = "") -> str:
     """Read stdin as `read_input` does: text in UTF-8, whose lines end as they do here."""
     content = read_input(typed)
     if len(content) > MOST:
-        raise click.UsageError(f"stdin holds more than {MOST >> 20} MiB.")
+        raise click.UsageError(f"stdin holds more than {MOST:,} bytes.")
     try:
         return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8").read()
     except UnicodeDecodeError:

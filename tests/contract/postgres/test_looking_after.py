@@ -44,7 +44,7 @@ def made(folder: Path, **more: str) -> EmbeddedPostgres:
 
 
 def postmaster(folder: Path) -> int:
-    """Its process.
+    """The process of a server.
 
     Raises:
         FileNotFoundError: it has been stopped.
