@@ -47,6 +47,8 @@ class DatabasesUnavailable(IkomaError):
     code, status = "postgres_unavailable", 503
     default_hint = "The server restarts its own PostgreSQL by itself; check POSTGRES_* where it is external."
     default_next = (Next("platform.check"),)
+    shuts_out = False
+    """Whether PostgreSQL is there, and its own rules do not let this role into this database."""
 
 
 class ProxyUnavailable(IkomaError):

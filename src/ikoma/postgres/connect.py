@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import psycopg
 
-from ikoma.errors import DatabasesUnavailable
+from ikoma.errors import DatabasesUnavailable, DiskFull
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 _SECONDS = 4.0
 _LONGEST_SAID = 8 << 10
+_ENDED = ("FATAL: ", "server closed the connection", "connection to server was lost", "connection to server at ")
 _AWAY = ("08", "57P", "53300")
 _CHANGED = "Was the password changed? db.create gives an app's role its own again; IKOMA's is in POSTGRES_*."
+_TAKEN = "Others have every connection: end sessions that nobody needs, or raise max_connections; then try again."
+_SHUT_OUT = "Let a rule of its pg_hba.conf admit this role; copies of a database are named ikoma-stand-in-… there."
+_HINTS = {
+    "password authentication failed": _CHANGED,
+    "too many": _TAKEN,
+    "connection slots are reserved": _TAKEN,
+    "pg_hba.conf": _SHUT_OUT,
+}
 
 
 async def connect(parameters: Mapping[str, Any]) -> Connection:
@@ -34,13 +44,15 @@ async def connect(parameters: Mapping[str, Any]) -> Connection:
 
 @asynccontextmanager
 async def connected(parameters: Mapping[str, Any]) -> AsyncIterator[Connection]:
-    """A connection for the block; a server that goes away inside it is DatabasesUnavailable."""
+    """A connection for the block; a server that goes away inside it is DatabasesUnavailable, a full disk DiskFull."""
     connection = await connect(parameters)
     try:
         yield connection
     except psycopg.Error as error:
         if is_lost(error, connection):
             raise describe_unavailable(error) from error
+        if isinstance(error, psycopg.errors.DiskFull):
+            raise describe_full() from error
         raise
     finally:
         await connection.close()
@@ -75,11 +87,29 @@ def shorten_said(text: str | None) -> str | None:
     return f"{text[:_LONGEST_SAID].rpartition(chr(10))[0]} …[cut]".lstrip()
 
 
-def describe_unavailable(error: BaseException) -> DatabasesUnavailable:
+def describe_unavailable(error: BaseException | str) -> DatabasesUnavailable:
     """The failure in a person's words: the server's last word, without addresses or advice."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = next((line.split("FATAL:", 1)[1].strip() for line in lines if "FATAL:" in line), "")
-    return DatabasesUnavailable(
+    found = DatabasesUnavailable(
         f"PostgreSQL does not answer: {said}." if said else None,
-        hint=_CHANGED if said.startswith("password authentication failed") else None,
+        hint=next((hint for words, hint in _HINTS.items() if words in said), None),
     )
+    found.shuts_out = "pg_hba.conf" in said
+    return found
+
+
+def describe_full() -> DiskFull:
+    """The failure of a server that has no room for what it was asked to write."""
+    return DiskFull(
+        "The disk of the databases is full; what was begun is undone.",
+        hint="Make room on the disk of IKOMA_STATE, then try again.",
+    )
+
+
+def find_outage(lines: Sequence[str]) -> DatabasesUnavailable | DiskFull | None:
+    """What a program of PostgreSQL says when no statement is to blame: its session has ended, or a disk is full."""
+    text = "\n".join(lines)
+    if any(os.strerror(code) in text for code in (errno.ENOSPC, errno.EDQUOT)):
+        return describe_full()
+    return describe_unavailable(text) if any(words in text for words in _ENDED) else None

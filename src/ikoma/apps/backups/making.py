@@ -33,7 +33,7 @@ from ikoma.apps.backups.folder import (
 from ikoma.apps.backups.names import AppBackupName
 from ikoma.apps.backups.stillness import CONSISTENT, CRASH_CONSISTENT, VolumeWriters
 from ikoma.apps.database import credentials
-from ikoma.apps.database.proof import BackupProof
+from ikoma.apps.database.proof import BackupProof, tell_kept
 from ikoma.checkpoints import checkpoint
 from ikoma.durable import open_whole_file, remove_tree
 from ikoma.errors import BackupDamaged, BackupFailed, BackupUnproven, IkomaError
@@ -74,7 +74,8 @@ class AppBackupMaker:
 
         Raises:
             BackupExists: there is one of that name.
-            BackupUnproven: a part of it cannot be restored as it was; the backup is kept without a proof.
+            BackupUnproven: a part of it cannot be restored as it was; the backup is kept without a proof. It is, too,
+                where something is away or full while it is tried.
             BackupFailed, AppBusy: a part could not be read; nothing is kept.
         """
         await self.sweep()
@@ -113,6 +114,7 @@ class AppBackupMaker:
             self._backups.keep(place, backup)
             checkpoint("kept")
         if failure is not None:
+            tell_kept(failure, name)
             raise failure
         return backup
 

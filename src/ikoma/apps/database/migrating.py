@@ -30,6 +30,7 @@ from ikoma.postgres.migrations.losses import find_losses, word_rows
 from ikoma.postgres.sql.parser import read
 
 log = logging.getLogger("ikoma")
+Change = Callable[[Credentials], Awaitable[None]]
 
 _STATEMENT_SECONDS = 600.0
 _COMMAND = "release-command-"
@@ -150,14 +151,13 @@ class DatabaseMigrator:
 
     async def compare_with_backup(self, app: App, backup: str) -> list[str]:
         """List the differences from a backup: a line for each table with other rows, counted now."""
-        rows = await self._databases.count_rows(credentials.require(app))
-        return self._compare_rows(app, backup, rows)
+        return self._compare_rows(app, backup, await self._databases.count_rows(credentials.require(app)))
 
     def _compare_rows(self, app: App, backup: str, rows: Mapping[str, int | None]) -> list[str]:
         held = next((item.tables for item in self._backups.list_of(app.name) if item.name == backup), {})
         return [f"{quote_name(table)}: {_describe_rows(table, rows, held)}" for table in sorted({*rows, *held})]
 
-    async def rehearse(self, app: App, change: Callable[[Credentials], Awaitable[None]], progress: Progress) -> None:
+    async def rehearse(self, app: App, change: Change, progress: Progress, *, needed: bool = False) -> None:
         """Prove, on a copy that is thrown away, that a backup of the database can be restored; then change the copy."""
         owned, copy = credentials.require(app), _locate_rehearsal(app)
         copy.unlink(missing_ok=True)
@@ -172,7 +172,7 @@ class DatabaseMigrator:
                 tell("restore the backup into a copy")
                 await self._databases.prove(owned, dump, place, what=_UNPROVEN, progress=tell)
                 tell("change the copy")
-                if await self._may_enter(place):
+                if await self._may_enter(place, needed):
                     await change(place)
         finally:
             copy.unlink(missing_ok=True)
@@ -184,10 +184,9 @@ class DatabaseMigrator:
 
         Raises:
             MigrationChanged: one was applied with another content.
-            BackupUnproven, DiskFull: there can be no copy.
+            BackupUnproven, DiskFull, DatabasesUnavailable: there can be no copy, or its role may not enter it.
         """
-        done: list[MigrationRehearsal] = []
-        failed: list[SqlFailed] = []
+        done, failed = list[MigrationRehearsal](), list[SqlFailed]()
 
         async def change(place: Credentials) -> None:
             for number, migration in enumerate(migrations):
@@ -199,14 +198,16 @@ class DatabaseMigrator:
                     return
                 done.extend([seen] if seen else [])
 
-        await self.rehearse(app, change, progress)
+        await self.rehearse(app, change, progress, needed=True)
         return RehearsedMigrations(done, failed[0] if failed else None)
 
-    async def _may_enter(self, place: Credentials) -> bool:
+    async def _may_enter(self, place: Credentials, needed: bool) -> bool:
         """Whether the app's role is let into the copy: another's server may have rules that name databases."""
         try:
             await self._databases.read_ledger(place)
-        except DatabasesUnavailable:
+        except DatabasesUnavailable as error:
+            if needed or not error.shuts_out:
+                raise
             log.warning("%s: migrations are not tried on a copy: its role is not let into it", place.role)
             return False
         return True

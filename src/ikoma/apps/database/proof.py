@@ -20,6 +20,12 @@ from ikoma.ports.progress import Progress, ignore_progress
 log = logging.getLogger("ikoma")
 
 
+def tell_kept(error: IkomaError, name: str) -> None:
+    """Say of a backup that could not be tried, for a reason that is none of its own, that it is there."""
+    if not isinstance(error, BackupUnproven):
+        error.add(f"{name} is kept without a proof: backup.verify proves it.")
+
+
 class BackupProof:
     """Restores a dump into the database that stands in for the app's own, and remembers what came of it.
 

@@ -8,7 +8,7 @@ finds the one or the other, and says which.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +21,7 @@ from ikoma.apps.database import credentials
 from ikoma.apps.database.backups import BackupManifest, Backups
 from ikoma.checkpoints import checkpoint
 from ikoma.durable import write_file
-from ikoma.errors import DatabaseMissing
+from ikoma.errors import DatabaseMissing, DatabasesUnavailable
 from ikoma.model import AppName, quote_name
 from ikoma.moments import format_moment
 from ikoma.ports.databases import Credentials, Databases, Dump, UndoCopy, measure_room
@@ -31,6 +31,7 @@ from ikoma.rollout_state import RolloutState
 UNDO_DAYS = 7
 _FILE = "restoring.json"
 _LONGEST_COUNT = 20.0
+_MAYBE_SWAPPED = "Before you try again: db.status shows whether it was done, by the time of `undo`."
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,11 @@ class DatabaseRestorer:
             tables = await fill(place, f"{note.backup} cannot be restored, and the database was not touched")
             checkpoint("filled")
             progress("swap the databases")
-            waited = await self._databases.swap_in(place, note)
+            try:
+                waited = await self._databases.swap_in(place, note)
+            except DatabasesUnavailable as error:
+                error.add(_MAYBE_SWAPPED)
+                raise
             checkpoint("swapped")
         return RestoredDatabase(note, waited, tables)
 
@@ -144,9 +149,15 @@ class DatabaseRestorer:
         owned = await self.require(app)
         with self.noted(app, "") as note:
             progress("swap the databases")
-            waited = await self._databases.swap_back(app.name, note)
+            try:
+                waited = await self._databases.swap_back(app.name, note)
+            except DatabasesUnavailable as error:
+                error.add(_MAYBE_SWAPPED)
+                raise
             checkpoint("swapped")
-        rows = await self._databases.count_rows(owned, timeout=_LONGEST_COUNT)
+        rows: Mapping[str, int | None] = {}
+        with suppress(DatabasesUnavailable):  # it is done, whoever counts
+            rows = await self._databases.count_rows(owned, timeout=_LONGEST_COUNT)
         return RestoredDatabase(note, waited, {name: count for name, count in rows.items() if count is not None})
 
     async def settle(self, app: App) -> str | None:

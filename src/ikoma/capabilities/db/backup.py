@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 from ikoma.apps.database import own_database
-from ikoma.apps.database.proof import BackupProof
+from ikoma.apps.database.proof import BackupProof, tell_kept
 from ikoma.apps.offsite.keeping import describe_dump_files
 from ikoma.capabilities.context import Call
+from ikoma.errors import IkomaError
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed
 from ikoma.model import BackupName, Effect, Role, quote_name
 from ikoma.ports.databases import Dump
@@ -60,7 +61,11 @@ async def backup(call: Call, request: DbBackupRequest) -> DbBackupResult:
             app.name, target, summed=True, before=proof.make, progress=call.progress
         )
     manifest = call.platform.backups.record(app.name, dump, restored_in=proof.seconds)
-    taken = proof.require()
+    try:
+        taken = proof.require()
+    except IkomaError as error:
+        tell_kept(error, manifest.name)
+        raise
     files = describe_dump_files(call.platform.backups, manifest)
     left = await call.platform.offsite_keeper.leave(files, call.progress, scheduled=call.is_scheduled)
     warnings = [left.warning] if left is not None and left.warning is not None else []

@@ -16,7 +16,7 @@ from ikoma.apps.database.backups import BackupManifest
 from ikoma.apps.database.restoring import RestoredDatabase, TableComparison, list_losses
 from ikoma.apps.database.restoring_tables import RestoredAppTables
 from ikoma.capabilities.context import Call
-from ikoma.errors import Next, RoleTooLow
+from ikoma.errors import DatabasesUnavailable, Next, RoleTooLow
 from ikoma.kernel.page import Column, Fact, ResultPage
 from ikoma.kernel.registry import AppRequest, Loss, Result, Untrusted, capability, listed, make_optional
 from ikoma.model import DUMP_ENDINGS, AppName, BackupName, Effect, Role, quote_name
@@ -227,8 +227,11 @@ def _show(compared: Sequence[TableComparison], said: str, kept: str = "the undo 
 
 
 async def _tell(call: Call, app: App, done: RestoredDatabase, said: str) -> DbRestoreResult:
-    pending = [item.name for item in await call.platform.migrator.list_pending(app)]
-    more = " deploy.up applies the migrations that it does not have." if pending else ""
+    try:
+        pending = [item.name for item in await call.platform.migrator.list_pending(app)]
+        more = " deploy.up applies the migrations that it does not have." if pending else ""
+    except DatabasesUnavailable as error:  # it is done, and no later failure may say otherwise
+        pending, more = [], f" Which migrations it does not have is not known: {error.message}"
     details = DbRestoreDetails(
         rows=dict(done.tables), undo_until=done.undo.until, waited_ms=round(done.waited * 1000), pending=pending
     )

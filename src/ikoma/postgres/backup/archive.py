@@ -12,7 +12,7 @@ from psycopg.conninfo import make_conninfo
 
 from ikoma.errors import DatabaseNotMoved
 from ikoma.ports.databases import Credentials
-from ikoma.postgres.connect import connected
+from ikoma.postgres.connect import connected, find_outage
 from ikoma.postgres.server.server import PostgresServer
 from ikoma.postgres.server.tools import find_tool
 from ikoma.run import run
@@ -37,6 +37,8 @@ async def restore_archive(server: PostgresServer, credentials: Credentials, path
     finished = await run(argv, env={"PGPASSWORD": password}, timeout=_SECONDS)
     if finished.code != 0:
         lines = finished.stderr.decode(errors="replace").strip().splitlines()
+        if (outage := find_outage(lines)) is not None:
+            raise outage
         said = next((line for line in lines if "error:" in line), lines[-1] if lines else f"exit code {finished.code}")
         reason = said.partition("error: ")[2] or said
         raise DatabaseNotMoved(

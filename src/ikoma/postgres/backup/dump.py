@@ -8,9 +8,7 @@ app's role: an app must get no more rights from a restore than it had.
 
 from __future__ import annotations
 
-import errno
 import logging
-import os
 import secrets
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -34,7 +32,7 @@ from ikoma.postgres.backup.row_counts import DatabaseSnapshot, hold_snapshot
 from ikoma.postgres.backup.surroundings import Surroundings, read_surroundings
 from ikoma.postgres.backup.text.writing import open_dump_file
 from ikoma.postgres.blockers import watched
-from ikoma.postgres.connect import Connection, connected
+from ikoma.postgres.connect import Connection, connected, find_outage
 from ikoma.postgres.server.server import PostgresServer
 from ikoma.postgres.server.tools import find_tool
 from ikoma.run import ProcessResult, fill
@@ -233,8 +231,8 @@ def explain_locked(blockers: Sequence[str]) -> AppBusy:
 def explain_failure(finished: ProcessResult) -> IkomaError:
     """Say why pg_dump failed, in its own words."""
     lines = finished.stderr.decode(errors="replace").strip().splitlines()
-    if any(os.strerror(errno.ENOSPC) in line or os.strerror(errno.EDQUOT) in line for line in lines):
-        return DiskFull()
+    if (outage := find_outage(lines)) is not None:
+        return DiskFull() if isinstance(outage, DiskFull) else outage  # it is the backup's own disk, more likely
     errors = [line for line in lines if line.startswith("pg_dump: error: ")]  # a detail may follow: the query
     said = (errors or lines)[-1].removeprefix("pg_dump: ") if lines else f"exit code {finished.code}."
     return BackupFailed(f"pg_dump failed: {said}", audit_message="pg_dump failed.")

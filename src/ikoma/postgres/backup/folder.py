@@ -29,7 +29,7 @@ from ikoma.postgres.backup.dump import explain_failure, explain_locked
 from ikoma.postgres.backup.restore import PsqlOutput
 from ikoma.postgres.backup.row_counts import hold_snapshot
 from ikoma.postgres.blockers import watched
-from ikoma.postgres.connect import connected
+from ikoma.postgres.connect import connected, find_outage
 from ikoma.postgres.server.server import PostgresServer
 from ikoma.postgres.server.tools import find_tool
 from ikoma.run import ProcessResult, follow, run
@@ -103,6 +103,7 @@ async def restore_folder(
     Raises:
         BackupDamaged: its table of contents cannot be read.
         RestoreFailed: a statement failed.
+        DatabasesUnavailable, DiskFull: PostgreSQL went away, or has no room for it.
     """
     async with connected(server.make_admin_login()) as connection:
         major = connection.info.server_version // 10_000
@@ -119,6 +120,8 @@ async def restore_folder(
         heard = _RestoreOutput(path, progress)
         code = await _follow(argv, server.make_app_login(place), str(path), on_line=heard.hear)
     if code != 0:
+        if (outage := find_outage([heard.error or "", *heard.lines])) is not None:
+            raise outage
         reason = heard.error or next(reversed(heard.lines), f"exit code {code}")
         raise RestoreFailed(
             f"The restore failed: {reason}.", audit_message="The restore failed.", said=heard.lines[:_MOST_LINES]

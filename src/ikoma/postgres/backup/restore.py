@@ -8,7 +8,6 @@ the file is whole and of this app: it is given to psql with the admin's rights.
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import re
 import secrets
@@ -35,7 +34,7 @@ from ikoma.ports.databases import Credentials
 from ikoma.ports.progress import Progress
 from ikoma.postgres import blockers, provision
 from ikoma.postgres.backup.text.reading import DumpText, find_text
-from ikoma.postgres.connect import connected
+from ikoma.postgres.connect import connected, find_outage
 from ikoma.postgres.server.server import PostgresServer
 from ikoma.postgres.server.tools import find_tool
 from ikoma.run import follow
@@ -181,14 +180,13 @@ async def _watch(
 
 def _make_failure(code: int, said: PsqlOutput) -> IkomaError:
     """psql's own words. They may quote rows, so the audit log gets none of them."""
-    if code == _CONNECTION_LOST:
-        return DatabasesUnavailable("PostgreSQL went away during the restore.", said=said.lines)
     reason = said.error or f"psql ended with code {code}"
-    if os.strerror(errno.ENOSPC) in reason:
-        return DiskFull(
-            "The disk of the databases is full, and the database is as it was.",
-            hint="Make room on the disk of IKOMA_STATE, then try again.",
-        )
+    outage = find_outage([reason, *said.lines]) if code == _CONNECTION_LOST else find_outage([reason])
+    if isinstance(outage, DiskFull):
+        return outage
+    if code == _CONNECTION_LOST:
+        hint = None if outage is None else outage.hint
+        return DatabasesUnavailable("PostgreSQL went away during the restore.", hint=hint, said=said.lines)
     return RestoreFailed(
         f"The restore failed, and the database is as it was: {reason}.",
         audit_message="The restore failed, and the database is as it was.",

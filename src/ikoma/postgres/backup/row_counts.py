@@ -118,7 +118,7 @@ class DatabaseSnapshot:
                 cursor = await self._connection.execute(query, (relation, summing.as_string(self._connection)))
                 row = await cursor.fetchone()
         except psycopg.Error as error:
-            if is_lost(error, self._connection):
+            if is_lost(error, self._connection) or isinstance(error, psycopg.errors.DiskFull):
                 raise
             return None
         assert row is not None

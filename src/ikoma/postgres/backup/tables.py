@@ -339,7 +339,7 @@ async def _transaction(
                 )
                 yield connection, session
         except psycopg.Error as error:
-            if is_lost(error, connection):
+            if is_lost(error, connection) or isinstance(error, psycopg.errors.DiskFull):
                 raise
             raise _refuse(error, in_the_way) from error
 

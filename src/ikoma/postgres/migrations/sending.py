@@ -188,6 +188,7 @@ _HINTS = {
     "57014": "The statement took longer than `timeout` allows: raise it, or split the work.",
     "25001": "This statement cannot run in a transaction: begin a file of its own with `-- ikoma: no-transaction`.",
     "42501": "Migrations run as the app's own role, which owns its database's schema and nothing else.",
+    "53100": "Make room on the disk of IKOMA_STATE, then try again: the transaction was rolled back.",
     "57P01": "The session was ended from outside, or by the file itself.",
 }
 _EXTENSION_HINT = (
