@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +22,7 @@ from typing import BinaryIO
 from ikoma.errors import DiskFull
 
 _PREFIX = ".ikoma-writing-"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -206,7 +208,12 @@ def sweep(folder: Path) -> list[Path]:
         os.close(descriptor)
 
 
+def is_disk_full(error: OSError) -> bool:
+    """Whether it says that a disk, or somebody's part of it, is full."""
+    if isinstance(error, shutil.Error):  # of a whole tree: it has no number, but texts
+        return any(os.strerror(code) in str(error) for code in _FULL)
+    return error.errno in _FULL
+
+
 def _translate(error: OSError) -> Exception:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskFull()
-    return error
+    return DiskFull() if is_disk_full(error) else error

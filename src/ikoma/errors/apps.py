@@ -59,6 +59,13 @@ class AppNameTaken(IkomaError):
     default_next = (Next("trash.list"),)
 
 
+class VolumeInUse(IkomaError):
+    """Something that is not the app's own has one of its volumes, which cannot be replaced or removed under it."""
+
+    code, status = "volume_in_use", 409
+    default_hint = "Remove the container that is named (`docker rm --force NAME`), then try again. Nothing was changed."
+
+
 class TrashEntryMissing(IkomaError):
     """There is no such entry in the trash."""
 

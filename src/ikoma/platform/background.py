@@ -19,6 +19,7 @@ from ikoma.app_folder import App
 from ikoma.apps.app import Apps, log_failures
 from ikoma.apps.backups.making import AppBackupMaker
 from ikoma.apps.backups.restoring import AppBackupRestorer
+from ikoma.apps.deploying.deployer import DeployOptions
 from ikoma.apps.environment import variable_history
 from ikoma.apps.files import file_history
 from ikoma.apps.importing.importer import Importer
@@ -46,6 +47,7 @@ log = logging.getLogger("ikoma")
 _GATEWAY_PAUSE = 5.0
 _PRUNE_SECONDS = 3600.0
 _MOST_TRIES = 3
+_START_SECONDS = 300.0
 _TRASH_SECONDS, _TRASH_AGAIN_SECONDS = 60.0, 2.0
 
 
@@ -135,12 +137,25 @@ async def look_after_trash(pipeline: Pipeline, trash: Trash, restorer: AppRestor
         await asyncio.sleep(_TRASH_AGAIN_SECONDS if cut_off else _TRASH_SECONDS)
 
 
-async def finish_restores(pipeline: Pipeline, apps: Apps, restorer: AppBackupRestorer) -> None:
-    """Go on with the restores of whole apps whose server was killed, by the usual call, a few times."""
+async def finish_restores(
+    pipeline: Pipeline,
+    apps: Apps,
+    restorer: AppBackupRestorer,
+    alone: Callable[[AppName], AbstractAsyncContextManager[Progress]],
+) -> None:
+    """Go on with the restores of whole apps whose server was killed, by the usual call, a few times.
+
+    An app whose restore has failed before anything was replaced serves again, once that can be.
+    """
     tries: Counter[AppName] = Counter()
     while True:
         cut_off = await asyncio.to_thread(restorer.list_cut_off, apps)
         for app, note in cut_off:
+            if restorer.is_given_up(app):
+                with log_failures(app.name), suppress(AppBusy):
+                    async with alone(app.name) as progress:
+                        await restorer.serve_again(app, DeployOptions(CARETAKER.name, _START_SECONDS, progress))
+                continue
             if tries[app.name] >= _MOST_TRIES:
                 continue
             with log_failures(app.name), suppress(AppBusy):  # it is under way

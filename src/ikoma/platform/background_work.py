@@ -83,7 +83,9 @@ def start_apps_work(
     supervisor.start("events of other processes", events.relay)
     supervisor.start("backup sweep", partial(sweep_backups, platform.backup_maker))
     supervisor.start("paused writers", partial(end_holds, platform.backup_maker, platform.apps, alone))
-    supervisor.start("restores of backups", partial(finish_restores, pipeline, platform.apps, platform.backup_restorer))
+    supervisor.start(
+        "restores of backups", partial(finish_restores, pipeline, platform.apps, platform.backup_restorer, alone)
+    )
     supervisor.start("copies off this machine", platform.offsite_keeper.run)
     supervisor.start("trash", partial(look_after_trash, pipeline, platform.trash, platform.restorer))
     supervisor.start("imports", partial(take_back_imports, platform.importer, alone, events.publish))

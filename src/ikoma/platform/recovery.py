@@ -24,8 +24,8 @@ from ikoma.apps.recovery.beginning import fetch, find_offer, settle_state
 from ikoma.apps.recovery.entries import make_entry, name_entry
 from ikoma.apps.recovery.record import RecoveryRecord, end_record, write_record
 from ikoma.apps.recovery.source import BackupSource, OfferedBackup, require_whole
-from ikoma.durable import make_folder
-from ikoma.errors import AppBusy, BackupDamaged, BackupMissing, IkomaError, TrashEntryMissing
+from ikoma.durable import make_folder, translate_disk_full
+from ikoma.errors import AppBusy, BackupDamaged, BackupMissing, DiskFull, IkomaError, TrashEntryMissing
 from ikoma.kernel.access.caller import RECOVERY
 from ikoma.kernel.call import Attempt
 from ikoma.model import AppName
@@ -124,10 +124,13 @@ class _AppRecovery:
         began, notes = time.monotonic(), list[str]()
         app = AppName(name)
         try:
-            backup, place = await self._fetch_first(app, notes)
-            entry = await self._make_entry(app, backup, place)
-            result = await self._restore(app, entry)
+            with translate_disk_full():
+                backup, place = await self._fetch_first(app, notes)
+                entry = await self._make_entry(app, backup, place)
+                result = await self._restore(app, entry)
         except IkomaError as error:
+            if isinstance(error, DiskFull):
+                error.add(error.hint)
             return ReturnedApp(name, notes=(*notes, error.message), seconds=round(time.monotonic() - began, 1))
         details = result["details"]
         if details["release"] is None and (why := _tell_why_down(result["message"], backup)):

@@ -102,6 +102,9 @@ class Volumes(Protocol):
     async def list_writers(self, name: str) -> Sequence[VolumeWriter]:
         """List what has a volume other than read-only, and runs or is paused."""
 
+    async def list_holders(self, app: AppName, name: str) -> Sequence[str]:
+        """Names of what has a volume, runs or not, and is not the app's own: as long as it is there, the volume is."""
+
     def describe_new(self, project: str, key: str) -> ResourceInfo:
         """Describe how a volume of a project is made that its model calls `key`, where nothing else is said."""
 

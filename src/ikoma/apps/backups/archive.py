@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from ikoma.durable import open_file
+from ikoma.durable import open_file, translate_disk_full
 from ikoma.errors import BackupDamaged
 from ikoma.model import quote_name
 
@@ -80,6 +80,7 @@ def unpack(path: Path, folder: Path) -> None:
 
     Raises:
         BackupDamaged: it is none, was cut off, or an entry of it would lie outside of the folder.
+        DiskFull
     """
     folder.mkdir(mode=0o700)
     links: set[str] = set()
@@ -98,7 +99,7 @@ def unpack(path: Path, folder: Path) -> None:
         return item
 
     try:
-        with tarfile.open(path, mode="r:") as archive:
+        with translate_disk_full(), tarfile.open(path, mode="r:") as archive:
             archive.extractall(folder, filter=judge, numeric_owner=True)  # noqa: S202  # each entry is judged
     except tarfile.TarError as error:
         raise BackupDamaged(f"{path.name} could not be read to its end.") from error

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ikoma.app_folder import App
 from ikoma.checkpoints import checkpoint
-from ikoma.durable import remove_tree, sync_filesystem, sync_folder
+from ikoma.durable import remove_tree, sync_filesystem, sync_folder, translate_disk_full
 from ikoma.errors import BackupDamaged
 
 _PREFIX = "restored-folder-"
@@ -24,6 +24,7 @@ def replace_folder(app: App, source: Path) -> None:
 
     Raises:
         BackupDamaged: the file cannot be read to its end, or leads out of the folder; nothing was changed.
+        DiskFull
     """
     sweep_folder(app)
     place = app.make_state() / f"{_PREFIX}{secrets.token_hex(6)}"
@@ -49,7 +50,7 @@ def sweep_folder(app: App) -> None:
 
 def _unpack(source: Path, target: Path, without: str) -> None:
     try:
-        with tarfile.open(source, mode="r:") as archive:
+        with translate_disk_full(), tarfile.open(source, mode="r:") as archive:
             for item in archive:
                 _check(item, without)
                 # As they were: owners, modes and links are the app's, and this server has signed the file.

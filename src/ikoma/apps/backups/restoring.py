@@ -8,8 +8,9 @@ next start goes on. Each part is done anew then, whatever was done of it.
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
@@ -19,6 +20,7 @@ from ikoma.app_folder import App
 from ikoma.apps.app import Apps
 from ikoma.apps.backups.folder import FOLDER, VOLUMES, AppBackup, AppBackups, describe_files
 from ikoma.apps.backups.folder_files import replace_folder, sweep_folder
+from ikoma.apps.backups.holders import require_unheld
 from ikoma.apps.backups.making import AppBackupMaker
 from ikoma.apps.backups.names import AppBackupName
 from ikoma.apps.database.restoring import DatabaseRestorer, TableComparison
@@ -26,7 +28,7 @@ from ikoma.apps.deploying.deployer import Deployer, DeployOptions
 from ikoma.apps.deploying.rollback import RollbackRequest
 from ikoma.apps.releases.release import Releases
 from ikoma.checkpoints import checkpoint
-from ikoma.durable import write_file
+from ikoma.durable import translate_disk_full, write_file
 from ikoma.errors import BackupDamaged, BackupUnproven, IkomaError, Next
 from ikoma.moments import format_moment
 from ikoma.ports.databases import Databases
@@ -34,7 +36,11 @@ from ikoma.ports.progress import Progress
 from ikoma.ports.volumes import ResourceInfo, Volumes
 from ikoma.rollout_state import RolloutState
 
+log = logging.getLogger("ikoma")
+
 _FILE = "restoring-app.json"
+_WAY_BACK = "restoring-app-back.json"
+"""The note of the way back to what was there, written before anything is replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,8 @@ class AppBackupRestorer:
         self._maker = maker
         self._restorer = restorer
         self._deployer = deployer
+        self._given_up: dict[str, WholeRestore] = {}
+        """Restores that have changed nothing, whose app does not serve again yet, by its name."""
 
     def list_cut_off(self, apps: Apps) -> list[tuple[App, WholeRestore]]:
         """List the apps whose restore a killed server has left, with its note."""
@@ -106,23 +114,28 @@ class AppBackupRestorer:
         """Let an app be as in a backup of it.
 
         Raises:
-            BackupDamaged, BackupUnproven: it cannot be restored; nothing was changed.
+            BackupDamaged, BackupUnproven, VolumeInUse: it cannot be restored; nothing was changed.
             IkomaError: a part could not be restored; the app is as it was before.
         """
         await asyncio.to_thread(self._require_whole, app, backup)
-        note = read_note(app) or WholeRestore(backup.name, _format_now(), start=_serves(app))
-        _write(app, replace(note, backup=backup.name))
+        await require_unheld(self._volumes, app.name, tuple(backup.volumes))
+        self._given_up.pop(app.name, None)
+        begun = read_note(app) or WholeRestore(backup.name, _format_now(), start=_serves(app))
+        _write(app, replace(begun, backup=backup.name))
         checkpoint("whole: noted")
         try:
             options.progress("stop the app")
             await self._deployer.take_down(app, options.progress)
             checkpoint("whole: stopped")
-            before = note.before or await self._back_up(app, options.progress)
+            before = begun.before or await self._back_up(app, options.progress)
+            note = replace(begun, backup=backup.name, before=before)
+            _write(
+                app, replace(note, backup=before, at=_format_now()), _WAY_BACK
+            )  # a full disk must not cost the way back
+            _write(app, note)
         except BaseException:
-            await asyncio.shield(self._give_up(app, note, options))
+            await asyncio.shield(self._give_up(app, begun, options))
             raise
-        note = replace(note, backup=backup.name, before=before)
-        _write(app, note)
         checkpoint("whole: backed up")
         try:
             left = await self._replace(app, backup, note, options.progress)
@@ -210,14 +223,28 @@ class AppBackupRestorer:
         """Start again what was stopped: nothing was replaced yet, unless by an earlier try."""
         if note.before is not None:
             return
-        await self._serve_again(app, note, options)
-        _end(app)
+        if await self._serve_again(app, note, options):
+            _end(app)
+        else:
+            self._given_up[app.name] = note
+
+    def is_given_up(self, app: App) -> bool:
+        """Whether a restore was told to have failed, and the app is only to serve again."""
+        return app.name in self._given_up
+
+    async def serve_again(self, app: App, options: DeployOptions) -> None:
+        """Let an app serve again whose restore was given up, once that can be."""
+        note = self._given_up.get(app.name)
+        if note is not None and await self._serve_again(app, note, options):
+            self._given_up.pop(app.name, None)
+            _end(app)
 
     async def _take_back(self, app: App, note: WholeRestore, error: BaseException, options: DeployOptions) -> None:
         """Bring back what was there; where that fails too, the next start goes on with that."""
         assert note.before is not None
-        back = replace(note, backup=note.before, at=_format_now())
-        _write(app, back)
+        os.replace(app.state / _WAY_BACK, app.state / _FILE)
+        back = read_note(app)
+        assert back is not None
         try:
             await self._replace(app, self._backups.find(app.name, AppBackupName(note.before)), back, options.progress)
         except IkomaError as other:
@@ -226,16 +253,24 @@ class AppBackupRestorer:
                     f"What was there is in {note.before}, and could not be brought back yet: {other.audit_message}"
                 )
             return
-        await self._serve_again(app, note, options)
+        if not await self._serve_again(app, note, options):
+            return
         _end(app)
         if isinstance(error, IkomaError):
             error.add(f"{app.name} is as it was before; {note.before} holds that too.")
 
-    async def _serve_again(self, app: App, note: WholeRestore, options: DeployOptions) -> None:
-        serving = RolloutState(app).read_serving()
-        if note.start and serving is not None and serving.down:
-            with suppress(IkomaError):
-                await self._deployer.restart(app, options)
+    async def _serve_again(self, app: App, note: WholeRestore, options: DeployOptions) -> bool:
+        """Let the app serve where it did; whether that is so."""
+        if not note.start:
+            return True
+        try:
+            with translate_disk_full():
+                if not await self._deployer.is_serving(app):
+                    await self._deployer.restart(app, options)
+        except IkomaError as error:
+            log.warning("%s: its restore was given up, and it does not serve yet: %s", app.name, error.audit_message)
+            return False
+        return True
 
 
 def read_note(app: App) -> WholeRestore | None:
@@ -243,12 +278,13 @@ def read_note(app: App) -> WholeRestore | None:
     return app.read_state(_FILE, lambda stored: WholeRestore(**stored))
 
 
-def _write(app: App, note: WholeRestore) -> None:
-    write_file(app.make_state() / _FILE, orjson.dumps(asdict(note)), mode=0o600)
+def _write(app: App, note: WholeRestore, name: str = _FILE) -> None:
+    write_file(app.make_state() / name, orjson.dumps(asdict(note)), mode=0o600)
 
 
 def _end(app: App) -> None:
     sweep_folder(app)
+    (app.state / _WAY_BACK).unlink(missing_ok=True)
     (app.state / _FILE).unlink(missing_ok=True)
 
 

@@ -154,6 +154,11 @@ class Deployer:
         release = Releases(app).require_current()
         return await self._roll_again(app, release, options, again=True)
 
+    async def is_serving(self, app: App) -> bool:
+        """Whether a release serves, as its record and its containers say."""
+        serving = RolloutState(app).read_serving()
+        return serving is not None and not serving.down and bool((await self._engine.runtime.observe(app)).replicas)
+
     async def serve_again(self, app: App, options: DeployOptions) -> tuple[Release, RolloutResult]:
         """Let the release serve that did, on a machine that may not have its images any more: they are made again.
 

@@ -125,6 +125,9 @@ class ComposeEngine:
         await archive.release_volume(self._api, name)
         await control.remove_volume(self._api, name)
 
+    async def list_volume_holders(self, app: AppName, volume: str) -> Sequence[str]:
+        return await archive.list_holders(self._api, app.project, volume)
+
     async def save_volume(self, app: AppName, volume: str, target: Path) -> int:
         return await archive.save_volume(self._api, app.project, volume, target)
 

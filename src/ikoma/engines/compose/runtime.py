@@ -254,6 +254,9 @@ class ComposeVolumes:
     async def list_writers(self, name: str) -> Sequence[VolumeWriter]:
         return await self._engine.api.list_writers(name)
 
+    async def list_holders(self, app: AppName, name: str) -> Sequence[str]:
+        return await self._engine.list_volume_holders(app, name)
+
     async def remove(self, name: str) -> None:
         await self._engine.remove_volume(name)
 

@@ -20,6 +20,7 @@ import aiodocker
 import aiohttp
 
 from ikoma.durable import open_whole_file
+from ikoma.engines.docker.answers import PROJECT
 from ikoma.engines.docker.docker_api import DockerApi
 from ikoma.errors import AppNameTaken, BackupFailed
 from ikoma.ports.volumes import ResourceInfo
@@ -73,6 +74,18 @@ async def release_volume(api: DockerApi, volume: str) -> None:
         filters = json.dumps({"label": [_LABEL], "volume": [volume]})
         for item in await docker._query_json("containers/json", params={"all": "1", "filters": filters}):
             await _remove(docker, item["Id"])
+
+
+async def list_holders(api: DockerApi, project: str, volume: str) -> list[str]:
+    """Names of containers of other projects that have a volume, whatever their state; not those made here."""
+    query = {"all": "1", "filters": json.dumps({"volume": [volume]})}
+    async with api.connect() as docker:
+        listed = await docker._query_json("containers/json", params=query)
+    return [
+        str(item["Names"][0]).removeprefix("/")
+        for item in listed
+        if item["Labels"].get(PROJECT) != project and _LABEL not in item["Labels"]
+    ]
 
 
 async def _put(docker: aiodocker.Docker, identity: str, place: str, content: BinaryIO | bytes) -> None:

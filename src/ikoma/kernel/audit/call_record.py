@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import random
 import time
 
+from ikoma.durable import is_disk_full
 from ikoma.errors import AuditUnavailable, DiskFull, IkomaError, OperationCancelled
 from ikoma.kernel.access.caller import Caller
 from ikoma.kernel.audit.entry import ERROR, STARTED, SUCCESS, AuditEntry
@@ -93,7 +93,7 @@ def _translate_failure(error: BaseException, entry: AuditEntry) -> BaseException
     if isinstance(error, asyncio.CancelledError):
         entry.error, entry.code = "The call was cancelled before it ended.", OperationCancelled.code
         return error
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and is_disk_full(error):
         full = DiskFull()
         entry.error, entry.code = full.message, full.code
         return full

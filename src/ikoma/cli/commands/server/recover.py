@@ -14,6 +14,7 @@ import click
 from ikoma.cli.client import load_settings_or_exit
 from ikoma.cli.consent import require_agreement
 from ikoma.cli.output import fail
+from ikoma.durable import translate_disk_full
 from ikoma.errors import IkomaError
 from ikoma.settings import Settings
 
@@ -38,7 +39,8 @@ def recover(source: str | None, identity: Path | None, state: str | None, plan: 
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
     settings = load_settings_or_exit()
     try:
-        _recover(settings, source, identity, state, only_plan=plan, agreed=yes)
+        with translate_disk_full():
+            _recover(settings, source, identity, state, only_plan=plan, agreed=yes)
     except IkomaError as error:
         fail(error.message, error.code, error.hint)
 
