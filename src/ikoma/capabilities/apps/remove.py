@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import ClassVar
 
 from ikoma.app_folder import App
+from ikoma.apps.backups.holders import require_unheld
 from ikoma.apps.database import credentials
 from ikoma.apps.releases.release import format_now
 from ikoma.apps.trash.entries import TrashEntry
@@ -67,6 +68,7 @@ async def remove(call: Call, request: AppRequest) -> AppsRemoveResult:
     """
     app = await call.find_app_or_remains(request.app_name)
     await call.platform.recovery.check_project(app)
+    await require_unheld(call.platform.volumes, app.name, await call.platform.volumes.list_of(app))
     has_database = await call.platform.databases.owns(app.name)
     entry = call.platform.trash.begin_entry(app)
     await _keep_volumes(call, app, entry)
