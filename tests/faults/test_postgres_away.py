@@ -101,7 +101,7 @@ def require_clean(server: Server, postgres: OwnPostgres) -> None:
 
 
 def restore_all(server: Server, postgres: OwnPostgres) -> None:
-    """What failed is done when it is asked for again, and leaves nothing of the failure."""
+    """Ask again for all that has failed: it is done, and nothing of the failure is left."""
     for name in CALLS:
         answer = call(server, name)
         assert answer.status == 200, (name, answer.body)

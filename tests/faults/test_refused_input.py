@@ -1,4 +1,4 @@
-"""What cannot be done is refused with a reason and a hint, and changes nothing: names taken, volumes in use, keys."""
+"""Requests that cannot be met are refused with a reason and a hint, and change nothing: names, volumes in use, keys."""
 
 from __future__ import annotations
 

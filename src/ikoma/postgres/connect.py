@@ -108,7 +108,7 @@ def describe_full() -> DiskFull:
 
 
 def find_outage(lines: Sequence[str]) -> DatabasesUnavailable | DiskFull | None:
-    """What a program of PostgreSQL says when no statement is to blame: its session has ended, or a disk is full."""
+    """Find in a program's words what is to blame where no statement is: its session has ended, or a disk is full."""
     text = "\n".join(lines)
     if any(os.strerror(code) in text for code in (errno.ENOSPC, errno.EDQUOT)):
         return describe_full()

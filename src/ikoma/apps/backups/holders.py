@@ -1,4 +1,4 @@
-"""What keeps an app's volumes from being replaced or removed: others' containers that have them."""
+"""Others' containers that have an app's volumes, and keep these from being replaced or removed."""
 
 from __future__ import annotations
 
