@@ -123,6 +123,12 @@ class LiveApp:
             for item in sorted(found, key=lambda item: str(item["Names"]))
         ]
 
+    def settle(self) -> LiveApp:
+        """Wait until what the last rollout replaced has ended, for which its answer waits only briefly; itself."""
+        rollout = self.folder / ".ikoma" / "rollout.json"
+        eventually(lambda: not rollout.exists(), f"what was replaced of {self.name} has ended")
+        return self
+
     def running(self, service: str | None = None) -> list[str]:
         """Ids of the containers that run, of one service or of all."""
         return [item.id for item in self.containers() if item.state == "running" and service in (None, item.service)]

@@ -122,7 +122,7 @@ def good(server: Server) -> LiveApp:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_broken_release_changes_nothing_and_leaves_nothing(good: LiveApp, kind: str) -> None:
     broken = KINDS[kind]
-    before, running = good.remains(), good.running()
+    before, running = good.settle().remains(), good.running()
     for path, content in broken.files.items():
         (good.folder / path).write_text(content)
     good.write("broken", broken.compose_file)
@@ -152,7 +152,7 @@ def test_a_broken_release_changes_nothing_and_leaves_nothing(good: LiveApp, kind
 def test_a_release_that_dies_in_its_watch_window_leaves_nothing(server: Server) -> None:
     app = new_app(server, "live-dying", compose_file=compose(watch="5m"))
     app.deploy("good")
-    before, running = app.remains(), app.running()
+    before, running = app.settle().remains(), app.running()
     dies = f"[sh, -c, 'httpd -p 3000 -h /www; {UNTIL_TOLD}; exit 5']"
     with app.loaded("good", "bad", rate=50, lost=CLIENTS):
         bad = app.deploy("bad", compose(command=dies, watch="5m"))
@@ -213,7 +213,7 @@ def test_a_disk_that_fills_during_a_deploy_harms_nothing(
 ) -> None:
     app = on_small_disk
     (app.folder / "src" / "Dockerfile").write_text(SLOW_BUILD)
-    before, running = app.remains(), app.running()
+    before, running = app.settle().remains(), app.running()
     app.write("broken", compose_file)
     with app.loaded("good", rate=100):
         deploying = Background(app.server, "deploy.up", {"appName": app.name})

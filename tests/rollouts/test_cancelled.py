@@ -34,7 +34,7 @@ def serving(app: LiveApp) -> str:
 
 
 def test_before_it_takes_over_nothing_has_happened(app: LiveApp) -> None:
-    before, containers = app.remains(), app.running()
+    before, containers = app.settle().remains(), app.running()
     never = compose(image="node:22-alpine", command="[sleep, '1000']", watch="1m").replace("retries: 3", "retries: 600")
     app.write("2", never)  # nor is it given up before it is cancelled
     with app.loaded("1", rate=50):
@@ -64,7 +64,7 @@ def test_after_it_has_taken_over_it_is_finished_though_requests_were_waited_for(
 
 
 def test_taking_an_app_down_is_no_more_than_tried_when_it_is_cancelled(app: LiveApp) -> None:
-    containers, held = app.running(), Held(app)
+    containers, held = app.settle().running(), Held(app)
     begun = app.call("deploy.down", wait=0).body["result"]
     eventually(lambda: is_down(app), "requests are told that it is down")
     assert app.server.do("operations.cancel", {"operationId": begun["operationId"]})["state"] == "cancelled"

@@ -92,7 +92,7 @@ def test_a_release_command_runs_on_the_new_code_after_the_backup_and_counts_as_a
 
 
 def test_a_release_command_that_fails_leaves_the_old_release_serving(app: LiveApp) -> None:
-    running = app.running()
+    running = app.settle().running()
     app.write("broken", with_release("echo it cannot be; exit 3"))
     with app.loaded("0", rate=50):
         failed = app.call("deploy.up")
@@ -179,7 +179,7 @@ def test_a_release_command_of_a_service_without_a_container_stops_nothing(server
     idle = new_app(server, "live-commands-idle", compose_file=compose().replace("services:\n", f"services:\n{job}"))
     idle.deploy("1")
     idle.do("deploy.scale", service="worker", replicas=0)
-    running = idle.running()
+    running = idle.settle().running()
     block = "x-ikoma: {release: {service: worker, command: [sleep, '1'], breaking: true}, "
     idle.write("2", (idle.folder / "docker-compose.yml").read_text().replace("x-ikoma: {", block))
     refused = idle.call("deploy.up")

@@ -44,7 +44,7 @@ def test_a_volume_keeps_its_data_whatever_its_labels_are_called_now(server: Serv
     assert data(app) == "precious\n"
     app.do("deploy.rollback", to=first)
     assert data(app) == "precious\n"
-    before = app.running()
+    before = app.settle().running()
     app.write("3", with_volume("{labels: {team: red}}", check="/nowhere"))
     assert app.call("deploy.up").code == "deploy_failed"
     assert app.running() == before
@@ -77,7 +77,7 @@ def test_a_network_with_another_subnet_is_made_beside_the_one_that_serves(server
         app.deploy("2", with_network(subnet(2)))
         assert traffic.count
     eventually(lambda: len(networks(app)) == 1, "the former network is gone")
-    before, remains = app.running(), app.remains()
+    before, remains = app.settle().running(), app.remains()
     app.write("3", with_network(subnet(3), check="/nowhere"))
     assert app.call("deploy.up").code == "deploy_failed"
     assert app.running() == before

@@ -38,7 +38,7 @@ def app(server: Server) -> LiveApp:
 
 def refused(app: LiveApp, capability: str, **arguments: Any) -> tuple[str, str]:
     """The code and the sentence that a call is refused with; nothing has changed."""
-    before, releases = app.remains(), app.releases()
+    before, releases = app.settle().remains(), app.releases()
     answer = app.call(capability, **arguments)
     assert answer.body["hint"]
     assert app.remains() == before
@@ -109,7 +109,7 @@ def test_a_way_back_to_a_domain_that_another_app_has_by_now_begins_with_nothing(
     first.deploy("2", compose())
     second = new_app(server, "live-mover", compose_file=wanting("moved.example.com"))
     second.deploy("1")
-    before, running = first.remains(), first.running()
+    before, running = first.settle().remains(), first.running()
     assert refused(first, "deploy.rollback") == ("domain_taken", "moved.example.com belongs to another app.")
     assert (first.remains(), first.running()) == (before, running)
 

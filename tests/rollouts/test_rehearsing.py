@@ -68,7 +68,7 @@ def copies(app: LiveApp) -> object:
 
 
 def test_what_the_rows_refuse_stops_nothing(app: LiveApp) -> None:
-    running, made, before = app.running(), backups(app), app.remains()
+    running, made, before = app.settle().running(), backups(app), app.remains()
     migrate(app, "2_drop.sql", DROP)
     migrate(app, "3_strict.sql", "ALTER TABLE shop ALTER COLUMN name SET NOT NULL;")
     app.write("broken")
@@ -83,7 +83,7 @@ def test_what_the_rows_refuse_stops_nothing(app: LiveApp) -> None:
 
 def test_a_backup_that_cannot_be_restored_stops_nothing(app: LiveApp) -> None:
     app.do("db.migrate", sql=UNRESTORABLE)
-    running = app.running()
+    running = app.settle().running()
     migrate(app, "2_drop.sql", DROP)
     app.write("broken")
     try:
@@ -183,7 +183,7 @@ def test_a_server_killed_in_a_rehearsal_leaves_no_copy(app: LiveApp) -> None:
     migrate(app, "2_drop.sql", DROP)  # which is applied by now
     migrate(app, "4_drop.sql", f"{waits} DROP TABLE shop;")
     app.write("broken")
-    serves = app.running()
+    serves = app.settle().running()
     deploying = Background(app.server, "deploy.up", {"appName": app.name})
     eventually(lambda: copies(app) == 1, "it is tried on a copy")
     app.server.kill()
@@ -203,7 +203,7 @@ def test_a_way_back_whose_backup_is_damaged_stops_nothing(server: Server) -> Non
     app.deploy("2")
     kept = server.backups / app.releases()[0]["backup"]
     kept.write_bytes(kept.read_bytes().replace(b"shop", b"shup", 1))
-    running, made = app.running(), backups(app)
+    running, made = app.settle().running(), backups(app)
     with app.loaded("2", rate=100):
         assert app.call("deploy.rollback", database=True).code == "backup_damaged"
     assert (app.running(), backups(app), copies(app)) == (running, made, 0)

@@ -46,7 +46,7 @@ def test_what_cannot_start_again_is_made_anew_with_its_data(server: Server) -> N
 
 def test_a_return_that_is_cancelled_leaves_the_standby_and_its_data(server: Server) -> None:
     app, store = stored(server, "live-returning", ONCE_NEVER)
-    before, standby = app.remains(), (app.folder / ".ikoma" / "standby.json").read_bytes()
+    before, standby = app.settle().remains(), (app.folder / ".ikoma" / "standby.json").read_bytes()
     serving = app.running()
     begun = app.call("deploy.rollback", wait=0).body["result"]
     eventually(lambda: store in app.running() and not is_ready(store), "the store is started again")

@@ -16,7 +16,8 @@ from ikoma.errors import DatabasesUnavailable, DiskFull
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
-_SECONDS = 4.0
+_SECONDS = 10
+"""A login takes milliseconds. A machine with far more to do than it can takes seconds for the process of one."""
 _LONGEST_SAID = 8 << 10
 _ENDED = ("FATAL: ", "server closed the connection", "connection to server was lost", "connection to server at ")
 _AWAY = ("08", "57P", "53300")
@@ -32,11 +33,15 @@ _HINTS = {
 
 
 async def connect(parameters: Mapping[str, Any]) -> Connection:
-    """A connection in autocommit mode; DatabasesUnavailable, within four seconds, where there is none to be had."""
+    """A connection in autocommit mode; DatabasesUnavailable, within ten seconds, where there is none to be had."""
     try:
         async with asyncio.timeout(_SECONDS):
             return await psycopg.AsyncConnection.connect(
-                **parameters, autocommit=True, connect_timeout=3, application_name="ikoma", client_encoding="utf8"
+                **parameters,
+                autocommit=True,
+                connect_timeout=_SECONDS - 1,
+                application_name="ikoma",
+                client_encoding="utf8",
             )
     except (psycopg.OperationalError, TimeoutError) as error:
         raise describe_unavailable(error) from error
