@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from ikoma.app_folder import App
+from ikoma.apps.deploying.release_contents import ReleaseContents
 from ikoma.apps.rollouts import injection
 from ikoma.compose.compose_file import VARIABLES_FILE, Web
 from ikoma.compose.image_names import name_release_image
 from ikoma.compose.model import EMPTY, ComposeModel, parse_model
 from ikoma.compose.mounts import Sources
-from ikoma.compose.placement import Placement
+from ikoma.compose.release_folder import ReleaseFolder
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.engines.compose.runtime import assemble
 from ikoma.errors import DeployFailed, IkomaError
@@ -167,12 +168,13 @@ class Rolling:
         for name in services:
             await self.engine.images.tag(image.id, name_release_image(self.app.name, name, release))
         images = dict.fromkeys(services, image.id)
-        place = Placement(self.app.name, release, self.app.path, tree, Sources((), ()), images, {}, lambda path: "")
+        folder = ReleaseFolder.locate(self.app, release, Sources((), ()))
+        parts = ReleaseContents(folder, images, {}, lambda path: "").make_parts(model)
         serving = RolloutState(self.app).read_serving()
         self.models[release] = model
         before = self.models.get(serving.release, EMPTY) if serving and not serving.down else EMPTY
         web = Web("web", PORT, "/word")
-        return RolloutTarget(release, model, place, model.x_ikoma, web, before=before, **more)
+        return RolloutTarget(release, model, parts, model.x_ikoma, web, before=before, **more)
 
     async def plan(self, target: RolloutTarget) -> RolloutPlan:
         return await self.engine.runtime.plan(self.app, target)
@@ -191,10 +193,14 @@ class Rolling:
 
     async def ask(self) -> str:
         """Return the answer of the web service's replica that serves, at its endpoint."""
-        [web] = (await self.observe()).services["web"]
-        endpoint = web.find_endpoint(PORT)
-        assert endpoint is not None
-        return await asyncio.to_thread(_fetch, f"http://{endpoint}/word")
+        [answer] = await self.ask_each()
+        return answer
+
+    async def ask_each(self) -> list[str]:
+        """Return the answer at the endpoint of each replica of the web service; they may share one."""
+        endpoints = [web.find_endpoint(PORT) for web in (await self.observe()).services["web"]]
+        assert None not in endpoints
+        return [await asyncio.to_thread(_fetch, f"http://{endpoint}/word") for endpoint in endpoints]
 
 
 def _fetch(url: str) -> str:

@@ -27,13 +27,14 @@ from ikoma.apps.yaml.violation import Violation
 from ikoma.compose.compose_file import VARIABLES_FILE
 from ikoma.compose.model import ComposeModel
 from ikoma.compose.mounts import find_sources
-from ikoma.compose.placement import Placement
+from ikoma.compose.release_folder import ReleaseFolder
 from ikoma.engines.compose import argv
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.engines.compose.rollout.new_rollout import name_containers
 from ikoma.engines.compose.rollout.rendering import render
 from ikoma.engines.compose.runtime import assemble
 from ikoma.kernel.state.store import Store
+from ikoma.ports.rollout import ReleaseParts
 from ikoma.run import run
 from tests.hostile.corpus import MODELS, Case, cases, judged, judged_model, lay_out
 from tests.support import DOCKER_HOST
@@ -91,8 +92,9 @@ def test_what_passes_can_be_run_once_all_is_filled_in(case: Case, judge: Callabl
     assert list(find_unsupported(model)) == []
     runs = injection.freeze(app, model, env={}, memory=1 << 30)
     assert {item.rule for item in policy.check(runs, facts)} == {item.rule for item in violations}
-    place = Placement(app.name, "r1", facts.root, app.state / "tree", find_sources(app, runs), {}, {}, str)
-    made = render(runs, place, rollout="1", configurations=dict.fromkeys(runs.services, "c"), anonymous={}).model
+    folder = ReleaseFolder(app.name, "r1", facts.root, app.state / "tree", find_sources(app, runs))
+    parts = ReleaseParts(folder.sources, dict.fromkeys(runs.services, "c"))
+    made = render(runs, folder, parts, rollout="1", anonymous={}).model
     first = {name: service.raw for name, service in made.services.items() if not service.shares_with}
     inside = {name: service.raw for name, service in made.services.items() if name not in first}
     created(app, made, first)

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from ikoma.compose.compose_file import Web
 from ikoma.compose.model import EMPTY, ComposeModel
-from ikoma.compose.placement import Placement
+from ikoma.compose.mounts import Sources
 from ikoma.compose.roles.release_command import ReleaseCommand
 from ikoma.compose.x_ikoma import Extension
 from ikoma.errors import IkomaError
@@ -19,6 +19,23 @@ from ikoma.ports.replicas import Replica
 from ikoma.rollout_state import Underway
 
 MOST_LINES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseParts:
+    """The parts of a release that its model does not say.
+
+    Args:
+        sources: which mounts of the model are source, of which the release has a copy, and which are data.
+        configurations: service → checksum of all that its replicas are made of: equal ones need not be replaced.
+        given: values of the variables that the release was made with.
+        dotenv: the app's .env, where a service mounts it.
+    """
+
+    sources: Sources
+    configurations: Mapping[str, str]
+    given: Mapping[str, str] = field(default_factory=dict)
+    dotenv: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +54,7 @@ class RolloutTarget:
 
     release: str
     model: ComposeModel
-    place: Placement
+    parts: ReleaseParts
     extension: Extension
     web: Web | None = None
     again: bool = False

@@ -20,6 +20,7 @@ from ikoma.apps.database.backups import Backups
 from ikoma.apps.database.restoring import DatabaseRestorer
 from ikoma.apps.database.rollback_planning import DatabaseRollbackPlan, KnownBackup, RollbackMethod, plan_rollback
 from ikoma.apps.releases.release import Release, Releases
+from ikoma.compose.release_folder import TREE
 from ikoma.compose.roles.release_command import ReleaseCommand
 from ikoma.errors import BackupMissing, CannotGoBack, DatabasesUnavailable, SqlFailed, SqlStopped
 from ikoma.model import BackupName, quote_name
@@ -396,5 +397,5 @@ def _find_kept_migrations(app: App, release: Release | None) -> Path | None:
     """Find the migrations that a release was deployed with; None for those of the app's folder."""
     if release is None:
         return None
-    folder = Releases(app).locate_folder(release.id) / "tree" / "migrations"
+    folder = Releases(app).locate_folder(release.id) / TREE / "migrations"
     return folder if folder.is_dir() else None

@@ -18,6 +18,7 @@ from ikoma.apps.database.rollback_planning import STAYS, DatabaseRollbackPlan
 from ikoma.apps.deploying.images_again import provide_again
 from ikoma.apps.deploying.new_release import begin_release, record_images
 from ikoma.apps.deploying.recovery import Recovery
+from ikoma.apps.deploying.release_contents import ReleaseContents
 from ikoma.apps.deploying.release_history import ReleaseHistory
 from ikoma.apps.deploying.release_tree import place_again, place_new, share_source
 from ikoma.apps.deploying.rollback import RollbackRequest, Rollbacks
@@ -37,7 +38,6 @@ from ikoma.apps.routing.probe import Probe
 from ikoma.apps.routing.routes import Routes
 from ikoma.apps.validation.engine_facts import find_engine_facts
 from ikoma.compose.model import EMPTY, ComposeModel
-from ikoma.compose.placement import Placement
 from ikoma.compose.services import replace_image
 from ikoma.errors import (
     EngineUnavailable,
@@ -133,17 +133,17 @@ class Deployer:
         given = {**variables, **env}
         release = begin_release(app, frozen, options)
         earlier = Releases(app).find_current()
-        folder = Releases(app).open(release, frozen, given, texts)
+        Releases(app).open(release, frozen, given, texts)
         async with self._history.record_failure(app, release) as ledger:
             options.progress("keeping the source")
-            place = await asyncio.to_thread(place_new, app, release, frozen, earlier, in_use)
-            found = await images.provide(self._engine.images, frozen, place, folder, progress=options.progress)
+            contents = await asyncio.to_thread(place_new, app, release, frozen, earlier, in_use)
+            found = await images.provide(self._engine.images, frozen, contents.folder, progress=options.progress)
             change = await self._migrator.plan_forward(
                 app, release.id, frozen.x_ikoma.release_command, ledger, migrations
             )
             release = replace(record_images(release, found), compatible=not change.stops_first)
             Releases(app).write(release)
-            rolled = await self._roll(app, release, runs, replace(place, images=found), options, change=change)
+            rolled = await self._roll(app, release, runs, replace(contents, images=found), options, change=change)
         release = replace(release, applied=change.applied, backup=rolled.backup, output=change.output)
         same = None if change.applied else ledger
         return await self._history.record_served(app, release, rolled.configurations, same), rolled
@@ -227,20 +227,19 @@ class Deployer:
         async with self._history.record_failure(app, release):
             kept = earlier.images
             share_source(app, earlier, folder)
-            place = await asyncio.to_thread(place_again, app, release, model, {}, in_use)
+            contents = await asyncio.to_thread(place_again, app, release, model, {}, in_use)
             found = await images.provide_one(
                 self._engine.images,
                 service,
                 model,
-                place,
-                folder,
+                contents.folder,
                 kept=kept,
                 progress=options.progress,
             )
             change = self._migrator.plan_command(app, release.id, model.x_ikoma.release_command)
             release = replace(record_images(release, found), compatible=not change.stops_first)
             releases.write(release)
-            rolled = await self._roll(app, release, runs, replace(place, images=found), options, change=change)
+            rolled = await self._roll(app, release, runs, replace(contents, images=found), options, change=change)
         release = replace(release, applied=change.applied, backup=rolled.backup, output=change.output)
         return await self._history.record_served(app, release, rolled.configurations), rolled
 
@@ -303,9 +302,9 @@ class Deployer:
         in_use = await self._adopt(app, model, options.progress)
         found = release.images
         await images.require_and_name(self._engine.images, app.name, release.id, found)
-        place = await asyncio.to_thread(place_again, app, release, model, found, in_use)
+        contents = await asyncio.to_thread(place_again, app, release, model, found, in_use)
         async with self._history.explain_failure(app, release):
-            rolled = await self._roll(app, release, runs, place, options, again=again, change=change)
+            rolled = await self._roll(app, release, runs, contents, options, again=again, change=change)
         return await self._history.record_served(app, release, rolled.configurations), rolled
 
     async def _check(self, app: App, frozen: ComposeModel, *, judged: str | None = None) -> ComposeModel:
@@ -342,7 +341,7 @@ class Deployer:
         app: App,
         release: Release,
         runs: ComposeModel,
-        place: Placement,
+        contents: ReleaseContents,
         options: DeployOptions,
         *,
         again: bool = False,
@@ -352,7 +351,7 @@ class Deployer:
         target = RolloutTarget(
             release=release.id,
             model=runs,
-            place=place,
+            parts=contents.make_parts(runs),
             extension=release.x_ikoma,
             web=web,
             again=again,

@@ -26,9 +26,8 @@ async def provide_again(store: Images, app: App, release: Release, *, progress: 
     releases = Releases(app)
     model = releases.read_model(release.id)
     progress(f"make the images of {release.id} again")
-    place = await asyncio.to_thread(place_again, app, release, model, {}, ())
-    folder = releases.locate_folder(release.id)
-    found = await images.provide(store, model, place, folder, progress=progress)
+    contents = await asyncio.to_thread(place_again, app, release, model, {}, ())
+    found = await images.provide(store, model, contents.folder, progress=progress)
     services = {name: replace(record, image=found.get(name)) for name, record in release.services.items()}
     again = replace(release, services=services)
     releases.write(again)

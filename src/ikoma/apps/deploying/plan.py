@@ -145,10 +145,10 @@ class Planner:
             self._engine.images, frozen, current, before, lambda service: not has_build_changes(app, service, changes)
         )
 
-        def contents(path: Path) -> str:
+        def digest(path: Path) -> str:
             return "changed" if changes.has_any_below(kept.root, path) else kept.compute_digest(path)
 
-        step = self._gather_changes(app, before, frozen, found, changes, secrets, found_images, given, contents, stops)
+        step = self._gather_changes(app, before, frozen, found, changes, secrets, found_images, given, digest, stops)
         marks = await asyncio.to_thread(mark_data, app, frozen, found)
         step = replace(
             step, dotenv=read_dotenv(app, frozen), marks=marks, marked=read_kept_marks(app, current) if current else {}
@@ -183,9 +183,9 @@ class Planner:
         files = comparison.compare_source(*(read_snapshot(app, item) for item in (left, release)))
         changes = SourceChanges(files.added, files.changed, files.removed)
         secrets = [*_collect_secrets(app, left), *_collect_secrets(app, release)]
-        given, contents = Releases(app).read_variables(release), read_snapshot(app, release).compute_digest
+        given, digest = Releases(app).read_variables(release), read_snapshot(app, release).compute_digest
         found = await _find_sources(app, after)
-        step = self._gather_changes(app, before, after, found, changes, secrets, release.images, given, contents, stops)
+        step = self._gather_changes(app, before, after, found, changes, secrets, release.images, given, digest, stops)
         marked = read_kept_marks(app, left) if left else {}
         marks = read_kept_marks(app, release)
         step = replace(step, release=release.id, dotenv=read_kept_dotenv(app, release), marks=marks, marked=marked)
@@ -297,7 +297,7 @@ class Planner:
         secrets: Sequence[Secret],
         images: Mapping[str, str],
         given: Mapping[str, str],
-        contents: Callable[[Path], str],
+        digest: Callable[[Path], str],
         stops: str | None,
     ) -> ServiceChanges:
         """Gather all facts that a rollout would decide by."""
@@ -313,7 +313,7 @@ class Planner:
             images=images,
             former=current.images if current else {},
             given=given,
-            contents=contents,
+            digest=digest,
             scale=fit_scale(app, after),
             stops=stops,
         )

@@ -14,12 +14,13 @@ from pathlib import Path
 from ikoma.app_folder import App
 from ikoma.apps.database.variables import KEPT_AS
 from ikoma.apps.deploying import comparison
+from ikoma.apps.deploying.release_contents import ReleaseContents
 from ikoma.apps.releases.release import Release
 from ikoma.apps.source.changes import SourceChanges
 from ikoma.compose.image_names import name_image
 from ikoma.compose.model import ComposeModel, Service
 from ikoma.compose.mounts import Sources
-from ikoma.compose.placement import Placement
+from ikoma.compose.release_folder import ReleaseFolder
 from ikoma.model import Secret
 from ikoma.ports.images import Images
 from ikoma.ports.rollout import RolloutPlan, RolloutStep, RolloutTarget, ServiceRollout
@@ -58,7 +59,7 @@ class ServiceChanges:
 
     Args:
         after: the model of the release; `runs` is the same with the variables of the app's database.
-        images: service → id of its image, as far as there is one; `given` and `contents` as a placement has them.
+        images: service → id of its image, as far as there is one; `given` and `digest` as `ReleaseContents` has them.
         scale: how many replicas a service is to have, where that differs from what the model says.
         stops: why all that serves is stopped first; None where it is not.
         release: the release that comes back; empty where a new one is made.
@@ -75,13 +76,13 @@ class ServiceChanges:
     former: Mapping[str, str]
     """service → id of the image that it runs now."""
     given: Mapping[str, str]
-    contents: Callable[[Path], str]
+    digest: Callable[[Path], str]
     scale: Mapping[str, int]
     stops: str | None = None
     release: str = ""
     dotenv: bytes = b""
     marks: Mapping[str, str] = field(default_factory=dict)
-    """Checksums of data that a person deploys too, as a placement has them; `marked` are those of what serves."""
+    """Checksums of data that a person deploys too, as `ReleaseContents` has them; `marked` are those of what serves."""
     marked: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -119,7 +120,7 @@ def make_target(step: ServiceChanges) -> RolloutTarget:
     return RolloutTarget(
         release=step.release,
         model=step.runs,
-        place=_place(step),
+        parts=_make_contents(step).make_parts(step.runs),
         extension=step.after.x_ikoma,
         stops_first=step.stops is not None,
         command=None if step.release else step.after.x_ikoma.release_command,
@@ -146,13 +147,9 @@ async def plan_services(
     return tuple(plans)
 
 
-def _place(step: ServiceChanges) -> Placement:
-    root = Path(os.path.realpath(step.app.path))
-    return Placement(
-        *(step.app.name, "", root, root, step.sources, step.images, step.given, step.contents),
-        dotenv=step.dotenv,
-        marks=step.marks,
-    )
+def _make_contents(step: ServiceChanges) -> ReleaseContents:
+    folder = ReleaseFolder.locate(step.app, step.release, step.sources)
+    return ReleaseContents(folder, step.images, step.given, step.digest, step.dotenv, step.marks)
 
 
 class _Planned:
@@ -164,7 +161,7 @@ class _Planned:
             name: {key: value for key, value in service.raw.items() if key != KEPT_AS}
             for name, service in step.after.services.items()
         }
-        self._bare = _place(step).compute_configurations(step.after.replace_services(bare))
+        self._bare = _make_contents(step).compute_configurations(step.after.replace_services(bare))
         self.parts = {item.service: item for item in plan.services}
         self._reactivates = plan.reactivates
         self._one_shot = step.after.one_shot

@@ -14,15 +14,16 @@ from pathlib import Path
 import orjson
 
 from ikoma.app_folder import App
+from ikoma.apps.deploying.release_contents import ReleaseContents
 from ikoma.apps.deploying.written_files import continue_files, find_not_taken
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot
-from ikoma.apps.snapshots.snapshot import TREE, Snapshots
+from ikoma.apps.snapshots.snapshot import Snapshots
 from ikoma.apps.source.changes import compute_marks
 from ikoma.compose.model import ComposeModel
 from ikoma.compose.mounts import Sources, find_sources, list_deployed_data
 from ikoma.compose.paths import locate
-from ikoma.compose.placement import Placement
+from ikoma.compose.release_folder import ReleaseFolder
 from ikoma.durable import write_file
 from ikoma.errors import FileMissing
 
@@ -34,7 +35,7 @@ _LARGEST_ENV = 1 << 20
 
 def place_new(
     app: App, release: Release, model: ComposeModel, earlier: Release | None, in_use: Sequence[str]
-) -> Placement:
+) -> ReleaseContents:
     """Keep the source as it is now, and make the release's copy of it.
 
     Args:
@@ -53,7 +54,7 @@ def place_new(
 
 def place_again(
     app: App, release: Release, model: ComposeModel, images: Mapping[str, str], in_use: Sequence[str]
-) -> Placement:
+) -> ReleaseContents:
     """Find the copy of a release that was made before, or make it of what was kept."""
     taken = Snapshot.read(Releases(app).locate_folder(release.id) / MANIFEST, app.path)
     found = find_sources(app, model, besides=SQL)
@@ -113,17 +114,13 @@ def read_kept_marks(app: App, release: Release) -> dict[str, str]:
     return dict(app.read_state(f"releases/{release.id}/{_MARKS}") or {})
 
 
-def _place(app: App, release: Release, taken: Snapshot, found: Sources, in_use: Sequence[str]) -> Placement:
-    tree = Releases(app).locate_folder(release.id) / TREE
-    if not tree.is_dir():
-        Snapshots(app).materialise(taken, tree, writable=found.writable)
+def _place(app: App, release: Release, taken: Snapshot, found: Sources, in_use: Sequence[str]) -> ReleaseContents:
+    folder = ReleaseFolder.locate(app, release.id, found)
+    if not folder.tree.is_dir():
+        Snapshots(app).materialise(taken, folder.tree, writable=found.writable)
         continue_files(app, release.id, taken, found, in_use)
-    return Placement(
-        app.name,
-        release.id,
-        taken.root,
-        tree,
-        found,
+    return ReleaseContents(
+        folder,
         {},
         Releases(app).read_variables(release),
         taken.compute_digest,

@@ -17,9 +17,9 @@ from pathlib import Path
 from ikoma.app_folder import App
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot, compute_file_digest
-from ikoma.apps.snapshots.snapshot import TREE
 from ikoma.compose.model import ComposeModel
 from ikoma.compose.mounts import Sources
+from ikoma.compose.release_folder import TREE
 
 _NO_LINK = (errno.EXDEV, errno.EMLINK, errno.EPERM)
 

@@ -23,7 +23,7 @@ from urllib.parse import quote, unquote
 from ikoma.app_folder import App
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot, SnapshotEntry, compute_file_digest
-from ikoma.apps.snapshots.snapshot import TREE
+from ikoma.compose.release_folder import TREE
 from ikoma.durable import remove_tree, sync_filesystem, sync_folder, translate_disk_full
 from ikoma.errors import ReleaseNotFound
 

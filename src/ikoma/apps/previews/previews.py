@@ -31,9 +31,10 @@ from ikoma.apps.resolution import preview_files
 from ikoma.apps.resolution.preview_files import Preview
 from ikoma.apps.resolution.resolver import Resolutions
 from ikoma.apps.snapshots.manifest import SnapshotEntry
-from ikoma.apps.snapshots.snapshot import MANIFEST, TREE, Snapshot, Snapshots
+from ikoma.apps.snapshots.snapshot import MANIFEST, Snapshot, Snapshots
 from ikoma.compose.model import ComposeModel
 from ikoma.compose.mounts import find_dockerfiles, find_sources, list_deployed_data
+from ikoma.compose.release_folder import TREE
 from ikoma.durable import make_folder, remove_tree, sync_folder, write_file
 from ikoma.errors import FileMissing, PathOutside, PreviewNameTaken, TooManyPreviews
 from ikoma.model import AppName

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -20,7 +19,7 @@ from ikoma.apps.rollouts.injection import write_dockerfiles
 from ikoma.compose.compose_file import encode
 from ikoma.compose.image_names import name_image, name_images_prefix, name_release_image
 from ikoma.compose.model import ComposeModel, Service
-from ikoma.compose.placement import Placement
+from ikoma.compose.release_folder import ReleaseFolder
 from ikoma.durable import write_file
 from ikoma.errors import DeployFailed, ImageGone
 from ikoma.model import AppName
@@ -33,8 +32,7 @@ _IMAGE = "docker-image://"
 async def provide(
     store: Images,
     model: ComposeModel,
-    place: Placement,
-    folder: Path,
+    folder: ReleaseFolder,
     *,
     progress: Progress,
 ) -> dict[str, str]:
@@ -43,23 +41,23 @@ async def provide(
     Raises:
         DeployFailed: an image could not be built or pulled; what was named is forgotten again.
     """
-    described = render_builds(model, place)
+    described = render_builds(model, folder)
     makers = _find_makers(described["services"], model)
     built = {name: service for name, service in described["services"].items() if makers[name] == name}
-    await _check_bases(store, model, built, place, folder, progress=progress)
+    await _check_bases(store, model, built, folder, progress=progress)
     pull = [name for name in _list_pulled(model) if await _is_wanted(store, model.services[name])]
     if built or pull:
-        compose_file = folder / "build.json"
+        compose_file = folder.path / "build.json"
         whole = {**described, "services": {**built, **_list_pulled(model)}}
-        write_file(compose_file, encode(write_dockerfiles(folder, whole)), mode=0o600)
-        await store.prepare(place.app, compose_file, build=list(built), pull=pull, progress=progress)
-    own = {name_image(place.app, name): name for name in makers}
+        write_file(compose_file, encode(write_dockerfiles(folder.path, whole)), mode=0o600)
+        await store.prepare(folder.app, compose_file, build=list(built), pull=pull, progress=progress)
+    own = {name_image(folder.app, name): name for name in makers}
     found = {}
     for name, service in model.services.items():
         reference = service.image
         built_as = name if name in makers else own.get(reference)
-        source = reference if built_as is None else name_release_image(place.app, makers[built_as], place.release)
-        found[name] = await _find_named(store, source, name_release_image(place.app, name, place.release), name)
+        source = reference if built_as is None else name_release_image(folder.app, makers[built_as], folder.release)
+        found[name] = await _find_named(store, source, name_release_image(folder.app, name, folder.release), name)
     return found
 
 
@@ -67,8 +65,7 @@ async def provide_one(
     store: Images,
     service: str,
     model: ComposeModel,
-    place: Placement,
-    folder: Path,
+    folder: ReleaseFolder,
     *,
     kept: Mapping[str, str],
     progress: Progress,
@@ -84,11 +81,11 @@ async def provide_one(
     """
     described = model.services[service]
     others = {name: identity for name, identity in kept.items() if name != service}
-    await require_and_name(store, place.app, place.release, others)
+    await require_and_name(store, folder.app, folder.release, others)
     if await _is_wanted(store, described):
         wanted = {"image": described.image, **_get_platform(described)}
-        await _pull(store, service, wanted, place, folder, progress=progress)
-    name = name_release_image(place.app, service, place.release)
+        await _pull(store, service, wanted, folder, progress=progress)
+    name = name_release_image(folder.app, service, folder.release)
     return {**others, service: await _find_named(store, described.image, name, service)}
 
 
@@ -117,8 +114,7 @@ async def _check_bases(
     store: Images,
     model: ComposeModel,
     built: Mapping[str, Any],
-    place: Placement,
-    folder: Path,
+    folder: ReleaseFolder,
     *,
     progress: Progress,
 ) -> None:
@@ -126,13 +122,13 @@ async def _check_bases(
 
     The images are pulled for that. One that cannot be is left to the build, which cannot begin with it either.
     """
-    own = {name_image(place.app, name) for name in built}
+    own = {name_image(folder.app, name) for name in built}
     for service, described in built.items():
         for base in sorted(await asyncio.to_thread(_list_bases, described["build"]) - own):
             wanted = {"image": base, **_get_platform(model.services[service])}
             if described["build"].get("pull") or not await store.has(base):
                 with suppress(DeployFailed):
-                    await _pull(store, service, wanted, place, folder, progress=progress)
+                    await _pull(store, service, wanted, folder, progress=progress)
             if (image := await store.find(base)) is not None:
                 await asyncio.to_thread(_check_image, image, base, service)
 
@@ -175,14 +171,13 @@ async def _pull(
     store: Images,
     service: str,
     described: Mapping[str, Any],
-    place: Placement,
-    folder: Path,
+    folder: ReleaseFolder,
     *,
     progress: Progress,
 ) -> None:
-    compose_file = folder / "build.json"
-    write_file(compose_file, encode({"name": place.app.project, "services": {service: described}}), mode=0o600)
-    await store.prepare(place.app, compose_file, build=[], pull=[service], progress=progress)
+    compose_file = folder.path / "build.json"
+    write_file(compose_file, encode({"name": folder.app.project, "services": {service: described}}), mode=0o600)
+    await store.prepare(folder.app, compose_file, build=[], pull=[service], progress=progress)
 
 
 def _list_pulled(model: ComposeModel) -> dict[str, Any]:

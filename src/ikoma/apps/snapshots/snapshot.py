@@ -17,13 +17,12 @@ from ikoma.app_folder import App
 from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot, SnapshotEntry
 from ikoma.apps.snapshots.store import ObjectStore
 from ikoma.apps.snapshots.taking import Parts, Progress, SnapshotProgress, Taking, open_root
+from ikoma.compose.release_folder import TREE
 from ikoma.durable import open_file, sync_filesystem, sync_folder, translate_disk_full
 from ikoma.errors import FileMissing, PathOutside
 from ikoma.model import make_printable
 
-__all__ = ["MANIFEST", "TREE", "Snapshot", "Snapshots"]
-
-TREE = "tree"
+__all__ = ["MANIFEST", "Snapshot", "Snapshots"]
 
 
 class Snapshots:

@@ -14,6 +14,7 @@ from ikoma.checkpoints import checkpoint
 from ikoma.compose.compose_file import encode
 from ikoma.compose.model import SHARED_NAMESPACES, ComposeModel
 from ikoma.compose.new_folders import forget_list, hand_over
+from ikoma.compose.release_folder import ReleaseFolder
 from ikoma.compose.roles.release_command import ReleaseCommand, list_needed
 from ikoma.compose.web_service import find_web
 from ikoma.durable import write_file
@@ -78,13 +79,8 @@ class NewRollout:
         self._state = RolloutState(app)
         self.rollout = rollout
         self.decisions = list_decisions(plan, there)
-        self._rendered = render(
-            target.model,
-            target.place,
-            rollout=rollout,
-            configurations=target.place.compute_configurations(target.model),
-            anonymous=anonymous,
-        )
+        self._folder = ReleaseFolder.locate(app, target.release, target.parts.sources)
+        self._rendered = render(target.model, self._folder, target.parts, rollout=rollout, anonymous=anonymous)
         self._new: list[Container] = []
         self._stopped: list[str] = []
         self.written: str | None = None
@@ -126,7 +122,7 @@ class NewRollout:
         there = await self._engine.list_resources()
         require_alike(self._app.name, self._target.model, there)
         self._note()
-        write_file(self._target.place.compose_file, encode(self._rendered.model.raw), mode=0o600)
+        write_file(self._folder.compose_file, encode(self._rendered.model.raw), mode=0o600)
         for path, given in self._rendered.files.items():
             path.parent.mkdir(mode=0o700, exist_ok=True)
             write_file(path, given.content, mode=given.mode)
@@ -301,7 +297,7 @@ class NewRollout:
     ) -> None:
         only = {name: {**what.services[name].raw, "depends_on": {}} for name in what.services if name in scale}
         file = add_existing({**what.top, "services": only}, there)
-        creation_file = self._target.place.folder / "create.json"
+        creation_file = self._folder.path / "create.json"
         write_file(creation_file, encode(file), mode=0o600)
         self._new += await self._engine.create(self._app.name, creation_file, scale=scale, progress=progress)
 

@@ -15,10 +15,11 @@ from typing import Any
 
 from ikoma.compose.image_names import name_release_image
 from ikoma.compose.model import ComposeModel, parse_model
-from ikoma.compose.placement import Placement
+from ikoma.compose.release_folder import ReleaseFolder
 from ikoma.engines.compose.rollout.drift import make_lasting_key, name_lasting
 from ikoma.engines.docker.containers import AnonymousVolume
 from ikoma.model import AppName
+from ikoma.ports.rollout import ReleaseParts
 
 CONFIGURATION, ROLLOUT, RELEASE = "ikoma.configuration", "ikoma.rollout", "ikoma.release"
 
@@ -46,10 +47,10 @@ class Rendered:
 
 def render(
     model: ComposeModel,
-    place: Placement,
+    folder: ReleaseFolder,
+    parts: ReleaseParts,
     *,
     rollout: str,
-    configurations: Mapping[str, str],
     anonymous: Mapping[str, Sequence[AnonymousVolume]],
 ) -> Rendered:
     """The compose file of one rollout.
@@ -63,24 +64,24 @@ def render(
     for name, service in result["services"].items():
         for done in ("build", "pull_policy", "profiles"):  # the profiles were chosen when the file was read
             service.pop(done, None)
-        service["image"] = name_release_image(place.app, name, place.release)
-        files |= _mount_from(place, service)
+        service["image"] = name_release_image(folder.app, name, folder.release)
+        files |= _mount_from(folder, parts, service)
         _mount_anonymous(result, service, anonymous.get(name, ()))
-        labels = {CONFIGURATION: configurations[name], ROLLOUT: rollout, RELEASE: place.release}
+        labels = {CONFIGURATION: parts.configurations[name], ROLLOUT: rollout, RELEASE: folder.release}
         service["labels"] = {**(service.get("labels") or {}), **labels}
     for kind in ("configs", "secrets"):
         for item in (result.get(kind) or {}).values():
-            if item.get("file") and (inside := place.find_inside(item["file"])):
+            if item.get("file") and (inside := folder.find_inside(item["file"])):
                 item["file"] = str(inside)
-    files |= _give_as_files(place, result)
-    renamed = _rename_networks(place.app, result, rollout)
+    files |= _give_as_files(folder, parts, result)
+    renamed = _rename_networks(folder.app, result, rollout)
     _turn_links_into_aliases(result)
     joined = {name: _list_joined(result, name, service) for name, service in result["services"].items()}
     _withdraw_container_names(result)
     return Rendered(parse_model(result), joined, frozenset(renamed), files)
 
 
-def _give_as_files(place: Placement, model: dict[str, Any]) -> dict[Path, GivenFile]:
+def _give_as_files(folder: ReleaseFolder, parts: ReleaseParts, model: dict[str, Any]) -> dict[Path, GivenFile]:
     """Let services mount what configs and secrets take from the file itself or from variables.
 
     Compose would copy it into containers as it starts them, and starting is not its work here.
@@ -90,10 +91,10 @@ def _give_as_files(place: Placement, model: dict[str, Any]) -> dict[Path, GivenF
         for kind, home in (("configs", ""), ("secrets", "/run/secrets")):
             for number, joined in enumerate(service.get(kind) or []):
                 item = (model.get(kind) or {}).get(joined.get("source")) or {}
-                content = _find_content(item, place.given)
+                content = _find_content(item, parts.given)
                 if content is None:
                     continue
-                path = place.files / f"{service_name}-{kind}-{number}"
+                path = folder.files / f"{service_name}-{kind}-{number}"
                 owner = (int(joined.get("uid") or 0), int(joined.get("gid") or 0))
                 files[path] = GivenFile(content, _parse_mode(joined.get("mode")), owner)
                 key = path.name
@@ -117,22 +118,22 @@ def _parse_mode(chosen: Any) -> int:
     return 0o444 if chosen is None else int(str(chosen), 8) & 0o777
 
 
-def _mount_from(place: Placement, service: dict[str, Any]) -> dict[Path, GivenFile]:
+def _mount_from(folder: ReleaseFolder, parts: ReleaseParts, service: dict[str, Any]) -> dict[Path, GivenFile]:
     """Let a service mount the release's copy of what is source, and see the data that lies in it; files for that."""
     mounts = service.get("volumes") or []
     targets = {os.path.normpath(str(mount.get("target"))) for mount in mounts}
     for mount in [mount for mount in mounts if mount.get("type") == "bind"]:
         source = Path(os.path.realpath(mount["source"]))
-        if (inside := place.find_mounted(mount["source"])) is None:
+        if (inside := folder.find_mounted(mount["source"])) is None:
             continue
         mount["source"] = str(inside)
-        for data in place.sources.list_data_below(source):
+        for data in folder.sources.list_data_below(source):
             place_in = data.relative_to(source)
             target = os.path.normpath(f"{mount['target']}/{place_in}")
             if target not in targets and data.is_dir() and (inside / place_in).is_dir():
                 mounts.append({**mount, "source": str(data), "target": target})
-    if any(mount.get("source") == str(place.files / ".env") for mount in mounts):
-        return {place.files / ".env": GivenFile(place.dotenv, 0o444, (0, 0))}
+    if any(mount.get("source") == str(folder.dotenv_file) for mount in mounts):
+        return {folder.dotenv_file: GivenFile(parts.dotenv, 0o444, (0, 0))}
     return {}
 
 

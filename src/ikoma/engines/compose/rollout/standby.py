@@ -108,7 +108,7 @@ class StandbyReactivation:
             for name, condition in needs.items()
             if name in present and condition != "service_completed_successfully"
         }
-        strategy, source = self._target.extension.find_strategy(service), self._target.place.sources
+        strategy, source = self._target.extension.find_strategy(service), self._target.parts.sources
         away = set(find_preempted(self._app, self._target.before, self._target.model, service, source, strategy))
         alone = explain_alone(self._app, self._target.model, service, source, strategy, self._target.before)
         away |= {service} if alone else set()

@@ -9,28 +9,20 @@ import pytest
 from ikoma.apps.rollouts.builds import render_builds
 from ikoma.compose.model import parse_model
 from ikoma.compose.mounts import Sources
-from ikoma.compose.placement import Placement
+from ikoma.compose.release_folder import ReleaseFolder
 from ikoma.engines.compose.rollout.rendering import render
 from ikoma.engines.docker.containers import AnonymousVolume
 from ikoma.model import AppName
+from ikoma.ports.rollout import ReleaseParts
 
 ROOT, TREE = Path("/srv/apps/shop"), Path("/srv/apps/shop/.ikoma/releases/r1/tree")
-PLACE = Placement(
-    app=AppName("shop"),
-    release="r1",
-    root=ROOT,
-    tree=TREE,
-    sources=Sources((ROOT / "src", ROOT / "config"), ()),
-    images={"web": "sha256:1"},
-    given={"TOKEN": "hunter2"},
-    contents=lambda path: f"digest of {path}",
-)
+FOLDER = ReleaseFolder(AppName("shop"), "r1", ROOT, TREE, Sources((ROOT / "src", ROOT / "config"), ()))
+PARTS = ReleaseParts(FOLDER.sources, {"web": "c", "back": "c"}, given={"TOKEN": "hunter2"})
 
 
 def placed_model(model: dict[str, Any], **anonymous: list[AnonymousVolume]) -> dict[str, Any]:
-    names = dict.fromkeys(model["services"], "c")
     whole = parse_model({"name": "shop", **model})
-    return render(whole, PLACE, rollout="42", configurations=names, anonymous=anonymous).model.copy_raw()
+    return render(whole, FOLDER, PARTS, rollout="42", anonymous=anonymous).model.copy_raw()
 
 
 def bind(path: Path) -> dict[str, Any]:
@@ -66,7 +58,7 @@ def test_containers_run_the_images_of_the_release_and_say_what_made_them() -> No
 def test_networks_of_the_apps_own_are_made_anew_for_each_rollout(network: Any, renamed: bool) -> None:
     service = {"networks": {"inner": {"aliases": ["door"]}}}
     model = {"name": "shop", "services": {"web": service}, "networks": {"inner": network}}
-    found = render(parse_model(model), PLACE, rollout="42", configurations={"web": "c"}, anonymous={})
+    found = render(parse_model(model), FOLDER, PARTS, rollout="42", anonymous={})
     [key] = found.model.networks
     assert list(found.model.services["web"].networks) == [key]
     assert (key == "inner-42") is renamed
@@ -106,50 +98,10 @@ def test_data_of_a_volume_without_a_name_goes_on_unless_something_else_is_mounte
     assert placed_model({"services": {"web": in_memory}}, web=[volume])["services"]["web"]["volumes"] == []
 
 
-BASE: dict[str, Any] = {
-    "services": {
-        "web": {
-            "image": "busybox",
-            "environment": {"A": "1"},
-            "volumes": [bind(ROOT / "src")],
-            "secrets": [{"source": "token"}],
-            "networks": {"default": None},
-        }
-    },
-    "secrets": {"token": {"environment": "TOKEN"}},
-    "networks": {"default": None},
-}
-
-
-def changed(**service: Any) -> dict[str, Any]:
-    return {**BASE, "services": {"web": {**BASE["services"]["web"], **service}}}
-
-
-@pytest.mark.parametrize(
-    ("model", "place", "same"),
-    [
-        (BASE, PLACE, True),
-        (changed(image="other"), PLACE, True),  # what counts is the image that the name stands for
-        (changed(depends_on={"db": {}}), PLACE, True),
-        (changed(scale=3, deploy={"replicas": 3}), PLACE, True),
-        (BASE, replace(PLACE, release="r2", tree=TREE.parents[1] / "r2" / "tree"), True),
-        (changed(environment={"A": "2"}), PLACE, False),
-        ({**BASE, "networks": {"default": {"internal": True}}}, PLACE, False),
-        (BASE, replace(PLACE, images={"web": "sha256:2"}), False),
-        (BASE, replace(PLACE, given={"TOKEN": "other"}), False),
-        (BASE, replace(PLACE, contents=lambda path: "changed"), False),
-    ],
-)
-def test_a_configuration_is_all_that_a_container_is_made_of(
-    model: dict[str, Any], place: Placement, same: bool
-) -> None:
-    assert (place.compute_configurations(parse_model(model)) == PLACE.compute_configurations(parse_model(BASE))) is same
-
-
 def test_secrets_from_variables_become_files_that_one_service_mounts() -> None:
     secrets = [{"source": "token", "target": "key", "mode": "0400", "uid": "7"}]
     model = {"name": "shop", "services": {"web": {"secrets": secrets}}, "secrets": {"token": {"environment": "TOKEN"}}}
-    found = render(parse_model(model), PLACE, rollout="42", configurations={"web": "c"}, anonymous={})
+    found = render(parse_model(model), FOLDER, PARTS, rollout="42", anonymous={})
     path, given = next(iter(found.files.items()))
     assert (given.content, given.mode, given.owner) == ("hunter2", 0o400, (7, 0))
     assert list(found.model.services["web"].secrets) == [{"source": path.name, "target": "/run/secrets/key"}]
@@ -157,13 +109,13 @@ def test_secrets_from_variables_become_files_that_one_service_mounts() -> None:
 
 
 def test_an_image_of_the_whole_folder_is_built_from_the_copy_and_data_in_it_mounted_from_where_it_is() -> None:
-    place = replace(PLACE, sources=Sources((ROOT,), (), (ROOT / "data",), (ROOT / "data",)))
+    folder = replace(FOLDER, sources=Sources((ROOT,), (), (ROOT / "data",), (ROOT / "data",)))
     build = {"context": str(ROOT), "additional_contexts": {"all": str(ROOT)}}
     service = {"build": build, "volumes": [bind(ROOT / "data"), bind(ROOT / "www")]}
     model = {"name": "shop", "services": {"web": service}}
     copied = {"context": str(TREE), "additional_contexts": {"all": str(TREE)}}
-    assert render_builds(parse_model(model), place)["services"]["web"]["build"] == copied
-    found = render(parse_model(model), place, rollout="42", configurations={"web": "c"}, anonymous={}).model
+    assert render_builds(parse_model(model), folder)["services"]["web"]["build"] == copied
+    found = render(parse_model(model), folder, PARTS, rollout="42", anonymous={}).model
     assert [mount.source for mount in found.services["web"].mounts] == [str(ROOT / "data"), str(TREE / "www")]
 
 
@@ -173,7 +125,7 @@ def test_images_are_built_from_the_copy_of_the_source() -> None:
         "additional_contexts": {"more": str(ROOT / "config"), "b": "docker-image://b"},
     }
     found = render_builds(
-        parse_model({"name": "shop", "services": {"web": {"build": build}, "db": {"image": "x"}}}), PLACE
+        parse_model({"name": "shop", "services": {"web": {"build": build}, "db": {"image": "x"}}}), FOLDER
     )
     assert found["services"] == {
         "web": {

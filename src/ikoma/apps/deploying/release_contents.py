@@ -1,4 +1,7 @@
-"""The places of the parts of one release: its copy of the source, its images and the values of its variables."""
+"""What the containers of a release are made of beside its model, and the checksums that tell when they are replaced.
+
+Containers carry that checksum. Another way to compute it would have those of every app replaced at their next deploy.
+"""
 
 from __future__ import annotations
 
@@ -11,70 +14,40 @@ from pathlib import Path
 import orjson
 
 from ikoma.compose.model import ComposeModel
-from ikoma.compose.mounts import Sources, leads_astray
-from ikoma.compose.paths import locate
-from ikoma.model import AppName
+from ikoma.compose.release_folder import ReleaseFolder
+from ikoma.ports.rollout import ReleaseParts
+
+_NO_PART = ("image", "build", "depends_on", "scale", "pull_policy", "profiles")
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
-    """The places of the parts of one release.
+class ReleaseContents:
+    """The contents of one release.
 
     Args:
-        root: the app's folder, links resolved.
-        tree: the release's copy of the source.
         images: service → id of the image that it runs.
         given: values of the variables that the release was made with.
-        contents: digest of a source's content by its path in the app's folder.
+        digest: computes the digest of a source's content by its path in the app's folder.
     """
 
-    app: AppName
-    release: str
-    root: Path
-    tree: Path
-    sources: Sources
+    folder: ReleaseFolder
     images: Mapping[str, str]
     given: Mapping[str, str]
-    contents: Callable[[Path], str]
+    digest: Callable[[Path], str]
     dotenv: bytes = b""
     """The app's .env as the release was made with it."""
     marks: Mapping[str, str] = field(default_factory=dict)
     """Checksums of data that a person deploys too, by path in the app's folder."""
 
-    def find_inside(self, path: str) -> Path | None:
-        """The place in the release's copy of a path in the app's folder; None where that is no source."""
-        real = Path(os.path.realpath(path))
-        return self.tree / real.relative_to(self.root) if self.sources.keeps(real) else None
-
-    def find_mounted(self, path: str) -> Path | None:
-        """Find what is mounted in place of a path in the app's folder; None where that is data."""
-        way = locate(path)
-        if way.path == self.root / ".env":
-            return self.files / ".env"
-        if not self.sources.holds(way.path) or leads_astray(way, frozenset(self.sources.data)):
-            return None
-        return self.tree / way.path.relative_to(self.root)
-
-    @property
-    def folder(self) -> Path:
-        """The folder of the release."""
-        return self.tree.parent
-
-    @property
-    def compose_file(self) -> Path:
-        """All that runs."""
-        return self.folder / "compose.json"
-
-    @property
-    def files(self) -> Path:
-        """The folder of the files that containers are given one by one."""
-        return self.tree.with_name("given")
+    def make_parts(self, model: ComposeModel) -> ReleaseParts:
+        """Make the part of this that an engine is told, for the model that it is to run."""
+        return ReleaseParts(self.folder.sources, self.compute_configurations(model), self.given, self.dotenv)
 
     def compute_configurations(self, model: ComposeModel) -> dict[str, str]:
         """For each service a checksum of all that its containers are made of: equal ones need not be replaced."""
-        return {name: self._configuration(model, name) for name in model.services}
+        return {name: self._compute_configuration(model, name) for name in model.services}
 
-    def _configuration(self, model: ComposeModel, name: str) -> str:
+    def _compute_configuration(self, model: ComposeModel, name: str) -> str:
         described = model.services[name]
         service = {key: value for key, value in described.raw.items() if key not in _NO_PART}
         service["deploy"] = {key: value for key, value in (service.get("deploy") or {}).items() if key != "replicas"}
@@ -86,8 +59,8 @@ class Placement:
         items = [item for kind in given.values() for item in kind.values()]
         read = [item["file"] for item in items if item.get("file")]
         variables = [self.given.get(item["environment"]) for item in items if item.get("environment")]
-        kept = [*filter(self.find_mounted, binds), *filter(self.find_inside, read)]
-        contents = {path: self._content(Path(os.path.realpath(path))) for path in kept}
+        kept = [*filter(self.folder.find_mounted, binds), *filter(self.folder.find_inside, read)]
+        contents = {path: self._compute_digest(Path(os.path.realpath(path))) for path in kept}
         # How containers get out: the networks they are in, less what changes with each rollout.
         declared = model.raw.get("networks") or {}
         networks = {key: declared.get(key) for key in described.networks}
@@ -97,12 +70,9 @@ class Placement:
 
     def _lies_in(self, path: str, place: str) -> bool:
         real = Path(os.path.realpath(path))
-        return self.root / place in (real, *real.parents)
+        return self.folder.root / place in (real, *real.parents)
 
-    def _content(self, path: Path) -> str:
-        if path == self.root / ".env":
+    def _compute_digest(self, path: Path) -> str:
+        if path == self.folder.root / ".env":
             return hashlib.sha256(self.dotenv).hexdigest()
-        return self.contents(path)
-
-
-_NO_PART = ("image", "build", "depends_on", "scale", "pull_policy", "profiles")
+        return self.digest(path)
