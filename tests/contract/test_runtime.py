@@ -142,6 +142,7 @@ def test_replicas_are_started_and_go_as_the_scale_says(do: Do[Any], rolling: Rol
     assert (part.step, [item.id for item in part.keep], part.start) == (RolloutStep.START, [serving], 1)
     do(rolling.roll(three))
     assert len(do(rolling.observe()).services["web"]) == 2
+    assert do(rolling.ask_each()) == ["one", "one"]
     do(rolling.roll(do(rolling.target({"web": web_service("one")}, RELEASE))))
     assert len(do(rolling.observe()).services["web"]) == 1
 

@@ -63,7 +63,7 @@ class Replica(Lifecycle):
     folder: str | None = None
     """The app's folder that it was made for."""
     host: str | None = None
-    """Where this machine reaches it; None where it does not."""
+    """Where this machine reaches it, or all replicas of its service at once; None where it does not."""
     ports: Mapping[int, int] = field(default_factory=dict)
     """Ports of it that are reached by another number there."""
     published: tuple[tuple[str, int, int], ...] = ()
@@ -83,7 +83,10 @@ class Replica(Lifecycle):
     """Whether it runs since a few minutes, though it was made before: as far as a list of replicas tells."""
 
     def find_endpoint(self, port: int) -> str | None:
-        """Find where this machine reaches a port of it, as host:port; None where it does not."""
+        """Find where this machine reaches a port of it, as host:port; None where it does not.
+
+        Replicas of a service may have the same one, where their engine shares requests among them.
+        """
         return f"{self.host}:{self.ports.get(port, port)}" if self.host and self.state == "running" else None
 
 

@@ -9,6 +9,6 @@ from ikoma.ports.replicas import Replica
 
 
 def list_addresses(web: Web, replicas: Iterable[Replica]) -> list[str]:
-    """List where those replicas of the web service are reached that run: host:port."""
+    """List where those replicas of the web service are reached that run: host:port, and each of them once."""
     found = (item.find_endpoint(web.port) for item in replicas if item.service == web.service)
-    return [endpoint for endpoint in found if endpoint is not None]
+    return list(dict.fromkeys(endpoint for endpoint in found if endpoint is not None))
