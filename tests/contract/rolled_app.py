@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from ikoma.app_folder import App
-from ikoma.apps.deploying.release_contents import ReleaseContents
 from ikoma.apps.rollouts import injection
+from ikoma.apps.rollouts.release_contents import ReleaseContents
 from ikoma.compose.compose_file import VARIABLES_FILE, Web
 from ikoma.compose.image_names import name_release_image
 from ikoma.compose.model import EMPTY, ComposeModel, parse_model

@@ -18,7 +18,6 @@ from ikoma.apps.database.rollback_planning import STAYS, DatabaseRollbackPlan
 from ikoma.apps.deploying.images_again import provide_again
 from ikoma.apps.deploying.new_release import begin_release, record_images
 from ikoma.apps.deploying.recovery import Recovery
-from ikoma.apps.deploying.release_contents import ReleaseContents
 from ikoma.apps.deploying.release_history import ReleaseHistory
 from ikoma.apps.deploying.release_tree import place_again, place_new, share_source
 from ikoma.apps.deploying.rollback import RollbackRequest, Rollbacks
@@ -33,6 +32,7 @@ from ikoma.apps.releases.scaling import fit_scale
 from ikoma.apps.rollouts import images, injection
 from ikoma.apps.rollouts.answering import Answering
 from ikoma.apps.rollouts.kept_logs import keep_logs
+from ikoma.apps.rollouts.release_contents import ReleaseContents
 from ikoma.apps.rollouts.rollouts import Rollouts
 from ikoma.apps.routing.probe import Probe
 from ikoma.apps.routing.routes import Routes

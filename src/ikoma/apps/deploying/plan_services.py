@@ -14,8 +14,8 @@ from pathlib import Path
 from ikoma.app_folder import App
 from ikoma.apps.database.variables import KEPT_AS
 from ikoma.apps.deploying import comparison
-from ikoma.apps.deploying.release_contents import ReleaseContents
 from ikoma.apps.releases.release import Release
+from ikoma.apps.rollouts.release_contents import ReleaseContents
 from ikoma.apps.source.changes import SourceChanges
 from ikoma.compose.image_names import name_image
 from ikoma.compose.model import ComposeModel, Service

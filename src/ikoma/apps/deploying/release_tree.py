@@ -14,9 +14,9 @@ from pathlib import Path
 import orjson
 
 from ikoma.app_folder import App
-from ikoma.apps.deploying.release_contents import ReleaseContents
 from ikoma.apps.deploying.written_files import continue_files, find_not_taken
 from ikoma.apps.releases.release import Release, Releases
+from ikoma.apps.rollouts.release_contents import ReleaseContents
 from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot
 from ikoma.apps.snapshots.snapshot import Snapshots
 from ikoma.apps.source.changes import compute_marks

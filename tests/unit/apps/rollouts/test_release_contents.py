@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ikoma.apps.deploying.release_contents import ReleaseContents
+from ikoma.apps.rollouts.release_contents import ReleaseContents
 from ikoma.compose.model import parse_model
 from ikoma.compose.mounts import Sources
 from ikoma.compose.release_folder import ReleaseFolder
