@@ -1,4 +1,4 @@
-"""What the containers of a release are made of beside its model, and the checksums that tell when they are replaced.
+"""The contents of a release beside its model, and the checksums that tell when its containers are replaced.
 
 Containers carry that checksum. Another way to compute it would have those of every app replaced at their next deploy.
 """
@@ -64,11 +64,11 @@ class ReleaseContents:
         # How containers get out: the networks they are in, less what changes with each rollout.
         declared = model.raw.get("networks") or {}
         networks = {key: declared.get(key) for key in described.networks}
-        marks = {path: mark for path in binds for place, mark in self.marks.items() if self._lies_in(path, place)}
+        marks = {path: mark for path in binds for place, mark in self.marks.items() if self._is_in(path, place)}
         whole = [service, self.images.get(name), given, variables, contents, networks, *([marks] if marks else [])]
         return hashlib.sha256(orjson.dumps(whole, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
 
-    def _lies_in(self, path: str, place: str) -> bool:
+    def _is_in(self, path: str, place: str) -> bool:
         real = Path(os.path.realpath(path))
         return self.folder.root / place in (real, *real.parents)
 
