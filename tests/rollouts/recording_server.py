@@ -40,7 +40,7 @@ QUESTIONS: dict[str, tuple[Any, str]] = {
     "list volumes and networks": (DockerApi, "list_resources"),
     "list own networks": (ComposeEngine, "list_networks"),
     "remove a network": (ComposeEngine, "remove_network"),
-    "read a container's files": (ownership, "_file"),
+    "read a container's files": (ownership, "_read_file"),
     "wait for old requests": (Routes, "drain"),
     "log in for the ledger": (AppSessions, "_log_in"),
     "connect for a migration": (sending, "connected"),
