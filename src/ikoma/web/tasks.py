@@ -119,6 +119,6 @@ TASKS = (
         "Server",
         "This server itself, its alerts and its nodes; and the way out for an app.",
         ("install", "operate", "upgrade", "undo"),
-        "backup_failed app_name_taken trash_entry_missing trash_entry_incomplete trash_entry_busy",
+        "backup_failed app_name_taken volume_in_use trash_entry_missing trash_entry_incomplete trash_entry_busy",
     ),
 )

@@ -62,7 +62,7 @@ def test_lines_of_text_end_as_they_do_here() -> None:
 
 @pytest.mark.parametrize(
     ("given", "said"),
-    [("b'\\xff'", "something else than text in UTF-8"), ("b'a' * (stdin.MOST + 1)", "more than 32 MiB")],
+    [("b'\\xff'", "something else than text in UTF-8"), ("b'a' * (stdin.MOST + 1)", "more than 33,554,432 bytes")],
     ids=["no text", "too much"],
 )
 def test_what_is_no_text_or_too_much_is_told(given: str, said: str) -> None:
