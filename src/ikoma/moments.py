@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pydantic.json_schema import JsonSchemaValue
     from pydantic_core import CoreSchema
 
-__all__ = ["EntryTime", "FutureTime", "format_moment", "parse_moment"]
+__all__ = ["EntryTime", "FutureTime", "format_moment", "parse_moment", "tell_age"]
 
 
 class _Moment(str):
@@ -72,3 +72,13 @@ def parse_moment(text: str) -> datetime:
         raise ValueError("is no time that there is") from None
     except ValueError:
         raise ValueError("is no time of ISO 8601, such as 2026-01-02T15:04:05Z") from None
+
+
+def tell_age(made_at: str) -> str:
+    """Tell how long ago that was, for a person."""
+    seconds = max(0, int((datetime.now(UTC) - datetime.fromisoformat(made_at)).total_seconds()))
+    for size, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size:
+            count = seconds // size
+            return f"{count} {unit}{'' if count == 1 else 's'} ago"
+    return f"{seconds} seconds ago"

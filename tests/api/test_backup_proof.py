@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from tests.apps import make_app
@@ -41,4 +42,17 @@ def test_a_backup_says_that_it_was_restored_or_why_it_cannot_be(server: Server) 
     assert server.do("db.query", {"appName": APP, "sql": "SELECT count(*) FROM t"})["rows"] == [[1]]
     checks = server.do("artifact.verify_release", {"appName": APP})["checks"]
     said = next(item["details"] for item in checks if item["name"] == "backup")
-    assert said == f"The last proven backup is {Path(good['backupPath']).name}; nothing is deployed yet."
+    name = re.escape(Path(good["backupPath"]).name)
+    assert re.fullmatch(rf"The last proven backup is {name}, made \d+ \w+ ago; nothing is deployed yet\.", said)
+
+
+def test_the_checklist_counts_the_proven_database_of_a_whole_backup_and_tells_its_age(server: Server) -> None:
+    make_app(server, "proof-whole")
+    server.do("db.create", {"appName": "proof-whole"})
+    server.do("db.backup", {"appName": "proof-whole"})
+    name = Path(server.do("backup.create", {"appName": "proof-whole"})["path"]).name
+    checks = server.do("artifact.verify_release", {"appName": "proof-whole"})["checks"]
+    said = next(item["details"] for item in checks if item["name"] == "backup")
+    assert re.fullmatch(
+        rf"The last proven backup is {re.escape(name)}, made \d+ \w+ ago; nothing is deployed yet\.", said
+    )

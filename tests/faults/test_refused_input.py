@@ -19,7 +19,7 @@ from tests.support import Answer, Server, eventually
 from tests.support import server as started_server
 
 APP, STRANGER = named("refused"), named("stranger")
-DUMP, WHOLE = f"{APP}-kept.sql", f"{APP}-kept.backup"
+DUMP, WHOLE = "refused-kept.sql", "refused-kept.backup"
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ikoma.apps.adapting.adapter import Adapter
 from ikoma.apps.backups.downloads import BackupDownloads
 from ikoma.apps.backups.folder import AppBackups
 from ikoma.apps.backups.making import AppBackupMaker
+from ikoma.apps.backups.newest import find_newest_proven
 from ikoma.apps.backups.restoring import AppBackupRestorer
 from ikoma.apps.database.backups import Backups
 from ikoma.apps.database.migrating import DatabaseMigrator
@@ -140,7 +142,13 @@ def make_platform(
         platform_domain=PlatformDomain(settings, base.proxy, routes),
         resolutions=judges.resolutions,
         verifier=Verifier(
-            engine, judges.resolutions, judges.policy, databases, health, kept.backups, judges.web_services
+            engine,
+            judges.resolutions,
+            judges.policy,
+            databases,
+            health,
+            partial(find_newest_proven, kept.backups, kept.app_backups),
+            judges.web_services,
         ),
         waivers=records.waivers,
         approvals=records.approvals,

@@ -13,7 +13,6 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -245,13 +244,3 @@ def _give(folder: Path) -> None:
     for place, folders, names in os.walk(folder):
         for name in (".", *folders, *names):
             os.chown(Path(place, name), user.pw_uid, user.pw_gid, follow_symlinks=False)
-
-
-def tell_age(made_at: str) -> str:
-    """Tell how long ago that was, for a person."""
-    seconds = max(0, int((datetime.now(UTC) - datetime.fromisoformat(made_at)).total_seconds()))
-    for size, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
-        if seconds >= size:
-            count = seconds // size
-            return f"{count} {unit}{'' if count == 1 else 's'} ago"
-    return f"{seconds} seconds ago"

@@ -36,6 +36,14 @@ _OWN_NAME = r"{}-\d{{8}}-\d{{6}}(-\d+)?\.sql(\.zst)?"
 
 
 @dataclass(frozen=True, slots=True)
+class ProvenBackup:
+    """A backup that a restore has proven: its name, and when it was made."""
+
+    name: str
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
 class BackupManifest:
     """A backup's record. `tables` are rows by table, counted in the dump's own snapshot."""
 
@@ -202,10 +210,9 @@ class Backups:
             )
         return manifest
 
-    def find_latest(self, app: AppName, *, proven: bool = False) -> BackupManifest | None:
-        """Find the app's newest backup whose file is still there; of those that were proven, where asked."""
-        found = [manifest for manifest in self.list_of(app) if manifest.proven_at or not proven]
-        return max(found, key=lambda manifest: manifest.created_at, default=None)
+    def find_latest(self, app: AppName) -> BackupManifest | None:
+        """Find the app's newest backup whose file is still there."""
+        return max(self.list_of(app), key=lambda manifest: manifest.created_at, default=None)
 
     def list_of(self, app: AppName) -> list[BackupManifest]:
         """List the app's backups whose files are still there."""

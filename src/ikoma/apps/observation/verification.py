@@ -7,13 +7,13 @@ follows too.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ikoma.app_folder import App
 from ikoma.apps.database import credentials, migration_files
-from ikoma.apps.database.backups import Backups
+from ikoma.apps.database.backups import ProvenBackup
 from ikoma.apps.observation.health import HealthObserver, Observation
 from ikoma.apps.observation.runbook import is_current
 from ikoma.apps.policy.enforcement import Policy
@@ -26,10 +26,15 @@ from ikoma.apps.yaml import file_choice
 from ikoma.compose.web_service import Choice
 from ikoma.errors import IkomaError
 from ikoma.kernel.coalesce import Coalesced
+from ikoma.model import AppName
+from ikoma.moments import tell_age
 from ikoma.ports.databases import Databases, LedgerEntry
 from ikoma.ports.runtime import Engine
 
 _GATHER_SECONDS = 0.01
+
+FindProven = Callable[[AppName], ProvenBackup | None]
+"""Finds the newest backup of an app's database that a restore has proven."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,7 @@ class Verifier:
         policy: Policy,
         databases: Databases,
         health: HealthObserver,
-        backups: Backups,
+        find_proven: FindProven,
         web_services: WebServices,
     ) -> None:
         self._engine = engine
@@ -70,7 +75,7 @@ class Verifier:
         self._policy = policy
         self._databases = databases
         self._health = health
-        self._backups = backups
+        self._find_proven = find_proven
         self._web_services = web_services
         self._looks: dict[App, Coalesced[list[ChecklistItem]]] = {}
 
@@ -165,10 +170,10 @@ class Verifier:
     def _check_backup(self, app: App, seen: Observation) -> ChecklistItem:
         if credentials.find(app) is None:
             return ChecklistItem("backup", True, False, "The app has no database.")
-        latest = self._backups.find_latest(app.name, proven=True)
+        latest = self._find_proven(app.name)
         if latest is None:
             return ChecklistItem("backup", False, False, "There is no proven backup; db.backup makes one.")
-        said = f"The last proven backup is {latest.name}"
+        said = f"The last proven backup is {latest.name}, made {tell_age(latest.created_at)}"
         if seen.release is None:
             return ChecklistItem("backup", True, False, f"{said}; nothing is deployed yet.")
         newer = latest.created_at > seen.release.started_at

@@ -103,7 +103,7 @@ def _name_start(settings: Settings) -> str:
 
 
 def _show(plan: ServerRecoveryPlan) -> None:
-    from ikoma.platform.recovery import tell_age
+    from ikoma.moments import tell_age
 
     state = plan.state
     click.echo(f"server  {plan.about.host}, signed by the key {plan.fingerprint}")
@@ -120,7 +120,7 @@ def _show(plan: ServerRecoveryPlan) -> None:
 
 
 def _show_app(app: ReturnedApp) -> None:
-    from ikoma.platform.recovery import tell_age
+    from ikoma.moments import tell_age
 
     if not app.is_back:
         click.echo(f"✗ {app.app} is not back. {' '.join(app.notes)}")

@@ -187,7 +187,7 @@ class NewRollout:
                     progress=progress,
                 )
             except DeployFailed as error:
-                await self._tell_ports(error)
+                await self._tell_ports(error, watching)
                 raise
             kept.extend(identity for start in what for identity in start.containers)
             return up
@@ -209,9 +209,12 @@ class NewRollout:
         await self._hooks.wait_for_answers(make_replicas(select_of_web(self._target, up)))
         checkpoint("answering")
 
-    async def _tell_ports(self, error: DeployFailed) -> None:
-        """Say where an unhealthy web service listens, if that is not where requests go."""
-        web, ours = self._target.web, {item.id for item in self._new}
+    async def _tell_ports(self, error: DeployFailed, watching: DowntimeWatch) -> None:
+        """Say where an unhealthy web service listens, if that is not where requests go.
+
+        One that keeps exiting listens nowhere, and that is not what is wrong with it.
+        """
+        web, ours = self._target.web, {item.id for item in self._new} - watching.crashing
         if web is None or error.details.get("service") != web.service or error.details.get("state") != "running":
             return
         there = [item for item in await self._engine.list_containers(self._app.name) if item.id in ours]
