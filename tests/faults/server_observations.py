@@ -205,3 +205,8 @@ def fill(folder: Path, *, leaving: int = 0) -> Path:
             except OSError:
                 continue
     return filler
+
+
+def is_at(steps: Path, step: str) -> bool:
+    """Whether a server that notes its steps (tests/rollouts/self_killing_server.py) has come to this one just now."""
+    return steps.exists() and steps.read_text().split("\n")[-2:-1] == [step]

@@ -3,133 +3,19 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-import pyrage
 import pytest
 
-from tests.apps import make_app
-from tests.faults.server_observations import Background, fill, half_written, list_proof_volumes, named, small_disk
-from tests.faults.test_bringing_back import KEEPS, TABLES, WITH_DATA, note_of, passing
-from tests.rollouts.self_killing_server import COMMAND
-from tests.support import Answer, Server, eventually
-from tests.support import server as started_server
-
-APP = named("brimful")
-DUMP, WHOLE = f"{APP}-kept.sql", f"{APP}-kept.backup"
-
-
-@dataclass
-class Machine:
-    """A server whose apps, backups and state are each on a small disk of their own."""
-
-    server: Server
-    apps: Path
-    backups: Path
-    state: Path
-
-    def call(self, capability: str, **arguments: Any) -> Answer:
-        return self.server.call(capability, {"appName": APP, **arguments})
-
-    def do(self, capability: str, **arguments: Any) -> Any:
-        return self.server.do(capability, {"appName": APP, **arguments})
+from tests.faults.full_machine import APP, DUMP, WHOLE, Machine, look, names, open_machine, require_clean, require_full
+from tests.faults.server_observations import fill, half_written
 
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[Machine]:
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o711)  # PostgreSQL's own user passes through
-        with _machine(Path(folder)) as made:
-            yield made
-
-
-@contextmanager
-def _machine(place: Path) -> Iterator[Machine]:
-    (place / "copies").mkdir()
-    identity = pyrage.x25519.Identity.generate()
-    (place / "age.txt").write_text(str(identity))
-    (place / "age.txt").chmod(0o600)
-    with (
-        small_disk(place / "apps", "1g") as apps,
-        small_disk(place / "backups", "256m") as backups,
-        small_disk(place / "state", "1g") as state,
-        started_server(
-            command=COMMAND,
-            APPS_ROOT=str(apps / "apps"),
-            BACKUPS_ROOT=str(backups / "backups"),
-            IKOMA_STATE=str(state / "state"),
-            OFFSITE_URL=f"file://{place}/copies",
-            OFFSITE_AGE_RECIPIENTS=str(identity.to_public()),
-            OFFSITE_AGE_IDENTITY_FILE=str(place / "age.txt"),
-            POINT_IN_TIME="true",
-        ) as server,
-    ):
-        made = Machine(server, apps, backups, state)
-        folder = make_app(server, APP, compose=WITH_DATA, command=KEEPS)
-        (folder / "big").write_bytes(b"x" * (2 << 20))
-        made.do("db.create")
-        (folder / "migrations" / "001_t.sql").write_text(TABLES)
-        made.do("deploy.up")
-        made.do("db.backup", backupName=DUMP)
-        made.do("backup.create", backupName=WHOLE)
+    with open_machine() as made:
         yield made
-
-
-def look(machine: Machine) -> tuple[Any, ...]:
-    """The app as it is, once it serves."""
-    eventually(lambda: is_healthy(machine), "the app serves")
-    rows = machine.do("db.query", sql="SELECT count(*), md5(string_agg(t::text, ',' ORDER BY id)) FROM t")["rows"]
-    files = sorted((path.name, path.stat().st_size) for path in (machine.server.apps / APP).iterdir() if path.is_file())
-    return rows, note_of(APP), files
-
-
-def is_healthy(machine: Machine) -> bool:
-    return bool(machine.call("apps.health").body.get("result", {}).get("health") == "healthy")
-
-
-def names(machine: Machine) -> set[str]:
-    return {item["name"] for item in machine.do("backup.list")["backups"] if "here" in item["places"]}
-
-
-def require_full(answer: Answer | None) -> None:
-    assert answer is not None
-    assert (answer.status, answer.code) == (503, "disk_full"), answer.body
-    assert answer.body["hint"]
-
-
-def require_clean(machine: Machine) -> None:
-    server = machine.server
-    assert half_written(server) == []
-    assert passing(server) == []
-    assert list_proof_volumes([APP]) == []
-    assert not [path.name for path in server.backups.iterdir() if path.name.startswith(".ikoma")]
-    own = server.apps / APP / ".ikoma"
-    left = ("restoring.json", "restoring.sql", "restoring-app.json", "restoring-app-back.json", "rehearsal.sql")
-    assert not [name for name in left if (own / name).exists()]
-    assert not list(own.glob("restored-folder-*"))
-
-
-def during(machine: Machine, disk: Path, step: str, capability: str, **arguments: Any) -> Answer | None:
-    """A call, while which a disk fills at a step of it."""
-    state = Path(machine.server.env["IKOMA_STATE"])
-    (state / "wait-at").write_text(step)
-    under_way = Background(machine.server, capability, {"appName": APP, **arguments})
-    eventually(partial(is_at, state / "steps", step), f"it is at: {step}")
-    filler = fill(disk)
-    (state / "wait-at").unlink()
-    answer = under_way.wait()
-    filler.unlink()
-    return answer
-
-
-def is_at(steps: Path, step: str) -> bool:
-    return steps.exists() and steps.read_text().split("\n")[-2:-1] == [step]
 
 
 # --- backups -----------------------------------------------------------------------------------------------
@@ -210,16 +96,25 @@ def test_an_app_that_finds_no_room_in_the_trash_stays_and_goes_later(machine: Ma
     require_clean(machine)
 
 
-@pytest.mark.parametrize("disk", ["backups", "apps"])
-@pytest.mark.timeout(900)
-def test_an_app_is_taken_back_where_a_restore_of_it_finds_no_room(machine: Machine, disk: str) -> None:
-    machine.do("db.seed", sql=f"UPDATE t SET word = '{disk}' WHERE id > 100")
+# --- the server's own --------------------------------------------------------------------------------------
+
+
+def test_without_room_for_state_nothing_is_changed_and_reads_go_on(machine: Machine) -> None:
+    server = machine.server
     before = look(machine)
-    answer = during(machine, getattr(machine, disk), "whole: noted", "apps.restore", backupName=WHOLE)
-    require_full(answer)
-    eventually(lambda: not (machine.server.apps / APP / ".ikoma" / "restoring-app.json").exists(), "it is settled")
+    keys = server.do("keys.list")["keys"]
+    filler = fill(machine.state)
+    answers = [server.call("keys.create", {"name": f"unwritten-{number}", "role": "observer"}) for number in range(40)]
+    refused = [number for number, answer in enumerate(answers) if answer.status != 200]
+    assert refused, "what was allocated already has been used up"
+    for number in refused:
+        require_full(answers[number])
+    assert server.do("platform.check")
+    assert server.get("/health").status == 200
+    there = {item["name"] for item in server.do("keys.list")["keys"]}
+    made = {f"unwritten-{number}" for number in range(40) if number not in refused}
+    assert there == {item["name"] for item in keys} | made
+    filler.unlink()
+    server.do("keys.create", {"name": f"unwritten-{refused[0]}", "role": "observer"})
     assert look(machine) == before
-    require_clean(machine)
-    machine.do("apps.restore", backupName=WHOLE)
-    assert look(machine)[0] != before[0]
-    require_clean(machine)
+    assert server.do("audit.verify")["valid"]

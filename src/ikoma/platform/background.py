@@ -28,7 +28,7 @@ from ikoma.apps.schedules.runs import ScheduleRun
 from ikoma.apps.schedules.schedule import Schedule
 from ikoma.apps.trash.entries import Trash
 from ikoma.apps.trash.restoring import AppRestorer
-from ikoma.errors import AppBusy, IkomaError, StartRefused
+from ikoma.errors import AppBusy, DiskFull, IkomaError, StartRefused
 from ikoma.kernel.access.caller import CARETAKER, Caller, make_schedule_caller
 from ikoma.kernel.call import Attempt
 from ikoma.kernel.events import Event, EventKind, Severity
@@ -49,6 +49,7 @@ _PRUNE_SECONDS = 3600.0
 _MOST_TRIES = 3
 _START_SECONDS = 300.0
 _TRASH_SECONDS, _TRASH_AGAIN_SECONDS = 60.0, 2.0
+_LONGEST_PAUSE = 15.0
 
 
 async def sweep_databases(databases: Databases) -> None:
@@ -148,14 +149,15 @@ async def finish_restores(
     An app whose restore has failed before anything was replaced serves again, once that can be.
     """
     tries: Counter[AppName] = Counter()
+    pause = _TRASH_AGAIN_SECONDS
     while True:
+        given_up = await asyncio.to_thread(restorer.list_given_up, apps)
+        for app in given_up:
+            with log_failures(app.name), suppress(AppBusy):
+                async with alone(app.name) as progress:
+                    await restorer.serve_again(app, DeployOptions(CARETAKER.name, _START_SECONDS, progress))
         cut_off = await asyncio.to_thread(restorer.list_cut_off, apps)
         for app, note in cut_off:
-            if restorer.is_given_up(app):
-                with log_failures(app.name), suppress(AppBusy):
-                    async with alone(app.name) as progress:
-                        await restorer.serve_again(app, DeployOptions(CARETAKER.name, _START_SECONDS, progress))
-                continue
             if tries[app.name] >= _MOST_TRIES:
                 continue
             with log_failures(app.name), suppress(AppBusy):  # it is under way
@@ -164,10 +166,15 @@ async def finish_restores(
                 tries[app.name] += 1
                 try:
                     await _call(pipeline, "apps.restore", arguments)
-                except AppBusy:
+                except (AppBusy, DiskFull):  # it ends once there is room, whenever that is
                     tries[app.name] -= 1
                     raise
-        await asyncio.sleep(_TRASH_AGAIN_SECONDS if cut_off else _TRASH_SECONDS)
+        if given_up or cut_off:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        else:
+            pause = _TRASH_AGAIN_SECONDS
+            await restorer.wait_until_left(_TRASH_SECONDS)
 
 
 async def take_back_imports(

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
@@ -41,6 +42,8 @@ log = logging.getLogger("ikoma")
 _FILE = "restoring-app.json"
 _WAY_BACK = "restoring-app-back.json"
 """The note of the way back to what was there, written before anything is replaced."""
+_GIVEN_UP = "restoring-app-given-up.json"
+"""The note of a restore that has changed nothing and was told as failed, whose app does not serve again yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +87,22 @@ class AppBackupRestorer:
         self._maker = maker
         self._restorer = restorer
         self._deployer = deployer
-        self._given_up: dict[str, WholeRestore] = {}
-        """Restores that have changed nothing, whose app does not serve again yet, by its name."""
+        self._left = asyncio.Event()
 
     def list_cut_off(self, apps: Apps) -> list[tuple[App, WholeRestore]]:
-        """List the apps whose restore a killed server has left, with its note."""
-        found = ((app, read_note(app)) for app in map(apps.locate, apps.list_names()))
-        return [(app, note) for app, note in found if note is not None]
+        """List the apps whose restore a killed server has left, or whose way back has failed, with its note."""
+        return _list_noted(apps, _FILE)
+
+    def list_given_up(self, apps: Apps) -> list[App]:
+        """List the apps whose restore was told to have failed, and that are only to serve again."""
+        return [app for app, _ in _list_noted(apps, _GIVEN_UP)]
+
+    async def wait_until_left(self, seconds: float) -> None:
+        """Wait until a restore leaves an app for later, or for so long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._left.wait()
+        self._left.clear()
 
     async def compare(self, app: App, backup: AppBackup) -> list[TableComparison]:
         """Compare the app's tables now with those of a backup; nothing is changed."""
@@ -119,9 +131,12 @@ class AppBackupRestorer:
         """
         await asyncio.to_thread(self._require_whole, app, backup)
         await require_unheld(self._volumes, app.name, tuple(backup.volumes))
-        self._given_up.pop(app.name, None)
-        begun = read_note(app) or WholeRestore(backup.name, _format_now(), start=_serves(app))
+        begun = _read(app, _FILE) or _read(app, _GIVEN_UP)
+        begun = begun or WholeRestore(backup.name, _format_now(), start=_serves(app))
+        if begun.before is not None:
+            _note_way_back(app, begun, begun.before)
         _write(app, replace(begun, backup=backup.name))
+        (app.state / _GIVEN_UP).unlink(missing_ok=True)
         checkpoint("whole: noted")
         try:
             options.progress("stop the app")
@@ -129,12 +144,13 @@ class AppBackupRestorer:
             checkpoint("whole: stopped")
             before = begun.before or await self._back_up(app, options.progress)
             note = replace(begun, backup=backup.name, before=before)
-            _write(
-                app, replace(note, backup=before, at=_format_now()), _WAY_BACK
-            )  # a full disk must not cost the way back
+            _note_way_back(app, note, before)
             _write(app, note)
-        except BaseException:
-            await asyncio.shield(self._give_up(app, begun, options))
+        except BaseException as error:
+            if begun.before is None:
+                await asyncio.shield(self._give_up(app, begun, options))
+            else:  # an earlier try may have replaced parts
+                await asyncio.shield(self._take_back(app, begun, error, options))
             raise
         checkpoint("whole: backed up")
         try:
@@ -220,30 +236,24 @@ class AppBackupRestorer:
         return release.id
 
     async def _give_up(self, app: App, note: WholeRestore, options: DeployOptions) -> None:
-        """Start again what was stopped: nothing was replaced yet, unless by an earlier try."""
-        if note.before is not None:
-            return
+        """Start again what was stopped: nothing was replaced yet."""
         if await self._serve_again(app, note, options):
             _end(app)
         else:
-            self._given_up[app.name] = note
-
-    def is_given_up(self, app: App) -> bool:
-        """Whether a restore was told to have failed, and the app is only to serve again."""
-        return app.name in self._given_up
+            os.replace(app.state / _FILE, app.state / _GIVEN_UP)
+            self._left.set()
 
     async def serve_again(self, app: App, options: DeployOptions) -> None:
         """Let an app serve again whose restore was given up, once that can be."""
-        note = self._given_up.get(app.name)
+        note = _read(app, _GIVEN_UP)
         if note is not None and await self._serve_again(app, note, options):
-            self._given_up.pop(app.name, None)
             _end(app)
 
     async def _take_back(self, app: App, note: WholeRestore, error: BaseException, options: DeployOptions) -> None:
-        """Bring back what was there; where that fails too, the next start goes on with that."""
+        """Bring back what was there; where that fails too, it is tried again later."""
         assert note.before is not None
         os.replace(app.state / _WAY_BACK, app.state / _FILE)
-        back = read_note(app)
+        back = _read(app, _FILE)
         assert back is not None
         try:
             await self._replace(app, self._backups.find(app.name, AppBackupName(note.before)), back, options.progress)
@@ -252,8 +262,10 @@ class AppBackupRestorer:
                 error.add(
                     f"What was there is in {note.before}, and could not be brought back yet: {other.audit_message}"
                 )
+            self._left.set()
             return
         if not await self._serve_again(app, note, options):
+            self._left.set()
             return
         _end(app)
         if isinstance(error, IkomaError):
@@ -273,9 +285,18 @@ class AppBackupRestorer:
         return True
 
 
-def read_note(app: App) -> WholeRestore | None:
-    """The note of a restore that is under way, or was cut off."""
-    return app.read_state(_FILE, lambda stored: WholeRestore(**stored))
+def _list_noted(apps: Apps, name: str) -> list[tuple[App, WholeRestore]]:
+    found = ((app, _read(app, name)) for app in map(apps.locate, apps.list_names()))
+    return [(app, note) for app, note in found if note is not None]
+
+
+def _read(app: App, name: str) -> WholeRestore | None:
+    return app.read_state(name, lambda stored: WholeRestore(**stored))
+
+
+def _note_way_back(app: App, note: WholeRestore, before: str) -> None:
+    """Write the way back while nothing is replaced yet: a full disk must not cost it."""
+    _write(app, replace(note, backup=before, before=before, at=_format_now()), _WAY_BACK)
 
 
 def _write(app: App, note: WholeRestore, name: str = _FILE) -> None:
@@ -284,8 +305,8 @@ def _write(app: App, note: WholeRestore, name: str = _FILE) -> None:
 
 def _end(app: App) -> None:
     sweep_folder(app)
-    (app.state / _WAY_BACK).unlink(missing_ok=True)
-    (app.state / _FILE).unlink(missing_ok=True)
+    for name in (_WAY_BACK, _GIVEN_UP, _FILE):
+        (app.state / name).unlink(missing_ok=True)
 
 
 def _serves(app: App) -> bool:

@@ -183,6 +183,7 @@ class Archive:
         finally:
             streaming.cancel()
             await asyncio.wait([streaming])
+        tools.require_room_left(said)
         raise ArchiveFailed(f"pg_receivewal ended: {said[-1] if said else 'it gave no reason'}.")
 
     async def _open_chain(self) -> Chain:

@@ -146,6 +146,7 @@ async def _run(
     parameters = server.make_admin_login()
     ended = await run(argv(program, parameters), env={"PGPASSWORD": parameters["password"]}, timeout=_SECONDS)
     if ended.code != 0:
+        tools.require_room_left(ended.stderr.decode(errors="replace").splitlines())
         raise ArchiveFailed(f"There is no new base backup: {_read_last_line(ended)}.")
 
 

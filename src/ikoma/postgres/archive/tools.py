@@ -8,6 +8,9 @@ from typing import Any
 
 from psycopg.conninfo import make_conninfo
 
+from ikoma.errors import DiskFull
+from ikoma.postgres.connect import find_outage
+
 SLOT = "ikoma_point_in_time"
 """The slot by which the server keeps what was not archived yet."""
 
@@ -54,6 +57,15 @@ def combine(program: Path, links: Sequence[Path], target: Path, *, dry: bool = F
         *(str(program), *tried, "--no-sync", "--no-manifest", f"--output={target}"),
         *("--", *(str(link) for link in links)),
     ]
+
+
+def require_room_left(said: Sequence[str]) -> None:
+    """Refuse where a program says that the archive has no room left; its last word is of what it cleared away."""
+    if isinstance(find_outage(said), DiskFull):
+        raise DiskFull(
+            "There is no space left on the disk of BACKUPS_ROOT.",
+            hint="Make room on the disk of BACKUPS_ROOT, or keep fewer days (POINT_IN_TIME_DAYS).",
+        )
 
 
 def _connect(parameters: Mapping[str, Any]) -> str:

@@ -15,8 +15,9 @@ from pathlib import Path
 import psycopg
 
 from ikoma.durable import make_folder, sweep, write_file
-from ikoma.errors import StartRefused
+from ikoma.errors import DiskFull, StartRefused
 from ikoma.model import Secret
+from ikoma.postgres.connect import find_outage
 from ikoma.postgres.server.majors import find_programs, finish_switch, read_bundled_major, read_major
 from ikoma.postgres.server.tools import find_bundled, know_programs, read_bundled_version
 from ikoma.run import run
@@ -238,7 +239,10 @@ async def _run_initdb(program: Path, data: Path, password_file: Path) -> None:
         timeout=120,
     )
     if made.code != 0:
-        raise StartRefused(f"initdb failed: {made.stderr.decode(errors='replace').strip().splitlines()[-1]}")
+        said = made.stderr.decode(errors="replace").strip().splitlines()
+        if isinstance(full := find_outage(said), DiskFull):
+            raise full
+        raise StartRefused(f"initdb failed: {said[-1] if said else f'exit code {made.code}'}")
 
 
 def _give(*paths: Path) -> None:

@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import Any
 
 from ikoma.durable import write_file
-from ikoma.errors import DatabasesUnavailable, StartRefused
+from ikoma.errors import DatabasesUnavailable, DiskFull, StartRefused
 from ikoma.ports.databases import Credentials, Endpoint
 from ikoma.postgres.connect import connect, connected
 from ikoma.postgres.server import cluster, postmaster
@@ -192,7 +192,7 @@ class EmbeddedPostgres:
             began = _read_clock()
             try:
                 await self._bring_up()
-            except (StartRefused, OSError) as error:
+            except (StartRefused, DiskFull, OSError) as error:
                 if not ready.done():
                     raise
                 if not self._stopping:
