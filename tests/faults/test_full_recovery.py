@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -90,7 +91,7 @@ def _burn(place: Path) -> Iterator[Ashes]:
                 server.do("backup.create", {"appName": name})
             made.before = look(server)
             shutil.copytree(server.backups, made.store)
-            server.stop()
+            server.stop(signal.SIGINT)  # with its proxy
             remove_projects({APP})
             for path in (server.apps, server.home, server.backups, made.state):
                 shutil.rmtree(path, ignore_errors=True)
