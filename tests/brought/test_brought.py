@@ -23,6 +23,7 @@ from ikoma.apps.validation.finding import Report
 from ikoma.apps.validation.validator import Validator
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.engines.compose.runtime import assemble
+from ikoma.kernel.redaction.redaction import find_nothing
 from ikoma.kernel.state.store import Store
 from ikoma.model import AppName
 from ikoma.ports.databases import Databases
@@ -88,7 +89,7 @@ def examined(case: Case, text: str, root: Path) -> Report:
         app.env_file.write_text("\n".join(variables) + "\n")
 
     async def examine() -> Report:
-        engine, apps = assemble(EveryImage(DOCKER_HOST)), Apps(root)
+        engine, apps = assemble(EveryImage(DOCKER_HOST, find_nothing)), Apps(root)
         with closing(Store(root / "state.db")) as store:
             policy = Policy(apps, Waivers(store), platform_ports={3000: "IKOMA itself", 5433: "IKOMA's PostgreSQL"})
             traffic, web = Routes(engine.runtime, cast(Proxy, NO_PROXY), apps), WebServices(engine.runtime, policy)

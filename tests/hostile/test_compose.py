@@ -33,6 +33,7 @@ from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.engines.compose.rollout.new_rollout import name_containers
 from ikoma.engines.compose.rollout.rendering import render
 from ikoma.engines.compose.runtime import assemble
+from ikoma.kernel.redaction.redaction import find_nothing
 from ikoma.kernel.state.store import Store
 from ikoma.ports.rollout import ReleaseParts
 from ikoma.run import run
@@ -120,7 +121,7 @@ class Owners(ComposeEngine):
     """An engine on which these volumes and networks are, and no other."""
 
     def __init__(self, there: Mapping[str, str]) -> None:
-        super().__init__("unix:///nowhere")
+        super().__init__("unix:///nowhere", find_nothing)
         self._there = there
 
     async def map_owners(self) -> Mapping[str, str]:

@@ -480,7 +480,7 @@ def test_postgresql_killed_during_a_dump_leaves_no_file(tmp_path: Path) -> None:
             assert not dumping.done()
             data = folder / "postgres" / "data"
             os.kill(int((data / "postmaster.pid").read_text().split("\n", 1)[0]), signal.SIGKILL)
-            with pytest.raises(BackupFailed):
+            with pytest.raises(DatabasesUnavailable):
                 await dumping
             assert list(tmp_path.iterdir()) == []
             async with asyncio.timeout(120):
