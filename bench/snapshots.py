@@ -13,7 +13,8 @@ from pathlib import Path
 from bench.figures import Figure, at_most, seconds
 from bench.world import World, ratio, took
 from ikoma.app_folder import App
-from ikoma.apps.snapshots.snapshot import MANIFEST, TREE, Snapshots
+from ikoma.apps.snapshots.snapshot import MANIFEST, Snapshots
+from ikoma.compose.release_folder import TREE
 from ikoma.model import AppName
 
 _FILES, _SIZE, _FOLDERS = 4000, 50_000, 200

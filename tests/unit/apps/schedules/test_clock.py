@@ -56,7 +56,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
 class Servers:
     """Two servers of one state, each of which looks at the clock again and again."""
 
-    def __init__(self, place: Place, clock: Clock) -> None:
+    def __init__(self, place: WatchedPlace, clock: Clock) -> None:
         self.place, self.clock = place, clock
         self.begun: list[str] = []
         both = (place.scheduler(self.note), place.scheduler(self.note, store=Store(place.folder / "state.db")))

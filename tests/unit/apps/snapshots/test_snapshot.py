@@ -23,10 +23,11 @@ from hypothesis import strategies as st
 
 from ikoma.app_folder import App
 from ikoma.apps.snapshots import store
-from ikoma.apps.snapshots.snapshot import MANIFEST, TREE, Snapshot, Snapshots
+from ikoma.apps.snapshots.snapshot import MANIFEST, Snapshot, Snapshots
 from ikoma.apps.snapshots.store import IncomingObjects
 from ikoma.apps.source.changes import SourceChanges, compute_marks, find_changes
 from ikoma.compose.mounts import Sources
+from ikoma.compose.release_folder import TREE
 from ikoma.errors import FileMissing, OperationCancelled, PathOutside, SourceTooLarge
 from ikoma.model import AppName
 
@@ -504,7 +505,8 @@ CHILD = """
 import sys
 from pathlib import Path
 from ikoma.app_folder import App
-from ikoma.apps.snapshots.snapshot import MANIFEST, TREE, Snapshots
+from ikoma.apps.snapshots.snapshot import MANIFEST, Snapshots
+from ikoma.compose.release_folder import TREE
 from ikoma.model import AppName
 
 app = App(AppName("shop"), Path(sys.argv[1]))
@@ -606,7 +608,7 @@ def test_a_file_that_has_all_the_links_it_can_have_is_copied(shop: Shop, monkeyp
     def no_more_links(*arguments: object) -> None:
         raise OSError(31, "Too many links")
 
-    monkeypatch.setattr(store.os, "link", no_more_links)
+    monkeypatch.setattr("ikoma.apps.snapshots.store.os.link", no_more_links)
     assert described(shop.tree(1, snapshot)) == described(shop.app.path)
 
 

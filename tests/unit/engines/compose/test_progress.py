@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ikoma.engines.compose import failure, progress
+from ikoma.engines.compose import failure
 from ikoma.engines.compose.progress import ComposeOutput
 from ikoma.kernel.redaction.redaction import KnownSecrets, list_encodings
 from ikoma.model import Secret
@@ -120,7 +120,7 @@ def test_lines_that_are_nearly_json_do_no_harm() -> None:
 
 def test_a_long_step_is_followed_line_by_line_but_not_by_each(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    monkeypatch.setattr("ikoma.engines.compose.progress.time.monotonic", lambda: now)
     heard = Heard()
     for seconds, line in ((0, "Step 1/2 : RUN make"), (0.1, "first"), (1.2, "second"), (0.5, "third"), (0.6, "fourth")):
         now += seconds

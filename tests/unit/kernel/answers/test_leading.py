@@ -64,8 +64,9 @@ def _written() -> Iterator[tuple[str, str, list[str]]]:
     for path in sorted(Path(ikoma.__file__).parent.rglob("*.py")):
         text = path.read_text()
         for node in ast.walk(ast.parse(text)) if "Next(" in text else ():  # each worker does this before its first test
-            named = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Next"
-            if named and node.args and isinstance(node.args[0], ast.Constant):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Next"):
+                continue
+            if node.args and isinstance(node.args[0], ast.Constant):
                 given = node.args[1].keys if len(node.args) > 1 and isinstance(node.args[1], ast.Dict) else []
                 keys = [key.value for key in given if isinstance(key, ast.Constant)]
                 yield f"{path.name}:{node.lineno}", str(node.args[0].value), [str(key) for key in keys]

@@ -37,7 +37,7 @@ TOOLS = {make_tool_name(item.name): item for item in REGISTRY}
 
 def _documents(tree: ast.AST) -> set[int]:
     """Ids of the nodes that document code: nobody is told them."""
-    bodies = [node.body for node in ast.walk(tree) if isinstance(getattr(node, "body", None), list)]
+    bodies = [body for node in ast.walk(tree) if isinstance(body := getattr(node, "body", None), list)]
     return {id(item.value) for body in bodies for item in body if isinstance(item, ast.Expr)}
 
 
