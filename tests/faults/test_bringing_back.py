@@ -69,6 +69,16 @@ def note_of(name: str = APP) -> str:
     return subprocess.check_output(["docker", "exec", found.split()[0].decode(), "cat", "/data/note"], text=True)
 
 
+def make_backed_up_app(server: Server, app: str, tables: str, *, dump: str, whole: str) -> None:
+    """Deploy an app with rows and data, and make a backup of its database and one of the whole, by these names."""
+    folder = make_app(server, app, compose=WITH_DATA, command=KEEPS)
+    server.do("db.create", {"appName": app})
+    (folder / "migrations" / "001_t.sql").write_text(tables)
+    server.do("deploy.up", {"appName": app})
+    server.do("db.backup", {"appName": app, "backupName": dump})
+    server.do("backup.create", {"appName": app, "backupName": whole})
+
+
 def databases(server: Server) -> list[str]:
     password = (Path(server.env["IKOMA_STATE"]) / "postgres" / "password").read_text().strip()
     port = postgres_port(server)

@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.apps import make_app
 from tests.faults.own_postgres import OwnPostgres, own_postgres
 from tests.faults.server_observations import Background, half_written, list_proof_volumes, named
-from tests.faults.test_bringing_back import KEEPS, WITH_DATA
+from tests.faults.test_bringing_back import make_backed_up_app
 from tests.support import Answer, Server, eventually
 from tests.support import server as started_server
 
@@ -51,12 +50,7 @@ def postgres() -> Iterator[OwnPostgres]:
 def server(postgres: OwnPostgres) -> Iterator[Server]:
     """One whose whole backups are made and restored by several workers."""
     with started_server(PARALLEL_BACKUP_ABOVE_MB="0", POINT_IN_TIME="true", **postgres.settings) as started:
-        folder = make_app(started, APP, compose=WITH_DATA, command=KEEPS)
-        started.do("db.create", {"appName": APP})
-        (folder / "migrations" / "001_t.sql").write_text(TABLES)
-        started.do("deploy.up", {"appName": APP})
-        started.do("db.backup", {"appName": APP, "backupName": DUMP})
-        started.do("backup.create", {"appName": APP, "backupName": WHOLE})
+        make_backed_up_app(started, APP, TABLES, dump=DUMP, whole=WHOLE)
         yield started
 
 

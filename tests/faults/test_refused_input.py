@@ -13,7 +13,7 @@ import pytest
 
 from tests.apps import make_app
 from tests.faults.server_observations import named
-from tests.faults.test_bringing_back import KEEPS, TABLES, WITH_DATA, databases, note_of
+from tests.faults.test_bringing_back import TABLES, databases, make_backed_up_app, note_of
 from tests.images import busybox_image
 from tests.support import Answer, Server, eventually
 from tests.support import server as started_server
@@ -40,12 +40,7 @@ def server(copies: Path) -> Iterator[Server]:
         OFFSITE_AGE_RECIPIENTS=recipient,
         OFFSITE_AGE_IDENTITY_FILE=str(copies / "wrong.txt"),
     ) as started:
-        folder = make_app(started, APP, compose=WITH_DATA, command=KEEPS)
-        started.do("db.create", {"appName": APP})
-        (folder / "migrations" / "001_t.sql").write_text(TABLES)
-        started.do("deploy.up", {"appName": APP})
-        started.do("db.backup", {"appName": APP, "backupName": DUMP})
-        started.do("backup.create", {"appName": APP, "backupName": WHOLE})
+        make_backed_up_app(started, APP, TABLES, dump=DUMP, whole=WHOLE)
         yield started
 
 

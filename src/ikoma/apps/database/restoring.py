@@ -132,11 +132,8 @@ class DatabaseRestorer:
             tables = await fill(place, f"{note.backup} cannot be restored, and the database was not touched")
             checkpoint("filled")
             progress("swap the databases")
-            try:
+            with _tell_maybe_swapped():
                 waited = await self._databases.swap_in(place, note)
-            except DatabasesUnavailable as error:
-                error.add(_MAYBE_SWAPPED)
-                raise
             checkpoint("swapped")
         return RestoredDatabase(note, waited, tables)
 
@@ -149,11 +146,8 @@ class DatabaseRestorer:
         owned = await self.require(app)
         with self.noted(app, "") as note:
             progress("swap the databases")
-            try:
+            with _tell_maybe_swapped():
                 waited = await self._databases.swap_back(app.name, note)
-            except DatabasesUnavailable as error:
-                error.add(_MAYBE_SWAPPED)
-                raise
             checkpoint("swapped")
         rows: Mapping[str, int | None] = {}
         with suppress(DatabasesUnavailable):  # it is done, whoever counts
@@ -244,3 +238,13 @@ def write_note(app: App, content: bytes) -> None:
 def _end(app: App) -> None:
     name_work(app).unlink(missing_ok=True)
     (app.state / _FILE).unlink(missing_ok=True)
+
+
+@contextmanager
+def _tell_maybe_swapped() -> Iterator[None]:
+    """Say of a swap during which PostgreSQL went away how to see whether it was done."""
+    try:
+        yield
+    except DatabasesUnavailable as error:
+        error.add(_MAYBE_SWAPPED)
+        raise
